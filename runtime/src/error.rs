@@ -1,0 +1,172 @@
+//! The one error of the runtime: a kind that decides exit code and phrasing, and a chain of steps.
+//!
+//! It reads `outermost step: inner step: call(arguments): reason (ERRNO)` on one line. It is plain data so
+//! that it crosses from a container's init to the caller of `create` unchanged.
+
+use std::fmt;
+
+/// Result of the runtime's operations.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What sort of failure it is, where someone acts on the difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub enum Kind {
+    /// Anything without a meaning of its own.
+    #[default]
+    Other,
+    /// The command line was wrong.
+    Usage,
+    /// config.json does not parse or breaks the specification.
+    Spec,
+    /// No container of that id.
+    NotFound,
+    /// A container of that id exists already.
+    Exists,
+    /// The operation does not fit the container's status.
+    Status,
+}
+
+/// A failure with the steps that led to it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Error {
+    kind: Kind,
+    /// Innermost first: the cause, then each step around it.
+    chain: Vec<String>,
+    /// errno of the cause, 0 where there is none.
+    errno: i32,
+    /// Failures of clean-up after this one; they never replace the cause.
+    notes: Vec<String>,
+}
+
+impl Error {
+    /// An error of a kind with its cause.
+    pub fn new(kind: Kind, cause: impl fmt::Display) -> Self {
+        Self { kind, chain: vec![cause.to_string()], errno: 0, notes: Vec::new() }
+    }
+
+    /// An error without a special kind.
+    pub fn other(cause: impl fmt::Display) -> Self {
+        Self::new(Kind::Other, cause)
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// errno of the cause, 0 where it did not come from the kernel.
+    pub fn errno(&self) -> i32 {
+        self.errno
+    }
+
+    /// The same error, one step further out.
+    #[must_use]
+    pub fn context(mut self, step: impl fmt::Display) -> Self {
+        self.chain.push(step.to_string());
+        self
+    }
+
+    /// The same error with another kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Attaches a failure of clean-up beneath the cause.
+    pub fn attach(&mut self, cleanup: &Error) {
+        self.notes.push(cleanup.to_string());
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, step) in self.chain.iter().rev().enumerate() {
+            if position > 0 {
+                f.write_str(": ")?;
+            }
+            f.write_str(step)?;
+        }
+        for note in &self.notes {
+            write!(f, " (then, while cleaning up: {note})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<sys::Error> for Error {
+    fn from(error: sys::Error) -> Self {
+        let errno = error.errno;
+        Self { errno, ..Self::other(error) }
+    }
+}
+
+/// Adds the step that failed.
+pub trait Context<T> {
+    /// Names the step; the text is only built on failure.
+    fn context<D: fmt::Display>(self, step: impl FnOnce() -> D) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
+    fn context<D: fmt::Display>(self, step: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|error| error.into().context(step()))
+    }
+}
+
+/// Turns the errors of std, nix and rustix into ours by naming the call and its arguments.
+pub trait Call<T> {
+    /// `call` as its man page spells it; `args` is only built on failure.
+    fn call<S: Into<String>>(self, call: &'static str, args: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T> Call<T> for std::io::Result<T> {
+    fn call<S: Into<String>>(self, call: &'static str, args: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|error| match error.raw_os_error() {
+            Some(errno) => sys::Error::new(call, args(), errno).into(),
+            None => Error::other(format!("{call}({}): {error}", args().into())),
+        })
+    }
+}
+
+impl<T> Call<T> for nix::Result<T> {
+    fn call<S: Into<String>>(self, call: &'static str, args: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|errno| sys::Error::new(call, args(), errno as i32).into())
+    }
+}
+
+impl<T> Call<T> for rustix::io::Result<T> {
+    fn call<S: Into<String>>(self, call: &'static str, args: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|errno| sys::Error::new(call, args(), errno.raw_os_error()).into())
+    }
+}
+
+/// Returns early with an [`Error`] of no special kind.
+#[macro_export]
+macro_rules! bail {
+    ($($arg:tt)*) => { return Err($crate::error::Error::other(format!($($arg)*))) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_read_from_the_outside_in() {
+        let error: Error = sys::Error::new("open_tree", "\"/srv/hosts\"", libc::ENOENT).into();
+        let error = error.context("mount /mounts/3 at /etc/hosts").context("create \"web\"");
+        assert_eq!(
+            error.to_string(),
+            "create \"web\": mount /mounts/3 at /etc/hosts: open_tree(\"/srv/hosts\"): no such file or directory (ENOENT)"
+        );
+        assert_eq!(error.errno(), libc::ENOENT);
+    }
+
+    #[test]
+    fn clean_up_never_replaces_the_cause() {
+        let mut error = Error::other("cause");
+        error.attach(&Error::other("rmdir"));
+        assert_eq!(error.to_string(), "cause (then, while cleaning up: rmdir)");
+    }
+}

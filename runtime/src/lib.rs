@@ -1,0 +1,8 @@
+//! An OCI container runtime: `create`, `start`, `state`, `kill`, `delete`, in runc's place.
+//!
+//! The flow is `cli → command → spec → plan → create::parent ⇄ create::init → container`. Left of `create`
+//! everything is pure or read-only; right of it everything is a list of steps. See ARCHITECTURE.md.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod spec;
