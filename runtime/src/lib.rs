@@ -4,5 +4,18 @@
 //! everything is pure or read-only; right of it everything is a list of steps. See ARCHITECTURE.md.
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
+pub mod cli;
+pub mod command;
+pub mod container;
+pub mod create;
 pub mod error;
+pub mod foreground;
+pub mod hooks;
+pub mod kernel;
+pub mod plan;
+pub mod report;
+pub mod seal;
+pub mod signals;
 pub mod spec;
+pub mod time;

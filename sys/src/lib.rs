@@ -5,5 +5,9 @@
 //! page, and returns an [`Error`] that carries the call, its arguments and the errno. No policy lives here.
 
 mod error;
+pub mod exe;
+pub mod fd;
+pub mod mount;
+pub mod process;
 
 pub use error::{Error, Result, errno_name, errno_text};

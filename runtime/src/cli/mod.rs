@@ -1,0 +1,321 @@
+//! The command line: what runc's callers send, as plain structs.
+//!
+//! Nothing is judged here beyond the form of the arguments, and nothing is read from the host except the
+//! environment and the working directory. The grammar is runc's: global flags stand before the command
+//! only; long flags take one dash or two; a flag may be repeated, the last one wins; within a command flags
+//! and arguments may be mixed. `grammar` holds the parsers (clap), of which only the chosen command's is
+//! built; `flags` rewrites Go-style flags into clap's form by the parser's own table.
+
+mod flags;
+mod grammar;
+mod version;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+pub use version::{COMMIT, NAME, VERSION, version_text};
+
+/// Form of the lines that go to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// `time="…" level=error msg="…"`.
+    #[default]
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// The flags before the command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Globals {
+    /// Folder of the containers' state, absolute; see [`Globals::state_root`] for the default.
+    pub root: Option<PathBuf>,
+    /// File that errors, warnings and debug lines are appended to.
+    pub log: Option<PathBuf>,
+    /// Form of these lines.
+    pub log_format: LogFormat,
+    /// Whether debug lines are written.
+    pub debug: bool,
+    /// Whether systemd is asked for the cgroup.
+    pub systemd_cgroup: bool,
+    /// Whether failures to reach the cgroup are tolerated; `None` decides by the host.
+    pub rootless: Option<bool>,
+}
+
+/// The folder of the containers' state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateRoot {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Whether the folder gets the sticky bit, which keeps it from being cleaned away: the XDG base
+    /// directory specification lets anyone remove old files from $XDG_RUNTIME_DIR that lack it.
+    pub sticky: bool,
+}
+
+impl Globals {
+    /// Where the state is: `--root`, else $XDG_RUNTIME_DIR/caisson/runtime for a rootless caller, else
+    /// /run/caisson/runtime. Never runc's own folder: the two programs' records differ.
+    pub fn state_root(&self) -> StateRoot {
+        if let Some(root) = &self.root {
+            return StateRoot { path: root.clone(), sticky: false };
+        }
+        let xdg = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_absolute());
+        match xdg {
+            Some(dir) if is_rootless() => {
+                StateRoot { path: Path::new(&dir).join("caisson/runtime"), sticky: true }
+            }
+            _ => StateRoot { path: PathBuf::from("/run/caisson/runtime"), sticky: false },
+        }
+    }
+}
+
+/// Whether the caller is an ordinary user, or root of a user namespace that is not called root (runc's
+/// rule: after `unshare -r` USER still names the user, whose folder is meant).
+fn is_rootless() -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    #[allow(clippy::disallowed_methods)] // An unreadable map means: not in a user namespace.
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let initial = map.is_empty() || map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
+    !initial && std::env::var_os("USER").is_none_or(|user| user != "root")
+}
+
+/// A verb with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Make a container that waits for `start`.
+    Create(Create),
+    /// Make and start a container.
+    Run(Run),
+    /// Start the program of a created container.
+    Start(Start),
+    /// Print a container's state.
+    State(State),
+    /// Send a signal to a container's first process.
+    Kill(Kill),
+    /// Remove a container.
+    Delete(Delete),
+    /// Show all containers under the root.
+    List(List),
+    /// Write a config.json to start from.
+    Spec(Spec),
+    /// Print what this binary supports.
+    Features,
+}
+
+impl Command {
+    /// The verb as it is typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Run(_) => "run",
+            Self::Start(_) => "start",
+            Self::State(_) => "state",
+            Self::Kill(_) => "kill",
+            Self::Delete(_) => "delete",
+            Self::List(_) => "list",
+            Self::Spec(_) => "spec",
+            Self::Features => "features",
+        }
+    }
+
+    /// Whether callers parse what the command prints, some of them stdout and stderr together: go-runc's
+    /// `state`, CRI-O's `features`. Then a success leaves stderr empty.
+    pub fn output_is_parsed(&self) -> bool {
+        matches!(self, Self::State(_) | Self::List(_) | Self::Features)
+    }
+}
+
+/// Arguments of `create`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Create {
+    /// The container's id, not yet checked.
+    pub id: String,
+    /// The bundle's folder; `.` where none is given.
+    pub bundle: PathBuf,
+    /// AF_UNIX socket that receives the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// AF_UNIX socket that receives a pidfd of the container's first process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// File that the process id is written to.
+    pub pid_file: Option<PathBuf>,
+    /// Whether the root is entered without pivot_root(2).
+    pub no_pivot: bool,
+    /// Whether the caller's session keyring is kept.
+    pub no_new_keyring: bool,
+    /// Number of descriptors after stderr that the program inherits.
+    pub preserve_fds: u32,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// All of `create`'s.
+    pub create: Create,
+    /// Whether `run` returns once the program runs.
+    pub detach: bool,
+    /// Whether the container stays when its program has ended.
+    pub keep: bool,
+    /// Whether orphans of the container are left to the system's reaper.
+    pub no_subreaper: bool,
+}
+
+/// Arguments of `start`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The container's id.
+    pub id: String,
+}
+
+/// Arguments of `state`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The container's id.
+    pub id: String,
+}
+
+/// Arguments of `kill`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kill {
+    /// The container's id.
+    pub id: String,
+    /// Name (with or without SIG) or number, not yet checked; SIGTERM where none is given.
+    pub signal: String,
+    /// runc's old flag: every process of the container, and no error where none is left.
+    pub all: bool,
+}
+
+/// Arguments of `delete`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delete {
+    /// The container's id.
+    pub id: String,
+    /// Whether a running container is killed first, and a missing one no error.
+    pub force: bool,
+}
+
+/// Form of `list`'s output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListFormat {
+    /// Columns for people.
+    Table,
+    /// An array of states.
+    Json,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// Form of the output.
+    pub format: ListFormat,
+    /// Whether only ids are printed.
+    pub quiet: bool,
+}
+
+/// Arguments of `spec`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// The folder to write into; the working directory where none is given.
+    pub bundle: PathBuf,
+    /// Whether the file is for a caller without privileges.
+    pub rootless: bool,
+}
+
+/// A command line that makes sense.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// Help or version: to be printed as it is.
+    Text(String),
+    /// Something to do.
+    Command(Globals, Command),
+}
+
+/// A command line that does not.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UsageError {
+    /// As far as they were understood: the log is still written to.
+    pub globals: Globals,
+    /// One line.
+    pub message: String,
+    /// The usage text that goes with it.
+    pub help: String,
+}
+
+/// Reads the arguments (without the program's name).
+///
+/// # Errors
+/// [`UsageError`] for unknown commands and flags, missing or surplus arguments, and values out of form.
+pub fn parse(args: &[OsString]) -> Result<Parsed, UsageError> {
+    // Engines ask for the version at each of their starts: answered before any parser exists.
+    if let [only] = args
+        && ["--version", "-v", "-version"].contains(&only.to_str().unwrap_or_default())
+    {
+        return Ok(Parsed::Text(version_text()));
+    }
+    let parser = grammar::globals();
+    let usage = |message| UsageError {
+        globals: Globals::default(),
+        message,
+        help: grammar::globals().render_usage().to_string(),
+    };
+    let scan = flags::scan(&parser, args, true).map_err(usage)?;
+    let (globals, rest) = match scan {
+        flags::Scan::Help => return Ok(Parsed::Text(grammar::overview())),
+        flags::Scan::Version => return Ok(Parsed::Text(version_text())),
+        flags::Scan::Flags(flags, rest) => (grammar::read_globals(parser, flags).map_err(usage)?, rest),
+    };
+    match rest.split_first() {
+        None => Ok(Parsed::Text(grammar::overview())),
+        Some((verb, args)) if verb == "help" || verb == "h" => {
+            parse_help(args).map_err(|message| UsageError { globals, ..usage(message) })
+        }
+        Some((verb, args)) => parse_command(globals, verb, args),
+    }
+}
+
+/// `help [COMMAND]`.
+fn parse_help(args: &[OsString]) -> Result<Parsed, String> {
+    match args.first() {
+        None => Ok(Parsed::Text(grammar::overview())),
+        Some(name) => match grammar::find(name) {
+            Some(verb) => Ok(Parsed::Text(verb.help())),
+            None => Err(grammar::unknown(name)),
+        },
+    }
+}
+
+fn parse_command(globals: Globals, name: &OsStr, args: &[OsString]) -> Result<Parsed, UsageError> {
+    let Some(verb) = grammar::find(name) else {
+        let help = grammar::globals().render_usage().to_string();
+        return Err(UsageError { globals, message: grammar::unknown(name), help });
+    };
+    let read = || {
+        let parser = verb.parser();
+        match flags::scan(&parser, args, verb.flags_end_at_argument)? {
+            flags::Scan::Help => Ok(Err(verb.help())),
+            flags::Scan::Version => Ok(Err(version_text())),
+            flags::Scan::Flags(flags, values) => verb.read(parser, flags, values).map(Ok),
+        }
+    };
+    match read() {
+        Ok(Ok(command)) => Ok(Parsed::Command(globals, command)),
+        Ok(Err(text)) => Ok(Parsed::Text(text)),
+        Err(message) => Err(UsageError { globals, message, help: verb.parser().render_usage().to_string() }),
+    }
+}
+
+/// The absolute form of `--root`; the state of all containers in `/` itself is never meant.
+fn absolute_root(given: &OsStr) -> Result<PathBuf, String> {
+    let refuse = || format!("flag --root: the folder may not be {given:?}");
+    let path = std::path::absolute(given).map_err(|_| refuse())?;
+    let depth = path.components().fold(0_usize, |depth, component| match component {
+        Component::Normal(_) => depth + 1,
+        Component::ParentDir => depth.saturating_sub(1),
+        _ => depth,
+    });
+    if depth == 0 { Err(refuse()) } else { Ok(path) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! One verb each: arguments → one library call → output.
+//!
+//! A command returns the exit code of a success, which is 0 except where the program's own code is passed
+//! on. It prints its result itself; errors and warnings are the report's.
+
+pub mod create;
+pub mod delete;
+pub mod features;
+pub mod kill;
+pub mod list;
+pub mod run;
+pub mod spec;
+pub mod start;
+pub mod state;
+
+use crate::cli::{Command, Globals};
+use crate::error::Result;
+use crate::report::Log;
+
+/// Carries out a command.
+///
+/// # Errors
+/// Whatever the command fails with.
+pub fn execute(globals: &Globals, command: &Command, log: &mut Log) -> Result<u8> {
+    match command {
+        Command::Create(args) => create::execute(globals, args, log),
+        Command::Start(args) => start::execute(globals, args, log),
+        Command::Run(args) => run::execute(globals, args, log),
+        Command::State(args) => state::execute(globals, args, log),
+        Command::Kill(args) => kill::execute(globals, args, log),
+        Command::Delete(args) => delete::execute(globals, args, log),
+        Command::List(args) => list::execute(globals, args, log),
+        Command::Spec(args) => spec::execute(globals, args, log),
+        Command::Features => features::execute(globals, log),
+    }
+}

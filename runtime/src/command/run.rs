@@ -1,0 +1,108 @@
+//! `run`: makes a container and starts it at once; in the foreground, stays until its program ends.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use oci_spec::runtime::ContainerState;
+
+use super::create::request;
+use crate::bail;
+use crate::cli::{self, Globals};
+use crate::container::group::Files;
+use crate::container::{LOCK_WAIT, Record, Store, delete};
+use crate::create::handover;
+use crate::create::parent::{Born, Bundle, create};
+use crate::error::{Call, Context, Error, Kind, Result};
+use crate::foreground::{self, Terminal};
+use crate::hooks;
+use crate::report::Log;
+use crate::signals::Signals;
+
+/// Carries out `run`; the exit code is the program's, or 0 with `--detach`.
+///
+/// # Errors
+/// Whatever keeps the container from running; nothing is left of it then.
+pub fn execute(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
+    run(globals, args, log).context(|| format!("run {:?}", args.create.id))
+}
+
+fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
+    let bundle = Bundle::load(&args.create.bundle, &args.create.id, log)?;
+    let (console, ours) = consoles(args, bundle.has_terminal())?;
+    let mut signals = Signals::block()?;
+    let own_pid_namespace = bundle.has_own_pid_namespace();
+    let reap_others = !args.detach && !args.no_subreaper && !own_pid_namespace;
+    if reap_others {
+        let this = Some(rustix::process::getpid());
+        rustix::process::set_child_subreaper(this).call("prctl", || "PR_SET_CHILD_SUBREAPER")?;
+    }
+    let state_root = globals.state_root();
+    let request = request(&args.create, &state_root, console, false);
+    let born = create(&request, &bundle, &mut signals, log)?;
+    let born = poststart(born, log)?;
+    log.flush(); // from here on stderr is the program's
+    if args.detach {
+        return Ok(0);
+    }
+    let terminal = ours.map(|socket| Terminal::receive(socket.as_fd())).transpose()?;
+    let Born { store, locked, record, pidfd } = born;
+    drop(locked); // others may kill and delete it while it runs
+    let code = foreground::supervise(pidfd.as_fd(), &mut signals, terminal, reap_others)?;
+    if !args.keep {
+        remove_ended(&store, &record, log)?;
+    }
+    Ok(code)
+}
+
+/// Where init sends its terminal, and our end of that where the terminal comes to us.
+fn consoles(args: &cli::Run, terminal: bool) -> Result<(Option<OwnedFd>, Option<UnixStream>)> {
+    match (&args.create.console_socket, terminal) {
+        (None, false) => Ok((None, None)),
+        (Some(_), false) => bail!("--console-socket: process.terminal is false"),
+        (Some(path), true) if args.detach => Ok((Some(handover::connect_console(path)?), None)),
+        (Some(_), true) => bail!("--console-socket: needs --detach; in the foreground the terminal is ours"),
+        (None, true) if args.detach => {
+            bail!("process.terminal: with --detach it needs --console-socket, which receives the terminal")
+        }
+        (None, true) => {
+            let (theirs, ours) = UnixStream::pair().call("socketpair", || "")?;
+            Ok((Some(theirs.into()), Some(ours)))
+        }
+    }
+}
+
+/// The poststart hooks; a failure stops and destroys the container (runtime.md "Lifecycle" step 9).
+fn poststart(born: Born, log: &mut Log) -> Result<Born> {
+    let hooks = &born.record.hooks.poststart;
+    if hooks.is_empty() {
+        return Ok(born);
+    }
+    let ran = born
+        .record
+        .state(ContainerState::Running)
+        .and_then(|state| hooks::run("poststart", hooks, &state, &born.record.bundle));
+    match ran {
+        Ok(()) => Ok(born),
+        Err(mut error) => {
+            let Born { store, locked, record, .. } = born;
+            let mut warn = |error: Error| log.warning(error.to_string());
+            if let Err(failed) = delete::destroy(&store, locked, &record, &Files, &mut warn) {
+                error.attach(&failed);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Takes the container away, unless somebody else already has.
+fn remove_ended(store: &Store, record: &Record, log: &mut Log) -> Result<()> {
+    let locked = match store.entry(&record.id).and_then(|entry| entry.lock(store, LOCK_WAIT)) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+        result => result?,
+    };
+    if locked.record()?.init != record.init {
+        return Ok(()); // another container of that name
+    }
+    let mut warn = |error: Error| log.warning(error.to_string());
+    delete::destroy(store, locked, record, &Files, &mut warn)
+}

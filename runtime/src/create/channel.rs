@@ -1,0 +1,177 @@
+//! The channel between the runtime and a container's init: one enum per direction over a SOCK_SEQPACKET
+//! pair, one message per packet.
+//!
+//! The end of the channel is a message too: init's end is close-on-exec, so the runtime sees it close when
+//! the program runs; init sees it close when the runtime dies, and ends itself.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Call, Error, Result};
+
+/// Larger than any error chain.
+const MAX_PACKET: usize = 64 * 1024;
+
+/// What init (or the process before it) tells the runtime.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToParent {
+    /// From the process in between: init's process id.
+    Cloned(i32),
+    /// The time namespace is made; its offsets may be written now.
+    TimeNamespace,
+    /// Everything is mounted; the hooks before pivot_root may run.
+    Mounted,
+    /// The seccomp filter is loaded; its listener is this descriptor of init.
+    SeccompListener(RawFd),
+    /// Everything is set up; `create` is done.
+    Ready,
+    /// Something the user should know but that stops nothing.
+    Warning(String),
+    /// Init gives up.
+    Failed(Error),
+}
+
+/// What the runtime tells init.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToInit {
+    /// The id mappings are written.
+    Mapped,
+    /// The network namespace comes with this packet.
+    Network,
+    /// What was asked for (offsets, hooks, the listener) is done.
+    Continue,
+    /// The record is written: the program (or the gate) is next.
+    Go,
+}
+
+/// One end of the channel.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Channel {
+    /// Both ends, the runtime's first.
+    ///
+    /// # Errors
+    /// As socketpair(2).
+    pub fn pair() -> Result<(Self, Self)> {
+        let (parent, init) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .call("socketpair", || "SOCK_SEQPACKET")?;
+        Ok((Self(parent), Self(init)))
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// EPIPE where the other side is gone.
+    pub fn send(&self, message: &impl Serialize) -> Result<()> {
+        self.send_with(message, None)
+    }
+
+    /// Sends one message and, with it, a descriptor.
+    ///
+    /// # Errors
+    /// As sendmsg(2).
+    pub fn send_with(&self, message: &impl Serialize, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let packet = serde_json::to_vec(message).map_err(Error::other)?;
+        let rights = fd.map(|fd| [fd.as_raw_fd()]);
+        let control: &[ControlMessage<'_>] = match &rights {
+            Some(rights) => &[ControlMessage::ScmRights(rights)],
+            None => &[],
+        };
+        loop {
+            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&packet)], control, MsgFlags::MSG_NOSIGNAL, None) {
+                Err(Errno::EINTR) => {}
+                result => return result.map(drop).call("sendmsg", || "between the runtime and init"),
+            }
+        }
+    }
+
+    /// Receives one message; `None` where the other side is gone.
+    ///
+    /// # Errors
+    /// As recvmsg(2).
+    pub fn receive<M: DeserializeOwned>(&self) -> Result<Option<M>> {
+        Ok(self.receive_with()?.map(|(message, _)| message))
+    }
+
+    /// Receives one message and the descriptor that came with it.
+    ///
+    /// # Errors
+    /// As recvmsg(2).
+    pub fn receive_with<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
+        let mut packet = vec![0_u8; MAX_PACKET];
+        let mut buffer = [IoSliceMut::new(&mut packet)];
+        let mut space = nix::cmsg_space!([RawFd; 1]);
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let (length, fd) = {
+            let message = loop {
+                match recvmsg::<()>(self.0.as_raw_fd(), &mut buffer, Some(&mut space), flags) {
+                    Err(Errno::EINTR) => {}
+                    Err(Errno::ECONNRESET) => return Ok(None),
+                    result => break result.call("recvmsg", || "between the runtime and init")?,
+                }
+            };
+            let mut fd = None;
+            for control in message.cmsgs().call("recvmsg", || "control messages")? {
+                if let ControlMessageOwned::ScmRights(fds) = control {
+                    fd = fds.first().copied();
+                }
+            }
+            (message.bytes, fd)
+        };
+        let fd = fd.map(sys::fd::adopt);
+        if length == 0 {
+            return Ok(None);
+        }
+        let message = serde_json::from_slice(&packet[..length])
+            .map_err(|error| Error::other(format!("a packet between the runtime and init: {error}")))?;
+        Ok(Some((message, fd)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_and_errors_cross_intact() {
+        let (parent, init) = Channel::pair().unwrap();
+        let error = Error::other("x".repeat(20_000)).context("mount");
+        init.send(&ToParent::Failed(error.clone())).unwrap();
+        let Some(ToParent::Failed(received)) = parent.receive().unwrap() else { panic!("no error") };
+        assert_eq!(received, error);
+    }
+
+    #[test]
+    fn a_descriptor_travels_with_its_message() {
+        let (parent, init) = Channel::pair().unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        parent.send_with(&ToInit::Network, Some(file.as_fd())).unwrap();
+        let (message, fd) = init.receive_with::<ToInit>().unwrap().unwrap();
+        assert!(matches!(message, ToInit::Network));
+        let stat = rustix::fs::fstat(fd.unwrap()).unwrap();
+        assert_eq!(stat.st_rdev, rustix::fs::makedev(1, 3));
+    }
+
+    #[test]
+    fn a_closed_end_is_the_end() {
+        let (parent, init) = Channel::pair().unwrap();
+        drop(init);
+        assert!(parent.receive::<ToParent>().unwrap().is_none());
+        assert!(parent.send(&ToInit::Go).is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! What a caller gets from `create` and `run` beside the container: pid file, pidfd, terminal, descriptors.
+
+use std::fs::File;
+use std::io::{IoSlice, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+use crate::error::{Call, Context, Error, Result};
+
+/// Writes init's process id, without a newline and by rename: callers parse the whole file as a number.
+///
+/// # Errors
+/// As open(2), write(2) and rename(2), naming `--pid-file`.
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let step = || "--pid-file";
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{pid}"));
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+        .call("open", || format!("{temporary:?}"))
+        .and_then(|()| {
+            std::fs::rename(&temporary, path).call("rename", || format!("{temporary:?}, {path:?}"))
+        });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.context(step)
+}
+
+/// Connects to the socket that is to receive the terminal.
+///
+/// # Errors
+/// As connect(2), naming `--console-socket`.
+pub fn connect_console(path: &Path) -> Result<OwnedFd> {
+    connect(path, "--console-socket").map(OwnedFd::from)
+}
+
+/// Sends init's pidfd to a socket (unix(7), SCM_RIGHTS).
+///
+/// # Errors
+/// As connect(2) and sendmsg(2), naming `--pidfd-socket`.
+pub fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>) -> Result<()> {
+    let socket = connect(path, "--pidfd-socket")?;
+    let rights = [pidfd.as_raw_fd()];
+    let message = [ControlMessage::ScmRights(&rights)];
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"pidfd")], &message, MsgFlags::MSG_NOSIGNAL, None)
+        .call("sendmsg", || format!("{path:?}"))
+        .context(|| "--pidfd-socket")?;
+    Ok(())
+}
+
+/// unix(7) limits socket paths to 107 bytes; a longer one is reached through its folder's descriptor.
+fn connect(path: &Path, flag: &'static str) -> Result<UnixStream> {
+    let direct = UnixStream::connect(path);
+    let connected = match (direct, path.parent(), path.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.raw_os_error().is_none() => {
+            let folder = File::open(parent).call("open", || format!("{parent:?}")).context(|| flag)?;
+            UnixStream::connect(Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
+        }
+        (direct, ..) => direct,
+    };
+    connected.call("connect", || format!("{path:?}")).context(|| flag)
+}
+
+/// The number of descriptors from 3 on that the program inherits: `--preserve-fds` and systemd's
+/// LISTEN_FDS (sd_listen_fds(3)), all of which must be there.
+///
+/// # Errors
+/// A descriptor that is not open.
+pub fn check_preserved(asked: u32) -> Result<u32> {
+    let listen = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let total = asked
+        .checked_add(listen)
+        .filter(|total| *total < 1 << 20)
+        .ok_or_else(|| Error::other(format!("--preserve-fds {asked}: too many")))?;
+    for fd in 3..3 + total {
+        sys::fd::check_open(fd).context(|| format!("--preserve-fds {asked}: descriptor {fd} was not handed over"))?;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_holds_the_number_and_nothing_else() {
+        let path = std::env::temp_dir().join(format!("caisson-test-pid-{}", std::process::id()));
+        write_pid_file(&path, 42).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"42");
+        std::fs::remove_file(&path).unwrap();
+        let error = write_pid_file(Path::new("/nonexistent/pid"), 42).unwrap_err().to_string();
+        assert_eq!(error, "--pid-file: open(\"/nonexistent/.pid.42\"): no such file or directory (ENOENT)");
+    }
+
+    #[test]
+    fn descriptors_that_were_not_handed_over_are_missed() {
+        let error = check_preserved(4000).unwrap_err().to_string();
+        assert!(error.starts_with("--preserve-fds 4000: descriptor "), "{error}");
+        assert!(error.ends_with("(EBADF)"), "{error}");
+    }
+}

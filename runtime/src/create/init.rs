@@ -1,0 +1,455 @@
+//! The container's first process: sets itself up from inside and becomes the program.
+//!
+//! It is a clone of the runtime and starts with the runtime's memory, so the plan and everything that was
+//! opened before need no transport. It must not return into the runtime's code: [`run`] never returns.
+//! The steps and their order are those of docs/create-flow.md.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::channel::{Channel, ToInit, ToParent};
+use super::program::{self, Program};
+use crate::bail;
+use crate::container::gate::Gate;
+use crate::error::{Call, Context, Error, Result};
+use crate::kernel::mount::Detached;
+use crate::kernel::namespace::{self, Opened};
+use crate::kernel::procfs::{Need, Procfs};
+use crate::kernel::root::{RootFd, Target};
+use crate::kernel::{capability, device, keyring, lsm, mask, mount, network, rlimit, rootfs, scheduler, sysctl, tty};
+use crate::plan::Plan;
+use crate::plan::mount::What;
+use crate::plan::namespace::Namespace;
+
+/// Everything init needs beside the plan, opened by the runtime before the clone.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The container's id, for the names of things.
+    pub id: String,
+    /// The root file system, detached.
+    pub root: OwnedFd,
+    /// One per entry of `plan.mounts`: the source of a bind mount.
+    pub binds: Vec<Option<Detached>>,
+    /// Device nodes of the host, for containers that may make none.
+    pub device_binds: Vec<OwnedFd>,
+    /// Namespaces that init joins itself.
+    pub join: Vec<Opened>,
+    /// Where the terminal goes.
+    pub console: Option<OwnedFd>,
+    /// The start gate; none in `run`, which starts at once.
+    pub gate: Option<Gate>,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve_fds: u32,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// The state document on the standard input of hooks that init runs.
+    pub state: Option<oci_spec::runtime::State>,
+    /// Working directory of those hooks.
+    pub bundle: String,
+}
+
+/// Sets the container up and becomes its program.
+pub fn run(plan: &Plan, prepared: Prepared, channel: &Channel) -> ! {
+    let mut state = Progress::Making;
+    let Err((error, gate)) = birth(plan, prepared, channel, &mut state);
+    let result = match (&gate, state) {
+        // After Go the runtime that made us may be gone: `start` listens at the gate.
+        (Some(gate), Progress::Hooks) => gate.report_hook(&error),
+        (Some(gate), Progress::Released) => gate.report(&error),
+        _ => channel.send(&ToParent::Failed(error)),
+    };
+    sys::process::exit_now(if result.is_ok() { 1 } else { 2 })
+}
+
+/// Who is to hear of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// The runtime that made us.
+    Making,
+    /// `start`, and a startContainer hook is to blame.
+    Hooks,
+    /// `start`.
+    Released,
+}
+
+type Failure = (Error, Option<Gate>);
+
+fn birth(
+    plan: &Plan,
+    mut prepared: Prepared,
+    channel: &Channel,
+    progress: &mut Progress,
+) -> std::result::Result<std::convert::Infallible, Failure> {
+    let gate = prepared.gate.take();
+    let result = drop_the_rest(&prepared, channel, gate.as_ref()).and_then(|()| enter(plan, &mut prepared, channel))
+        .and_then(|inside| furnish(plan, &mut prepared, channel, inside))
+        .and_then(|inside| settle(plan, &prepared, channel, inside))
+        .and_then(|program| {
+            wait_for_start(&prepared, channel, gate.as_ref())?;
+            become_program(plan, &prepared, channel, gate.as_ref(), &program, progress)
+        });
+    match result {
+        Ok(never) => match never {},
+        Err(error) => Err((error, gate)),
+    }
+}
+
+/// What later steps need of earlier ones.
+struct Inside {
+    root: RootFd,
+    /// Opened while the host's or a private procfs could still be had; none where nothing needs it.
+    procfs: Option<Procfs>,
+    terminal: Option<tty::Pair>,
+}
+
+/// Steps 1 to 5: into every namespace.
+fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<RootFd> {
+    rustix::process::umask(Mode::empty());
+    enter_user_namespace(plan, channel)?;
+    for namespace in &prepared.join {
+        namespace.join()?;
+    }
+    rustix::process::setsid().call("setsid", || "")?;
+    if !prepared.no_new_keyring {
+        keyring::join_session(&prepared.id, plan.namespaces.is_own(Namespace::User))?;
+    }
+    if plan.namespaces.is_new(Namespace::Cgroup) {
+        // After the birth in the cgroup: the namespace's root is where its maker is.
+        sys::process::unshare(Namespace::Cgroup.flag()).context(|| "make the cgroup namespace")?;
+    }
+    enter_time_namespace(plan, channel)?;
+    let root = std::mem::replace(&mut prepared.root, null_fd()?);
+    if plan.namespaces.is_own(Namespace::Mount) {
+        if plan.namespaces.is_new(Namespace::Mount) {
+            let private = plan.root.propagation.is_some_and(|p| p.flag == libc::MS_PRIVATE);
+            rootfs::isolate(private)?;
+        }
+        rootfs::place(root, &plan.root.path)
+    } else {
+        Ok(root.into())
+    }
+}
+
+/// A descriptor to leave in the place of one that is moved on.
+fn null_fd() -> Result<OwnedFd> {
+    rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", || "\"/\"")
+}
+
+fn enter_user_namespace(plan: &Plan, channel: &Channel) -> Result<()> {
+    if !plan.namespaces.is_own(Namespace::User) {
+        return Ok(());
+    }
+    if plan.namespaces.is_new(Namespace::User) {
+        expect(channel, |message| matches!(message, ToInit::Mapped))?;
+    }
+    // Root of the new namespace from here on; its ids are what the steps below make files with.
+    let (root, group) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
+    rustix::thread::set_thread_groups(&[])
+        .or_else(|errno| if errno == rustix::io::Errno::PERM { Ok(()) } else { Err(errno) })
+        .call("setgroups", || "none")?;
+    rustix::thread::set_thread_res_gid(group, group, group).call("setresgid", || "0, in the user namespace")?;
+    rustix::thread::set_thread_res_uid(root, root, root).call("setresuid", || "0, in the user namespace")
+}
+
+fn enter_time_namespace(plan: &Plan, channel: &Channel) -> Result<()> {
+    if !plan.namespaces.is_new(Namespace::Time) || plan.namespaces.time_offsets.is_empty() {
+        return Ok(());
+    }
+    sys::process::unshare(Namespace::Time.flag()).context(|| "make the time namespace")?;
+    channel.send(&ToParent::TimeNamespace)?;
+    expect(channel, |message| matches!(message, ToInit::Continue))?;
+    let host = Procfs::host()?;
+    let made = namespace::own(&host, "time_for_children")?;
+    namespace::enter(made.as_fd(), Namespace::Time).context(|| "enter the time namespace")
+}
+
+fn expect(channel: &Channel, wanted: impl Fn(&ToInit) -> bool) -> Result<()> {
+    match channel.receive::<ToInit>()? {
+        Some(message) if wanted(&message) => Ok(()),
+        Some(other) => bail!("the runtime sent {other:?} out of turn"),
+        None => bail!("the runtime ended while the container was being made"),
+    }
+}
+
+/// Steps 6 to 12: everything that is mounted, and into the root.
+fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd) -> Result<Inside> {
+    let own_mounts = plan.namespaces.is_own(Namespace::Mount);
+    // File systems that need no network namespace are made while the runtime is still making that.
+    let mut made = make_mounts(plan, |fstype| fstype != "sysfs")?;
+    enter_network(plan, channel)?;
+    make_missing(plan, &mut made)?;
+    place_mounts(plan, prepared, &root, &mut made)?;
+    if let Some(devices) = &plan.devices {
+        device::make_nodes(&root, devices, &prepared.device_binds)?;
+        device::make_links(&root)?;
+    }
+    root.ensure(&plan.process.cwd, Target::Folder).context(|| "process.cwd")?;
+    let terminal = if plan.process.terminal {
+        let pair = tty::open(&root, plan.process.console_size)?;
+        tty::place_console(&root, pair.slave.as_fd())?;
+        Some(pair)
+    } else {
+        None
+    };
+    if own_mounts {
+        mask::make_readonly(&root, &plan.readonly_paths)?;
+        mask::mask(&root, &plan.masked_paths, &plan.mount_label)?;
+    }
+    run_hooks_before_pivot(plan, prepared, channel)?;
+    let procfs = open_procfs(plan)?;
+    if !own_mounts || plan.namespaces.is_joined(Namespace::Mount) {
+        rootfs::change_root(&root)?;
+    } else if prepared.no_pivot {
+        let mountinfo = Procfs::host()?.read("self/mountinfo", 16 << 20)?;
+        rootfs::move_root(&root, &String::from_utf8_lossy(&mountinfo))?;
+    } else {
+        rootfs::pivot(&root)?;
+    }
+    if own_mounts {
+        rootfs::finish(root.as_fd(), plan.root.readonly, plan.root.propagation)?;
+    }
+    Ok(Inside { root, procfs, terminal })
+}
+
+type Made = Vec<Option<Detached>>;
+
+fn make_mounts(plan: &Plan, wanted: impl Fn(&str) -> bool) -> Result<Made> {
+    plan.mounts
+        .iter()
+        .map(|entry| match &entry.what {
+            What::Filesystem { fstype, .. } if !wanted(fstype) => Ok(None),
+            _ => mount::make(entry).context(|| entry.describe()),
+        })
+        .collect()
+}
+
+fn make_missing(plan: &Plan, made: &mut Made) -> Result<()> {
+    for (entry, made) in plan.mounts.iter().zip(made) {
+        if made.is_none() {
+            *made = mount::make(entry).context(|| entry.describe())?;
+        }
+    }
+    Ok(())
+}
+
+fn enter_network(plan: &Plan, channel: &Channel) -> Result<()> {
+    if plan.namespaces.network_by_parent() {
+        match channel.receive_with::<ToInit>()? {
+            Some((ToInit::Network, Some(fd))) => {
+                namespace::enter(fd.as_fd(), Namespace::Network).context(|| "enter the network namespace")?;
+            }
+            Some((other, _)) => bail!("the runtime sent {other:?} out of turn"),
+            None => bail!("the runtime ended while the container was being made"),
+        }
+    }
+    if plan.namespaces.is_new(Namespace::Network) {
+        network::loopback_up()?;
+    }
+    Ok(())
+}
+
+fn place_mounts(plan: &Plan, prepared: &mut Prepared, root: &RootFd, made: &mut Made) -> Result<()> {
+    for (index, entry) in plan.mounts.iter().enumerate() {
+        let placed = match &entry.what {
+            What::Remount { parameters } => mount::remount(root, entry, parameters),
+            What::Bind { .. } => match prepared.binds.get_mut(index).and_then(Option::take) {
+                Some(bind) => mount::place(root, entry, &bind),
+                None => Err(Error::other("its source was not opened")),
+            },
+            _ => match made.get_mut(index).and_then(Option::take) {
+                Some(made) => mount::place(root, entry, &made),
+                None => Err(Error::other("it was not made")),
+            },
+        };
+        placed.context(|| entry.describe())?;
+    }
+    Ok(())
+}
+
+fn run_hooks_before_pivot(plan: &Plan, prepared: &Prepared, channel: &Channel) -> Result<()> {
+    let hooks = &plan.hooks;
+    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty() {
+        return Ok(());
+    }
+    channel.send(&ToParent::Mounted)?;
+    expect(channel, |message| matches!(message, ToInit::Continue))?;
+    run_own_hooks("createContainer", &hooks.create_container, prepared)
+}
+
+fn run_own_hooks(kind: &str, hooks: &[crate::spec::Hook], prepared: &Prepared) -> Result<()> {
+    match (&prepared.state, hooks.is_empty()) {
+        (Some(state), false) => {
+            let mut state = state.clone();
+            // The id a hook can use is the one in its own pid namespace's view of the host: the runtime's.
+            state.set_status(oci_spec::runtime::ContainerState::Creating);
+            crate::hooks::run(kind, hooks, &state, std::path::Path::new(&prepared.bundle))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// procfs for labels and kernel parameters, of this pid namespace and attached nowhere.
+fn open_procfs(plan: &Plan) -> Result<Option<Procfs>> {
+    let process = &plan.process;
+    if !plan.sysctls.is_empty() {
+        return Procfs::private(Need::Everything).map(Some);
+    }
+    if !process.apparmor_profile.is_empty() || !process.selinux_label.is_empty() {
+        return Procfs::private(Need::Processes).map(Some);
+    }
+    Ok(None)
+}
+
+/// Steps 13 to 18: names, parameters, terminal, limits, user. Returns the program, found as that user.
+fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Inside) -> Result<Program> {
+    let process = &plan.process;
+    if !plan.hostname.is_empty() {
+        nix::unistd::sethostname(&plan.hostname).call("sethostname", || format!("{:?}", plan.hostname))?;
+    }
+    if !plan.domainname.is_empty() {
+        rustix::system::setdomainname(plan.domainname.as_bytes())
+            .call("setdomainname", || format!("{:?}", plan.domainname))?;
+    }
+    if let Some(procfs) = &inside.procfs {
+        sysctl::apply(procfs, &plan.sysctls)?;
+        if !process.apparmor_profile.is_empty() {
+            lsm::apply_apparmor(procfs, &process.apparmor_profile)?;
+        }
+        if !process.selinux_label.is_empty() {
+            lsm::apply_selinux(procfs, &process.selinux_label)?;
+        }
+    }
+    if let Some(pair) = inside.terminal.take() {
+        if let Some(console) = &prepared.console {
+            tty::send(console.as_fd(), pair.master.as_fd())?;
+        }
+        tty::become_terminal(pair.slave)?;
+    }
+    tty::settle_stdio(process.user.uid)?;
+    apply_scheduling(process)?;
+    rlimit::apply(&process.rlimits)?;
+    if process.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).call("prctl", || "PR_SET_NO_NEW_PRIVS")?;
+    } else {
+        // Without it, loading a filter is a privilege that the next step gives up.
+        load_seccomp(plan, channel, None)?;
+    }
+    drop(inside);
+    become_user(process)?;
+    let env = program::environment(&process.env, process.user.uid);
+    program::enter_cwd(&process.cwd)?;
+    Program::find(&process.args, &env)
+}
+
+fn apply_scheduling(process: &crate::plan::Process) -> Result<()> {
+    if let Some(domain) = process.personality {
+        scheduler::set_personality(domain)?;
+    }
+    if let Some(policy) = &process.memory_policy {
+        scheduler::set_memory_policy(policy)?;
+    }
+    if let Some(priority) = process.io_priority {
+        scheduler::set_io_priority(priority)?;
+    }
+    if let Some(attr) = &process.scheduler {
+        scheduler::set_scheduler(attr)?;
+    }
+    Ok(())
+}
+
+/// Bounding set, groups, user, the other sets: in the order in which each still may be changed.
+fn become_user(process: &crate::plan::Process) -> Result<()> {
+    let user = &process.user;
+    capability::drop_bounding(&process.capabilities)?;
+    capability::keep_over_setuid()?;
+    let groups: Vec<_> = user.additional_gids.iter().map(|gid| rustix::fs::Gid::from_raw(*gid)).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        // A user namespace that may not call it has no groups to drop either.
+        Err(rustix::io::Errno::PERM) if groups.is_empty() => {}
+        result => result.call("setgroups", || format!("process.user.additionalGids {:?}", user.additional_gids))?,
+    }
+    let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)
+        .call("setresgid", || format!("process.user.gid {}", user.gid))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+        .call("setresuid", || format!("process.user.uid {}", user.uid))?;
+    capability::apply(&process.capabilities)?;
+    rustix::process::umask(Mode::from_raw_mode(user.umask.unwrap_or(0o022)));
+    Ok(())
+}
+
+/// Step 19: `create` is done here, and waits for `start`; `run` goes on when the record is written.
+fn wait_for_start(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
+    if gate.is_some() {
+        channel.send(&ToParent::Ready)?;
+    }
+    expect(channel, |message| matches!(message, ToInit::Go))?;
+    if let Some(gate) = gate {
+        // It may wait for long, and others may share its pid namespace: it holds what it needs, no more.
+        keep_only(prepared, gate.raw_fds().to_vec())?;
+        gate.wait()?;
+    }
+    Ok(())
+}
+
+/// Closes what the runtime had open and init has no use for: the state folder above all.
+fn drop_the_rest(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
+    let binds = prepared.binds.iter().flatten().map(|bind| bind.tree.as_raw_fd());
+    let join = prepared.join.iter().map(|namespace| namespace.as_fd().as_raw_fd());
+    let mut keep: Vec<RawFd> = [channel.as_fd().as_raw_fd(), prepared.root.as_raw_fd()].to_vec();
+    keep.extend(binds.chain(join).chain(prepared.device_binds.iter().map(AsRawFd::as_raw_fd)));
+    keep.extend(prepared.console.iter().map(AsRawFd::as_raw_fd));
+    keep.extend(gate.iter().flat_map(|gate| gate.raw_fds()));
+    keep_only(prepared, keep)
+}
+
+fn keep_only(prepared: &Prepared, mut keep: Vec<RawFd>) -> Result<()> {
+    keep.extend((3..3 + prepared.preserve_fds).filter_map(|fd| RawFd::try_from(fd).ok()));
+    Ok(sys::fd::close_all_except(&keep)?)
+}
+
+/// Steps 20 to 22: startContainer hooks, the filter, execve.
+fn become_program(
+    plan: &Plan,
+    prepared: &Prepared,
+    channel: &Channel,
+    gate: Option<&Gate>,
+    program: &Program,
+    progress: &mut Progress,
+) -> Result<std::convert::Infallible> {
+    *progress = Progress::Hooks;
+    run_own_hooks("startContainer", &plan.hooks.start_container, prepared)?;
+    *progress = Progress::Released;
+    close_descriptors(prepared.preserve_fds)?;
+    sys::process::reset_signals()?;
+    if plan.process.no_new_privileges {
+        load_seccomp(plan, channel, gate)?;
+    }
+    Err(program.exec())
+}
+
+/// Every descriptor from 3 on is closed by execve, except those that the caller wants handed on.
+fn close_descriptors(preserve: u32) -> Result<()> {
+    for fd in 3..3 + preserve {
+        sys::fd::keep_over_exec(fd)?;
+    }
+    Ok(sys::process::cloexec_from(3 + preserve)?)
+}
+
+/// Loads the filter and, with SCMP_ACT_NOTIFY, waits until its listener has been taken.
+fn load_seccomp(plan: &Plan, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
+    let Some(filter) = &plan.seccomp else { return Ok(()) };
+    let listener = sys::seccomp::load(&filter.instructions(), filter.flags).context(|| "linux.seccomp")?;
+    let Some(listener) = listener else { return Ok(()) };
+    let number = listener.as_raw_fd();
+    match gate {
+        Some(gate) => gate.hand_over_seccomp_fd(number),
+        None => {
+            channel.send(&ToParent::SeccompListener(number))?;
+            expect(channel, |message| matches!(message, ToInit::Continue))
+        }
+    }
+}

@@ -1,0 +1,579 @@
+//! The runtime's side of a container's birth.
+//!
+//! Everything that can fail without a container is opened first. After the clone the runtime works while
+//! init mounts: network namespace, limits, record and pid file cost no time of their own. When a step
+//! fails, what the steps before it made is undone, and failures of that are attached to the cause.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::poll::{PollFd, PollFlags};
+use oci_spec::runtime::ContainerState;
+use rustix::fs::FileType;
+use sys::process::Clone;
+
+use super::channel::{Channel, ToInit, ToParent};
+use super::init::{self, Prepared};
+use super::{handover, intermediate};
+use crate::bail;
+use crate::cgroup::{self, Cgroup, Hierarchy};
+use crate::cli::StateRoot;
+use crate::container::group::Files;
+use crate::container::{self, CgroupRecord, ContainerId, Gate, Locked, ProcessId, RECORD_VERSION, Record, SeccompNotify, Store, delete, notify};
+use crate::error::{Call, Context, Error, Result};
+use crate::hooks;
+use crate::kernel::mount::Detached;
+use crate::kernel::namespace::{self, Opened};
+use crate::kernel::procfs::Procfs;
+use crate::kernel::{capability, device, idmap, intel_rdt, lsm, mount, net_device, rlimit, rootfs};
+use crate::plan::mount::{Mount, Propagation, What};
+use crate::plan::namespace::Namespace;
+use crate::plan::{self, Facts, Plan};
+use crate::report::Log;
+use crate::signals::Signals;
+use crate::spec::{self, Spec};
+
+/// What `create` and `run` ask for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Folder of all containers' state.
+    pub state_root: &'a StateRoot,
+    /// The new container's id, not yet checked.
+    pub id: &'a str,
+    /// The bundle's folder.
+    pub bundle: &'a Path,
+    /// Connected socket that the terminal goes to.
+    pub console: Option<OwnedFd>,
+    /// Socket that init's pidfd goes to.
+    pub pidfd_socket: Option<&'a Path>,
+    /// File that init's process id goes to.
+    pub pid_file: Option<&'a Path>,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve_fds: u32,
+    /// Whether the container waits for `start` (`create`) or not (`run`).
+    pub gate: bool,
+}
+
+/// A container that waits at its gate or whose program runs.
+#[derive(Debug)]
+pub struct Born {
+    /// Where its record is.
+    pub store: Store,
+    /// The record's lock.
+    pub locked: Locked,
+    /// The record.
+    pub record: Record,
+    /// init.
+    pub pidfd: OwnedFd,
+}
+
+/// A bundle that has been read, found valid and planned.
+#[derive(Debug)]
+pub struct Bundle {
+    path: String,
+    spec: Spec,
+    plan: Plan,
+}
+
+impl Bundle {
+    /// Reads `config.json`, finds all that is wrong with it, and plans.
+    ///
+    /// # Errors
+    /// Kind `Spec`, each violation with its JSON pointer.
+    pub fn load(path: &Path, id: &str, log: &mut Log) -> Result<Self> {
+        let absolute = std::fs::canonicalize(path).call("chdir", || format!("{path:?}"))?;
+        let Some(bundle) = absolute.to_str().map(str::to_owned) else {
+            bail!("bundle {path:?} is not UTF-8")
+        };
+        let spec = spec::load(&absolute)?;
+        let mut warnings = spec::validate(&spec)?;
+        let facts = Facts {
+            grantable: capability::grantable(false)?,
+            grantable_in_user_namespace: capability::grantable(true)?,
+        };
+        let plan = plan::build(&spec, &bundle, id, facts, &mut warnings)?;
+        for warning in warnings {
+            log.warning(warning);
+        }
+        check_host(&plan)?;
+        Ok(Self { path: bundle, spec, plan })
+    }
+
+    /// Whether the container has a pid namespace of its own.
+    pub fn has_own_pid_namespace(&self) -> bool {
+        self.plan.namespaces.is_own(Namespace::Pid)
+    }
+
+    /// Whether the program has a terminal.
+    pub fn has_terminal(&self) -> bool {
+        self.plan.process.terminal
+    }
+}
+
+/// What the plan asks of the host and the host does not have.
+fn check_host(plan: &Plan) -> Result<()> {
+    let process = &plan.process;
+    if !process.apparmor_profile.is_empty() {
+        lsm::check_apparmor(&process.apparmor_profile)?;
+    }
+    if !process.selinux_label.is_empty() {
+        lsm::check_selinux("process.selinuxLabel", &process.selinux_label)?;
+    }
+    if !plan.mount_label.is_empty() {
+        lsm::check_selinux("linux.mountLabel", &plan.mount_label)?;
+    }
+    Ok(())
+}
+
+/// Makes the container of `request` from `bundle`.
+///
+/// # Errors
+/// Whatever step fails, on either side of the clone; nothing is left behind then.
+///
+/// A signal that asks this process to end is such a failure; the others wait in `signals`.
+pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log: &mut Log) -> Result<Born> {
+    let id = ContainerId::parse(request.id)?;
+    let preserve_fds = handover::check_preserved(request.preserve_fds)?;
+    let host = Procfs::host()?;
+    let prepared = prepare(request, bundle, &host, preserve_fds)?;
+    let store = Store::open(&request.state_root.path, true)?;
+    if request.state_root.sticky {
+        store.keep_from_cleaning()?;
+    }
+    let locked = store.create(&id)?;
+    let hierarchy = Hierarchy::find()?;
+    let mut record = first_record(bundle, id)?;
+    let made = birth(request, bundle, prepared, &host, &locked, hierarchy, signals, &mut record, log);
+    match made {
+        Ok(pidfd) => Ok(Born { store, locked, record, pidfd }),
+        Err(mut error) => {
+            let mut notes = Vec::new();
+            if let Err(failed) = delete::destroy(&store, locked, &record, &Files, &mut |note| notes.push(note)) {
+                notes.push(failed);
+            }
+            notes.iter().for_each(|note| error.attach(note));
+            Err(error)
+        }
+    }
+}
+
+/// Opens everything that init takes along.
+fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, preserve_fds: u32) -> Result<Prepared> {
+    let plan = &bundle.plan;
+    let own_user = plan.namespaces.is_own(Namespace::User);
+    let console = request.console.as_ref().map(|fd| fd.try_clone().call("dup", || "")).transpose()?;
+    Ok(Prepared {
+        id: request.id.to_owned(),
+        root: open_root(plan)?,
+        binds: open_binds(plan, host)?,
+        device_binds: match &plan.devices {
+            Some(devices) if own_user => device::clone_nodes(devices)?,
+            _ => Vec::new(),
+        },
+        join: plan.namespaces.join.iter().map(Opened::open).collect::<Result<_>>()?,
+        console,
+        gate: None,
+        preserve_fds,
+        no_pivot: request.no_pivot,
+        no_new_keyring: request.no_new_keyring,
+        state: None,
+        bundle: bundle.path.clone(),
+    })
+}
+
+fn open_root(plan: &Plan) -> Result<OwnedFd> {
+    let step = || format!("root.path {:?}", plan.root.path);
+    if !plan.namespaces.is_own(Namespace::Mount) {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        return rustix::fs::open(plan.root.path.as_str(), flags, rustix::fs::Mode::empty())
+            .call("open", || format!("{:?}", plan.root.path))
+            .context(step);
+    }
+    let tree = rootfs::open(&plan.root.path).context(step)?;
+    let stat = rustix::fs::fstat(&tree).call("fstat", || "").context(step)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        bail!("root.path {:?}: not a directory", plan.root.path);
+    }
+    Ok(tree)
+}
+
+fn open_binds(plan: &Plan, host: &Procfs) -> Result<Vec<Option<Detached>>> {
+    let inherited = plan
+        .root
+        .propagation
+        .unwrap_or(Propagation { flag: libc::MS_SLAVE, recursive: true });
+    plan.mounts
+        .iter()
+        .map(|entry| match &entry.what {
+            What::Bind { source, recursive } => mount::open_bind(entry, source, *recursive, inherited)
+                .and_then(|bind| map_ids(entry, &bind, plan, host).map(|()| Some(bind)))
+                .context(|| entry.describe()),
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+/// The id mapping of a bind mount: its own, or that of the container's user namespace.
+fn map_ids(entry: &Mount, bind: &Detached, plan: &Plan, host: &Procfs) -> Result<()> {
+    let Some(map) = &entry.idmap else { return Ok(()) };
+    let namespace = match (&map.own, plan.namespaces.join.iter().find(|join| join.kind == Namespace::User)) {
+        (Some((uid, gid)), _) => idmap::user_namespace(host, uid, gid)?,
+        (None, Some(join)) => Opened::open(join)?.as_fd().try_clone_to_owned().call("dup", || "")?,
+        (None, None) if plan.namespaces.is_new(Namespace::User) => {
+            idmap::user_namespace(host, &plan.namespaces.uid_mappings, &plan.namespaces.gid_mappings)?
+        }
+        (None, None) => bail!("idmap without mappings needs a user namespace"),
+    };
+    idmap::map_mount(bind.tree.as_fd(), namespace.as_fd(), map.recursive)
+}
+
+fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
+    let spec = &bundle.spec;
+    let filter = bundle.plan.seccomp.as_ref().and_then(|filter| filter.notify.as_ref());
+    Ok(Record {
+        version: RECORD_VERSION,
+        id,
+        oci_version: spec::VERSION.to_owned(),
+        bundle: PathBuf::from(&bundle.path),
+        rootfs: PathBuf::from(&bundle.plan.root.path),
+        created: crate::time::rfc3339_nano(SystemTime::now()),
+        annotations: spec.annotations.clone(),
+        creating: true,
+        creator: ProcessId::current()?,
+        init: None,
+        cgroup: None,
+        intel_rdt: Vec::new(),
+        shares_pid_namespace: !bundle.plan.namespaces.is_own(Namespace::Pid),
+        hooks: spec::Hooks {
+            poststart: spec.hooks.poststart.clone(),
+            poststop: spec.hooks.poststop.clone(),
+            ..spec::Hooks::default()
+        },
+        seccomp_notify: filter.map(|notify| SeccompNotify {
+            listener_path: PathBuf::from(&notify.listener_path),
+            listener_metadata: (!notify.metadata.is_empty()).then(|| notify.metadata.clone()),
+        }),
+        owner: rustix::process::geteuid().as_raw(),
+    })
+}
+
+/// The host's side of one birth: what the steps share.
+struct Birth<'a> {
+    request: &'a Request<'a>,
+    bundle: &'a Bundle,
+    host: &'a Procfs,
+    locked: &'a Locked,
+    channel: Channel,
+    pid: i32,
+    pidfd: OwnedFd,
+    cgroup: Option<Cgroup>,
+}
+
+/// The steps from the first trace on the host to a container that is ready.
+#[allow(clippy::too_many_arguments)] // everything that was opened, once
+fn birth(
+    request: &Request<'_>,
+    bundle: &Bundle,
+    mut prepared: Prepared,
+    host: &Procfs,
+    locked: &Locked,
+    hierarchy: Option<Hierarchy>,
+    signals: &mut Signals,
+    record: &mut Record,
+    log: &mut Log,
+) -> Result<OwnedFd> {
+    let plan = &bundle.plan;
+    let cgroup = make_cgroup(bundle, locked, hierarchy, record, log)?;
+    if request.gate {
+        prepared.gate = Some(Gate::create(locked)?);
+    }
+    if !plan.hooks.create_container.is_empty() || !plan.hooks.start_container.is_empty() {
+        prepared.state = Some(record.state(ContainerState::Creating)?);
+    }
+    let (channel, init_end) = Channel::pair()?;
+    let (pid, pidfd) = clone(plan, prepared, &channel, init_end, cgroup.as_ref())?;
+    let mut birth = Birth { request, bundle, host, locked, channel, pid, pidfd, cgroup };
+    record.init = Some(ProcessId::of(pid)?);
+    // Init's own word about what went wrong is worth more than that its end of the channel is closed.
+    match birth.equip(record, log).and_then(|()| birth.converse(record, signals, log)) {
+        Ok(()) => Ok(birth.pidfd),
+        Err(error) if error.errno() == libc::EPIPE => Err(birth.last_words().unwrap_or(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the cgroup; the record knows of it before it exists, so that a crash leaves nothing unknown.
+fn make_cgroup(
+    bundle: &Bundle,
+    locked: &Locked,
+    hierarchy: Option<Hierarchy>,
+    record: &mut Record,
+    log: &mut Log,
+) -> Result<Option<Cgroup>> {
+    let plan = &bundle.plan.cgroup;
+    let cgroups_path = &bundle.spec.linux.cgroups_path;
+    let Some(hierarchy) = hierarchy else {
+        log.warning(cgroup::go_without(plan, cgroups_path, None)?);
+        locked.write(record)?;
+        return Ok(None);
+    };
+    let place = plan::cgroup::Place::parse(cgroups_path, record.id.as_str())?;
+    let names = place.below(cgroup::own_cgroup)?;
+    let expected = CgroupRecord { mount: hierarchy.path().to_owned(), path: names.join("/"), created: 1 };
+    record.cgroup = Some(expected);
+    locked.write(record)?;
+    record.cgroup = None; // not ours to remove until it is made
+    match Cgroup::create(hierarchy, &names, plan) {
+        Ok(cgroup) => {
+            record.cgroup = Some(cgroup.record().clone());
+            Ok(Some(cgroup))
+        }
+        Err(error) if !nix::unistd::geteuid().is_root() => {
+            log.warning(cgroup::go_without(plan, cgroups_path, Some(&error))?);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes init, through a process in between where the namespaces demand one.
+fn clone(
+    plan: &Plan,
+    prepared: Prepared,
+    channel: &Channel,
+    init_end: Channel,
+    cgroup: Option<&Cgroup>,
+) -> Result<(i32, OwnedFd)> {
+    let group = cgroup.map(Cgroup::fd);
+    let explain = |error: sys::Error| {
+        let error = Error::from(error);
+        cgroup.map_or_else(|| error.clone(), |cgroup| cgroup.explain_birth(error.clone()))
+    };
+    if plan.namespaces.need_intermediate() {
+        return match sys::process::clone3(0, None)? {
+            Clone::Child => intermediate::run(plan, prepared, &init_end, group),
+            Clone::Parent { pid, .. } => {
+                drop((prepared, init_end));
+                let init = match channel.receive::<ToParent>()? {
+                    Some(ToParent::Cloned(init)) => init,
+                    Some(ToParent::Failed(error)) => {
+                        reap(pid);
+                        return Err(error);
+                    }
+                    _ => {
+                        reap(pid);
+                        bail!("the process that joins the namespaces ended without a word");
+                    }
+                };
+                Ok((init, intermediate::reap(pid, init)?))
+            }
+        };
+    }
+    let flags = u64::from(plan.namespaces.clone_flags().unsigned_abs());
+    match sys::process::clone3(flags, group).map_err(explain).context(|| "make the container's namespaces")? {
+        Clone::Child => init::run(plan, prepared, &init_end),
+        Clone::Parent { pid, pidfd } => Ok((pid, pidfd)),
+    }
+}
+
+/// Takes a dead child off the process table.
+fn reap(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+    }
+}
+
+impl Birth<'_> {
+    /// What the host gives init while it mounts.
+    fn equip(&mut self, record: &mut Record, log: &mut Log) -> Result<()> {
+        let plan = &self.bundle.plan;
+        let namespaces = &plan.namespaces;
+        if namespaces.is_new(Namespace::User) {
+            idmap::write(self.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
+            self.channel.send(&ToInit::Mapped)?;
+        }
+        // Raised before init reaches its own limits, which may be lower but not higher than these.
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
+            rlimit::raise_hard(pid, &plan.process.rlimits)?;
+        }
+        if let Some(adjustment) = plan.process.oom_score_adj {
+            self.host
+                .write(&format!("{}/oom_score_adj", self.pid), adjustment.to_string())
+                .context(|| "process.oomScoreAdj")?;
+        }
+        if namespaces.network_by_parent() {
+            let network = namespace::new_network(self.host)?;
+            self.move_devices(network.as_fd())?;
+            self.channel.send_with(&ToInit::Network, Some(network.as_fd()))?;
+        } else if !plan.net_devices.is_empty() {
+            self.move_devices(self.network()?.as_fd())?;
+        }
+        self.limit(record, log)?;
+        if let Some(path) = self.request.pidfd_socket {
+            handover::send_pidfd(path, self.pidfd.as_fd())?;
+        }
+        if self.has_early_hooks() {
+            self.locked.write(record)?; // hooks ask `state` for the process id
+        }
+        Ok(())
+    }
+
+    /// The container's network namespace where init was born in it or joins it.
+    fn network(&self) -> Result<OwnedFd> {
+        let joined = self.bundle.plan.namespaces.join.iter().find(|join| join.kind == Namespace::Network);
+        match joined {
+            Some(join) => Opened::open(join)?.as_fd().try_clone_to_owned().call("dup", || ""),
+            None => namespace::of_process(self.host, self.pid, "net"),
+        }
+    }
+
+    /// Moves the host's network devices into the container's namespace.
+    fn move_devices(&self, network: BorrowedFd<'_>) -> Result<()> {
+        match self.bundle.plan.net_devices.as_slice() {
+            [] => Ok(()),
+            devices => net_device::move_devices(devices, network),
+        }
+    }
+
+    /// Device rules, ownership, and Intel RDT.
+    fn limit(&self, record: &mut Record, log: &mut Log) -> Result<()> {
+        let plan = &self.bundle.plan;
+        if let Some(cgroup) = &self.cgroup {
+            if let Some(program) = &plan.cgroup.devices {
+                match cgroup::devices::load(program).and_then(|program| cgroup.attach_devices(program.as_fd())) {
+                    Ok(()) => {}
+                    Err(error) => {
+                        let rootless = !nix::unistd::geteuid().is_root();
+                        log.warning(cgroup::devices::go_without(error, rootless)?);
+                    }
+                }
+            }
+            if let Some(owner) = plan::cgroup::owner(&self.bundle.spec) {
+                cgroup.chown_delegate(owner)?;
+            }
+        }
+        if let Some(rdt) = &plan.intel_rdt {
+            let root = intel_rdt::root()?;
+            record.intel_rdt = intel_rdt::prepare(&root, rdt)?;
+            intel_rdt::assign(&root, rdt, self.pid)?;
+        }
+        Ok(())
+    }
+
+    fn has_early_hooks(&self) -> bool {
+        let hooks = &self.bundle.plan.hooks;
+        !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty())
+    }
+
+    /// Answers init until it is ready (`create`) or has become the program (`run`).
+    fn converse(&mut self, record: &mut Record, signals: &mut Signals, log: &mut Log) -> Result<()> {
+        if !self.request.gate {
+            self.finish(record)?;
+        }
+        loop {
+            self.wait(signals)?;
+            match self.channel.receive::<ToParent>()? {
+                Some(ToParent::Ready) => {
+                    self.finish(record)?;
+                    return Ok(());
+                }
+                Some(ToParent::TimeNamespace) => {
+                    let offsets = &self.bundle.plan.namespaces.time_offsets;
+                    self.host
+                        .write(&format!("{}/timens_offsets", self.pid), offsets)
+                        .context(|| "linux.timeOffsets")?;
+                    self.channel.send(&ToInit::Continue)?;
+                }
+                Some(ToParent::Mounted) => {
+                    self.run_early_hooks(record)?;
+                    self.channel.send(&ToInit::Continue)?;
+                }
+                Some(ToParent::SeccompListener(number)) => {
+                    self.pass_listener(record, number)?;
+                    self.channel.send(&ToInit::Continue)?;
+                }
+                Some(ToParent::Warning(text)) => log.warning(text),
+                Some(ToParent::Failed(error)) => return Err(error),
+                Some(ToParent::Cloned(_)) => bail!("init sent a message out of turn"),
+                // The end of the channel is the program's beginning, unless `create` still waits for it.
+                None if self.request.gate => bail!("the container's init ended without a word"),
+                None => return self.check_alive(),
+            }
+        }
+    }
+
+    /// Waits for init's next word, or for a signal that asks the runtime to end.
+    fn wait(&self, signals: &mut Signals) -> Result<()> {
+        loop {
+            let mut fds = [
+                PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            ];
+            container::poll(&mut fds, None)?;
+            let word = fds[0].any().unwrap_or(false);
+            if let Some(signal) = signals.next_to_end()? {
+                bail!("interrupted by {signal}");
+            }
+            if word {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The record and the pid file say that the container is there; init may go on.
+    fn finish(&self, record: &mut Record) -> Result<()> {
+        if let Some(path) = self.request.pid_file {
+            handover::write_pid_file(path, self.pid)?;
+        }
+        record.creating = false;
+        self.locked.write(record)?;
+        self.channel.send(&ToInit::Go)
+    }
+
+    fn run_early_hooks(&self, record: &Record) -> Result<()> {
+        let plan = &self.bundle.plan;
+        let state = record.state(ContainerState::Creating)?;
+        let cwd = Path::new(&self.bundle.path);
+        hooks::run("prestart", &plan.hooks.prestart, &state, cwd)?;
+        hooks::run("createRuntime", &plan.hooks.create_runtime, &state, cwd)
+    }
+
+    /// Takes the seccomp listener off init and sends it to its agent.
+    fn pass_listener(&self, record: &Record, number: i32) -> Result<()> {
+        let Some(agent) = &record.seccomp_notify else {
+            bail!("the container has a seccomp listener but no linux.seccomp.listenerPath");
+        };
+        let flags = rustix::process::PidfdGetfdFlags::empty();
+        let fd = rustix::process::pidfd_getfd(&self.pidfd, number, flags)
+            .call("pidfd_getfd", || number.to_string())
+            .context(|| "linux.seccomp: take the listener")?;
+        let state = record.state(ContainerState::Creating)?;
+        let metadata = agent.listener_metadata.as_deref();
+        notify::send_seccomp_fd(&agent.listener_path, metadata, state, self.pid, fd.as_fd())
+    }
+
+    /// The channel also closes when init is killed before it has become the program.
+    fn check_alive(&self) -> Result<()> {
+        use rustix::process::{WaitId, WaitIdOptions};
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
+        drop(status); // a program that has ended already is one that has run
+        Ok(())
+    }
+
+    /// What init said before its end of the channel closed.
+    fn last_words(&self) -> Option<Error> {
+        loop {
+            match self.channel.receive::<ToParent>() {
+                Ok(Some(ToParent::Failed(error))) => return Some(error),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Mounts by descriptor: fsopen(2), fsmount(2), open_tree(2), mount_setattr(2), move_mount(2).
+//!
+//! A mount is first made detached, where nobody can see or race with it, gets its flags there, and is then
+//! attached to a descriptor of its target inside the root. No mount source or target is a path that an
+//! image could have bent.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::FileType;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+};
+use sys::mount::{MountAttr, mount_setattr};
+
+use super::root::{RootFd, Target};
+use crate::error::{Call, Context, Error, Result};
+use crate::plan::mount::{Attributes, Mount, Propagation, What};
+
+const ATTR_RDONLY: u64 = crate::plan::mount::RDONLY;
+
+/// A detached mount and the kind of target it needs.
+#[derive(Debug)]
+pub struct Detached {
+    /// The mount's root.
+    pub tree: OwnedFd,
+    /// Whether it goes onto a folder or a file.
+    pub target: Target,
+}
+
+/// Clones what `source` refers to as a detached mount (open_tree(2), OPEN_TREE_CLONE).
+///
+/// # Errors
+/// As open_tree(2).
+pub fn clone_tree(source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    rustix::mount::open_tree(source, "", flags).call("open_tree", || "OPEN_TREE_CLONE")
+}
+
+/// Clones the tree at a path of the runtime's own mount namespace.
+///
+/// # Errors
+/// As open_tree(2), with the path.
+pub fn clone_path(path: &str, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    rustix::mount::open_tree(rustix::fs::CWD, path, flags).call("open_tree", || format!("{path:?}"))
+}
+
+/// Attaches a detached mount at `target`.
+///
+/// # Errors
+/// As move_mount(2).
+pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree, "", target, "", flags).call("move_mount", || "")
+}
+
+/// Sets and clears flags on one mount, or on it and all below.
+///
+/// # Errors
+/// As mount_setattr(2).
+pub fn set_attributes(tree: BorrowedFd<'_>, attributes: Attributes, recursive: bool) -> Result<()> {
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    let attr = MountAttr { attr_set: attributes.set, attr_clr: attributes.clear, ..MountAttr::default() };
+    Ok(mount_setattr(tree, recursive, &attr)?)
+}
+
+/// Changes propagation of one mount, or of it and all below.
+///
+/// # Errors
+/// As mount_setattr(2).
+pub fn set_propagation(tree: BorrowedFd<'_>, propagation: Propagation) -> Result<()> {
+    let attr = MountAttr { propagation: propagation.flag, ..MountAttr::default() };
+    Ok(mount_setattr(tree, propagation.recursive, &attr)?)
+}
+
+/// Makes a new file system of `fstype`, detached, with mount flags.
+///
+/// # Errors
+/// The failing call and, where the file system says so, its reason.
+pub fn new_filesystem(
+    fstype: &str,
+    source: &str,
+    parameters: &[(String, Option<String>)],
+    attributes: u64,
+) -> Result<OwnedFd> {
+    let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).call("fsopen", || format!("{fstype:?}"))?;
+    if !source.is_empty() {
+        configure(&context, "source", Some(source))?;
+    }
+    for (key, value) in parameters {
+        configure(&context, key, value.as_deref())?;
+    }
+    rustix::mount::fsconfig_create(&context)
+        .call("fsconfig", || format!("{fstype:?}, FSCONFIG_CMD_CREATE"))
+        .map_err(|error| with_kernel_log(error, &context))?;
+    let flags = MountAttrFlags::from_bits_retain(u32::try_from(attributes).unwrap_or_default());
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+        .call("fsmount", || format!("{fstype:?}"))
+}
+
+fn configure(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<()> {
+    let result = match value {
+        Some(value) => rustix::mount::fsconfig_set_string(context, key, value),
+        None => rustix::mount::fsconfig_set_flag(context, key),
+    };
+    result
+        .call("fsconfig", || match value {
+            Some(value) => format!("{:?}", format!("{key}={value}")),
+            None => format!("{key:?}"),
+        })
+        .map_err(|error| with_kernel_log(error, context))
+}
+
+/// Adds what the kernel wrote to the file system context (fsopen(2): messages are read from it).
+fn with_kernel_log(error: Error, context: &OwnedFd) -> Error {
+    let mut buffer = [0_u8; 256];
+    match rustix::io::read(context, &mut buffer) {
+        // "e <text>\n"
+        Ok(length) if length > 2 => {
+            let text = String::from_utf8_lossy(&buffer[2..length]);
+            error.context(format!("the kernel says {:?}", text.trim_end()))
+        }
+        _ => error,
+    }
+}
+
+/// Opens the source of a bind mount as a detached mount, with its flags set.
+///
+/// Done in the runtime's own mount namespace and before the container exists: the source is named there,
+/// and an error costs nothing yet. `inherited` is the propagation the container's tree would have given it.
+///
+/// # Errors
+/// As open_tree(2) and mount_setattr(2), with the path.
+pub fn open_bind(mount: &Mount, source: &str, recursive: bool, inherited: Propagation) -> Result<Detached> {
+    let tree = clone_path(source, recursive)?;
+    let stat = rustix::fs::fstat(&tree).call("fstat", || format!("{source:?}"))?;
+    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    set_propagation(tree.as_fd(), Propagation { recursive: true, ..inherited })?;
+    finish(tree.as_fd(), mount)?;
+    Ok(Detached { tree, target: if is_folder { Target::Folder } else { Target::File } })
+}
+
+/// The flags and the propagation that come after a mount is made.
+fn finish(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    if mount.idmap.is_none() && mount.propagation.is_empty() {
+        // the common case in one call each
+        set_attributes(tree, mount.attributes, false)?;
+        return set_attributes(tree, mount.recursive, true);
+    }
+    set_attributes(tree, mount.attributes, false)?;
+    set_attributes(tree, mount.recursive, true)?;
+    for propagation in &mount.propagation {
+        set_propagation(tree, *propagation)?;
+    }
+    Ok(())
+}
+
+/// Makes the detached mount of an entry that is no bind mount and no remount.
+///
+/// # Errors
+/// The failing call; the caller adds which mount it was.
+pub fn make(mount: &Mount) -> Result<Option<Detached>> {
+    let tree = match &mount.what {
+        What::Bind { .. } | What::Remount { .. } => return Ok(None),
+        What::Cgroup => new_filesystem("cgroup2", "cgroup", &[], mount.attributes.set)?,
+        What::Filesystem { fstype, source, parameters } => {
+            // a tmpfs that is filled first must not be read-only yet
+            let set = if mount.copy_up { mount.attributes.set & !ATTR_RDONLY } else { mount.attributes.set };
+            new_filesystem(fstype, source, parameters, set)?
+        }
+    };
+    if !mount.recursive.is_empty() && !mount.copy_up {
+        set_attributes(tree.as_fd(), mount.recursive, true)?;
+    }
+    for propagation in &mount.propagation {
+        set_propagation(tree.as_fd(), *propagation)?;
+    }
+    Ok(Some(Detached { tree, target: Target::Folder }))
+}
+
+/// Attaches `detached` at the entry's destination inside `root`, making the target where it is missing.
+///
+/// # Errors
+/// The failing call; the caller adds which mount it was.
+pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
+    let target = root.ensure(&mount.destination, detached.target)?;
+    refuse_bent_pseudo(root, mount)?;
+    if mount.copy_up {
+        super::copy_up::copy(target.as_fd(), detached.tree.as_fd())?;
+        set_attributes(detached.tree.as_fd(), mount.attributes, false)?;
+        set_attributes(detached.tree.as_fd(), mount.recursive, true)?;
+    }
+    attach(detached.tree.as_fd(), target.as_fd())
+}
+
+/// `/proc` and `/sys` must be real folders of the image, never links (CVE-2023-27561, CVE-2025-54867).
+fn refuse_bent_pseudo(root: &RootFd, mount: &Mount) -> Result<()> {
+    let What::Filesystem { fstype, .. } = &mount.what else { return Ok(()) };
+    if fstype != "proc" && fstype != "sysfs" {
+        return Ok(());
+    }
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW;
+    let entry = root.open(&mount.destination, flags)?;
+    let stat = rustix::fs::fstat(&entry).call("fstat", || format!("{:?}", mount.destination))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Error::other(format!("{fstype} must be mounted on an ordinary directory")));
+    }
+    Ok(())
+}
+
+/// Carries out a `remount` entry on what is mounted at its destination.
+///
+/// # Errors
+/// EINVAL where nothing is mounted there.
+pub fn remount(root: &RootFd, mount: &Mount, parameters: &[(String, Option<String>)]) -> Result<()> {
+    let target = root.resolve(&mount.destination)?;
+    if !parameters.is_empty() {
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        let context = rustix::mount::fspick(&target, "", flags).call("fspick", || "")?;
+        for (key, value) in parameters {
+            configure(&context, key, value.as_deref())?;
+        }
+        rustix::mount::fsconfig_reconfigure(&context)
+            .call("fsconfig", || "FSCONFIG_CMD_RECONFIGURE")
+            .map_err(|error| with_kernel_log(error, &context))?;
+    }
+    finish(target.as_fd(), mount).context(|| format!("remount {:?}", mount.destination))
+}

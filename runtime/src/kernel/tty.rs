@@ -1,0 +1,156 @@
+//! The container's terminal: a pair from the container's own devpts, never from a path that is looked up
+//! twice (CVE-2025-52565, CVE-2026-88264).
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::{OptionalActions, OutputModes, Winsize};
+
+use super::mount;
+use super::root::{RootFd, Target};
+use crate::bail;
+use crate::error::{Call, Context, Result};
+use crate::spec::ConsoleSize;
+
+const DEVPTS_MAGIC: u64 = 0x1cd1;
+
+/// Both ends of a pseudoterminal.
+#[derive(Debug)]
+pub struct Pair {
+    /// For whoever talks to the container.
+    pub master: OwnedFd,
+    /// For the container.
+    pub slave: OwnedFd,
+}
+
+/// Opens a new pair in the devpts that is mounted at the container's /dev/pts.
+///
+/// # Errors
+/// Where /dev/pts is no devpts, or the failing call.
+pub fn open(root: &RootFd, size: Option<ConsoleSize>) -> Result<Pair> {
+    let master = root.open("/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).context(|| "process.terminal")?;
+    let magic = rustix::fs::fstatfs(&master).call("fstatfs", || "\"/dev/pts/ptmx\"")?.f_type;
+    if u64::try_from(magic) != Ok(DEVPTS_MAGIC) {
+        bail!("process.terminal: /dev/pts is not a devpts file system");
+    }
+    rustix::pty::unlockpt(&master).call("ioctl", || "TIOCSPTLCK")?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).call("ioctl", || "TIOCGPTPEER")?;
+    if let Some(size) = size {
+        resize(master.as_fd(), size)?;
+    }
+    // As runc: a newline stays one, whoever shows the output decides.
+    let mut modes = rustix::termios::tcgetattr(&master).call("ioctl", || "TCGETS")?;
+    modes.output_modes.remove(OutputModes::ONLCR);
+    rustix::termios::tcsetattr(&master, OptionalActions::Now, &modes).call("ioctl", || "TCSETS")?;
+    Ok(Pair { master, slave })
+}
+
+fn resize(terminal: BorrowedFd<'_>, size: ConsoleSize) -> Result<()> {
+    let clamp = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
+    let size = Winsize { ws_row: clamp(size.height), ws_col: clamp(size.width), ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(terminal, size).call("ioctl", || "TIOCSWINSZ")
+}
+
+/// Binds the slave to the container's /dev/console.
+///
+/// # Errors
+/// The failing call.
+pub fn place_console(root: &RootFd, slave: BorrowedFd<'_>) -> Result<()> {
+    let step = || "/dev/console";
+    let tree = mount::clone_tree(slave, false).context(step)?;
+    let target = root.ensure("/dev/console", Target::File).context(step)?;
+    mount::attach(tree.as_fd(), target.as_fd()).context(step)
+}
+
+/// Hands the master to whoever listens on the console socket (unix(7), SCM_RIGHTS).
+///
+/// # Errors
+/// As sendmsg(2).
+pub fn send(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<()> {
+    let name = [IoSlice::new(b"/dev/ptmx")];
+    let rights = [master.as_raw_fd()];
+    let message = [ControlMessage::ScmRights(&rights)];
+    sendmsg::<()>(socket.as_raw_fd(), &name, &message, MsgFlags::empty(), None)
+        .call("sendmsg", || "the terminal, to --console-socket")?;
+    Ok(())
+}
+
+/// Makes the slave this session's terminal and standard input, output and error.
+///
+/// # Errors
+/// The failing call.
+pub fn become_terminal(slave: OwnedFd) -> Result<()> {
+    rustix::process::ioctl_tiocsctty(&slave).call("ioctl", || "TIOCSCTTY")?;
+    rustix::stdio::dup2_stdin(&slave).call("dup2", || "0")?;
+    rustix::stdio::dup2_stdout(&slave).call("dup2", || "1")?;
+    rustix::stdio::dup2_stderr(&slave).call("dup2", || "2")
+}
+
+/// Gives standard input, output and error to the container's user, and swaps the host's null device for
+/// the container's own: an inode of the host must not stay in the container's hands.
+///
+/// # Errors
+/// The failing call.
+pub fn settle_stdio(uid: u32) -> Result<()> {
+    let mut own_null: Option<OwnedFd> = None;
+    for fd in 0..3 {
+        let stdio = match fd {
+            0 => rustix::stdio::stdin(),
+            1 => rustix::stdio::stdout(),
+            _ => rustix::stdio::stderr(),
+        };
+        let stat = rustix::fs::fstat(stdio).call("fstat", || format!("descriptor {fd}"))?;
+        let is_char = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
+        if is_char && stat.st_rdev == rustix::fs::makedev(1, 3) {
+            if own_null.is_none() {
+                own_null = open_own_null()?;
+            }
+            if let Some(null) = &own_null {
+                replace_stdio(fd, null)?;
+            }
+            continue;
+        }
+        if stat.st_uid != uid {
+            match rustix::fs::fchown(stdio, Some(rustix::fs::Uid::from_raw(uid)), None) {
+                // An unmapped owner, a read-only or foreign file system: the program can still use it.
+                Ok(())
+                | Err(
+                    rustix::io::Errno::INVAL
+                    | rustix::io::Errno::PERM
+                    | rustix::io::Errno::ROFS
+                    | rustix::io::Errno::NOSYS
+                    | rustix::io::Errno::ACCESS,
+                ) => {}
+                Err(errno) => return Err(errno).call("fchown", || format!("descriptor {fd}, {uid}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The container's /dev/null after the pivot, if it is there and really the null device (CVE-2026-88265).
+fn open_own_null() -> Result<Option<OwnedFd>> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let Ok(probe) = rustix::fs::open("/dev/null", flags | OFlags::PATH, Mode::empty()) else {
+        return Ok(None);
+    };
+    if super::root::verify_char_device(probe.as_fd(), "/dev/null", 1, 3).is_err() {
+        return Ok(None);
+    }
+    let Ok(null) = rustix::fs::open("/dev/null", flags, Mode::empty()) else { return Ok(None) };
+    super::root::verify_char_device(null.as_fd(), "/dev/null", 1, 3)?;
+    Ok(Some(null))
+}
+
+fn replace_stdio(fd: i32, with: &OwnedFd) -> Result<()> {
+    match fd {
+        0 => rustix::stdio::dup2_stdin(with),
+        1 => rustix::stdio::dup2_stdout(with),
+        _ => rustix::stdio::dup2_stderr(with),
+    }
+    .call("dup2", || fd.to_string())
+}

@@ -1,0 +1,57 @@
+//! Signals as something to read rather than something that interrupts (signalfd(2)).
+//!
+//! Blocked before the clone, so that none is lost between the container's birth and the moment somebody
+//! listens; init unblocks everything before it becomes the program.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use crate::error::{Call, Result};
+
+/// All signals of this process, to be read.
+#[derive(Debug)]
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks every signal that can be blocked, and opens the descriptor that shows them.
+    ///
+    /// # Errors
+    /// As sigprocmask(2) and signalfd(2).
+    pub fn block() -> Result<Self> {
+        let all = SigSet::all();
+        all.thread_block().call("sigprocmask", || "SIG_BLOCK")?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&all, flags).map(Self).call("signalfd", || "")
+    }
+
+    /// The next signal that has come.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn next(&mut self) -> Result<Option<i32>> {
+        let info = self.0.read_signal().call("read", || "signalfd")?;
+        Ok(info.and_then(|info| i32::try_from(info.ssi_signo).ok()))
+    }
+
+    /// The next signal that asks this process to end; others are dropped.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn next_to_end(&mut self) -> Result<Option<Signal>> {
+        while let Some(number) = self.next()? {
+            match Signal::try_from(number) {
+                Ok(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)) => {
+                    return Ok(Some(signal));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
