@@ -27,8 +27,8 @@ use crate::plan::namespace::Namespace;
 pub struct Prepared {
     /// The container's id, for the names of things.
     pub id: String,
-    /// The root file system, detached.
-    pub root: OwnedFd,
+    /// The root file system, detached; init takes it.
+    pub root: Option<OwnedFd>,
     /// One per entry of `plan.mounts`: the source of a bind mount.
     pub binds: Vec<Option<Detached>>,
     /// Device nodes of the host, for containers that may make none.
@@ -121,7 +121,7 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
         sys::process::unshare(Namespace::Cgroup.flag()).context(|| "make the cgroup namespace")?;
     }
     enter_time_namespace(plan, channel)?;
-    let root = std::mem::replace(&mut prepared.root, null_fd()?);
+    let Some(root) = prepared.root.take() else { bail!("the root file system was not opened") };
     if plan.namespaces.is_own(Namespace::Mount) {
         if plan.namespaces.is_new(Namespace::Mount) {
             let private = plan.root.propagation.is_some_and(|p| p.flag == libc::MS_PRIVATE);
@@ -131,11 +131,6 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
     } else {
         Ok(root.into())
     }
-}
-
-/// A descriptor to leave in the place of one that is moved on.
-fn null_fd() -> Result<OwnedFd> {
-    rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", || "\"/\"")
 }
 
 fn enter_user_namespace(plan: &Plan, channel: &Channel) -> Result<()> {
@@ -399,7 +394,8 @@ fn wait_for_start(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -
 fn drop_the_rest(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
     let binds = prepared.binds.iter().flatten().map(|bind| bind.tree.as_raw_fd());
     let join = prepared.join.iter().map(|namespace| namespace.as_fd().as_raw_fd());
-    let mut keep: Vec<RawFd> = [channel.as_fd().as_raw_fd(), prepared.root.as_raw_fd()].to_vec();
+    let mut keep: Vec<RawFd> = vec![channel.as_fd().as_raw_fd()];
+    keep.extend(prepared.root.iter().map(AsRawFd::as_raw_fd));
     keep.extend(binds.chain(join).chain(prepared.device_binds.iter().map(AsRawFd::as_raw_fd)));
     keep.extend(prepared.console.iter().map(AsRawFd::as_raw_fd));
     keep.extend(gate.iter().flat_map(|gate| gate.raw_fds()));

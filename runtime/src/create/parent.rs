@@ -169,7 +169,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, preserve_fds: 
     let console = request.console.as_ref().map(|fd| fd.try_clone().call("dup", || "")).transpose()?;
     Ok(Prepared {
         id: request.id.to_owned(),
-        root: open_root(plan)?,
+        root: Some(open_root(plan)?),
         binds: open_binds(plan, host)?,
         device_binds: match &plan.devices {
             Some(devices) if own_user => device::clone_nodes(devices)?,

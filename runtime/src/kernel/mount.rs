@@ -187,8 +187,13 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
 /// # Errors
 /// The failing call; the caller adds which mount it was.
 pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
-    let target = root.ensure(&mount.destination, detached.target)?;
-    refuse_bent_pseudo(root, mount)?;
+    let target = if is_pseudo(mount) {
+        // /proc and /sys must be real folders of the image, never behind links, and what was looked at is
+        // what is mounted on (CVE-2023-27561, CVE-2025-54867).
+        root.ensure_without_links(&mount.destination)?
+    } else {
+        root.ensure(&mount.destination, detached.target)?
+    };
     if mount.copy_up {
         super::copy_up::copy(target.as_fd(), detached.tree.as_fd())?;
         set_attributes(detached.tree.as_fd(), mount.attributes, false)?;
@@ -197,19 +202,8 @@ pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
     attach(detached.tree.as_fd(), target.as_fd())
 }
 
-/// `/proc` and `/sys` must be real folders of the image, never links (CVE-2023-27561, CVE-2025-54867).
-fn refuse_bent_pseudo(root: &RootFd, mount: &Mount) -> Result<()> {
-    let What::Filesystem { fstype, .. } = &mount.what else { return Ok(()) };
-    if fstype != "proc" && fstype != "sysfs" {
-        return Ok(());
-    }
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW;
-    let entry = root.open(&mount.destination, flags)?;
-    let stat = rustix::fs::fstat(&entry).call("fstat", || format!("{:?}", mount.destination))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return Err(Error::other(format!("{fstype} must be mounted on an ordinary directory")));
-    }
-    Ok(())
+fn is_pseudo(mount: &Mount) -> bool {
+    matches!(&mount.what, What::Filesystem { fstype, .. } if fstype == "proc" || fstype == "sysfs")
 }
 
 /// Carries out a `remount` entry on what is mounted at its destination.

@@ -76,6 +76,33 @@ impl RootFd {
         }
     }
 
+    /// Opens the folder `path`, making it where it is missing, and refuses it where any part is a link.
+    ///
+    /// # Errors
+    /// "must be mounted on ordinary directory", as runc says it, where a link or a file is in the way.
+    pub fn ensure_without_links(&self, path: &str) -> Result<OwnedFd> {
+        let relative = path.trim_start_matches('/');
+        let relative = if relative.is_empty() { "." } else { relative };
+        let open = || {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::openat2(&self.0, relative, flags, Mode::empty(), resolve)
+        };
+        let opened = match open() {
+            Err(rustix::io::Errno::NOENT) => {
+                self.ensure(path, Target::Folder)?;
+                open()
+            }
+            other => other,
+        };
+        match opened {
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                bail!("filesystem {path:?} must be mounted on ordinary directory")
+            }
+            other => other.call("openat2", || format!("{path:?} inside the root")),
+        }
+    }
+
     /// Opens the folder that holds `path`'s last component, making what is missing above it, and returns
     /// that component.
     ///
