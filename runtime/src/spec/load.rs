@@ -1,0 +1,105 @@
+//! config.json → [`Spec`].
+//!
+//! The bundle's author is not trusted: the file has to be a regular one (a FIFO would hang the runtime) and
+//! of a sane size. A document is read once into plain data; only where that fails it is read again with the
+//! path of the field, so that a good document does not pay for the message of a bad one.
+
+use std::io::Read;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::Spec;
+use crate::error::{Call, Context, Error, Kind, Result};
+
+/// Bytes; Docker's largest configurations have some 100 KiB.
+const LARGEST: u64 = 16 << 20;
+
+/// Reads config.json of a bundle. Its values are not judged: [`super::validate`] does that.
+///
+/// # Errors
+/// "JSON specification file config.json not found"; what is no regular file or too large; kind `Spec` with
+/// the field's path, line and column where the document does not parse.
+pub fn load(bundle: &Path) -> Result<Spec> {
+    let path = bundle.join("config.json");
+    let bytes = read(&path).map_err(|error| match error.errno() {
+        libc::ENOENT => Error::new(Kind::Spec, "JSON specification file config.json not found").context(format!("{bundle:?}")),
+        _ => error,
+    })?;
+    parse(&bytes)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    // NONBLOCK: opening a FIFO must not wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).call("open", || format!("{path:?}"))?;
+    let file = std::fs::File::from(file);
+    let about = file.metadata().call("stat", || format!("{path:?}"))?;
+    if !about.is_file() {
+        return Err(Error::new(Kind::Spec, format!("{path:?} is not a regular file")));
+    }
+    let large = || Error::new(Kind::Spec, format!("{path:?} is larger than {LARGEST} bytes"));
+    if about.len() > LARGEST {
+        return Err(large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
+    file.take(LARGEST + 1).read_to_end(&mut bytes).call("read", || format!("{path:?}"))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) { Err(large()) } else { Ok(bytes) }
+}
+
+fn parse(bytes: &[u8]) -> Result<Spec> {
+    serde_json::from_slice(bytes).map_err(|plain| explain(bytes, &plain)).context(|| "config.json")
+}
+
+/// The same failure with the path of the field it is about.
+fn explain(bytes: &[u8], plain: &serde_json::Error) -> Error {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let text = match serde_path_to_error::deserialize::<_, Spec>(&mut reader) {
+        Err(error) if error.path().iter().next().is_some() => format!("{}: {}", error.path(), error.inner()),
+        _ => plain.to_string(),
+    };
+    Error::new(Kind::Spec, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_field_and_place() {
+        let text = message("{\"ociVersion\":\"1.3.0\",\n\"process\":{\"user\":{\"uid\":-1}}}");
+        assert!(text.starts_with("config.json: process.user.uid: invalid value: integer `-1`"), "{text}");
+        assert!(text.ends_with("at line 2 column 28"), "{text}");
+        let text = message("{\"mounts\":[{\"destination\":\"/a\"},{\"source\":\"x\"}]}");
+        assert!(text.starts_with("config.json: mounts[1]: missing field `destination`"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_document_says_where_it_ends() {
+        assert!(message("").starts_with("config.json: EOF while parsing a value"));
+        assert!(message("{\"a\":1} x").starts_with("config.json: trailing characters"));
+        assert!(message("[]").starts_with("config.json: invalid"));
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_overflow() {
+        let text = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(message(&text).contains("recursion limit exceeded"));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let folder = std::env::temp_dir().join(format!("caisson-test-load-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("config.json")).unwrap();
+        let error = load(&folder).unwrap_err().to_string();
+        assert!(error.ends_with("is not a regular file"), "{error}");
+        std::fs::remove_dir(folder.join("config.json")).unwrap();
+        let error = load(&folder).unwrap_err().to_string();
+        assert!(error.ends_with("JSON specification file config.json not found"), "{error}");
+        std::fs::remove_dir(&folder).unwrap();
+    }
+}
