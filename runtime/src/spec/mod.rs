@@ -6,14 +6,18 @@
 //! here judges a value: `validate` does.
 
 mod linux;
+mod load;
 mod process;
+mod validate;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use linux::*;
+pub use load::load;
 pub use process::*;
+pub use validate::{sysctl_file, validate};
 
 /// The newest version of the specification that is implemented.
 pub const VERSION: &str = "1.3.0";
