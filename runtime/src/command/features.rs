@@ -8,6 +8,7 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 
 use crate::cli::{COMMIT, Globals, NAME, VERSION};
 use crate::error::{Error, Result};
+use crate::plan::{mount, seccomp};
 use crate::report::{Log, to_stdout};
 use crate::spec;
 
@@ -18,7 +19,7 @@ struct Features {
     oci_version_min: &'static str,
     oci_version_max: &'static str,
     hooks: &'static [&'static str],
-    mount_options: &'static [&'static str],
+    mount_options: Vec<&'static str>,
     linux: Linux,
     annotations: Annotations,
     /// No annotation of config.json changes what this runtime does.
@@ -55,11 +56,11 @@ struct Cgroup {
 #[serde(rename_all = "camelCase")]
 struct Seccomp {
     enabled: bool,
-    actions: &'static [&'static str],
-    operators: &'static [&'static str],
-    archs: &'static [&'static str],
-    known_flags: &'static [&'static str],
-    supported_flags: &'static [&'static str],
+    actions: Vec<&'static str>,
+    operators: Vec<&'static str>,
+    archs: Vec<&'static str>,
+    known_flags: Vec<&'static str>,
+    supported_flags: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -98,128 +99,6 @@ struct Annotations {
 const HOOKS: &[&str] =
     &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// Mount options that are not a file system's own data (config.md "Linux mount options", mount(8)).
-const MOUNT_OPTIONS: &[&str] = &[
-    "acl",
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "idmap",
-    "iversion",
-    "lazytime",
-    "loud",
-    "mand",
-    "noacl",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "noiversion",
-    "nolazytime",
-    "nomand",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "private",
-    "ratime",
-    "rbind",
-    "rdev",
-    "rdiratime",
-    "relatime",
-    "remount",
-    "rexec",
-    "ridmap",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnostrictatime",
-    "rnosuid",
-    "rnosymfollow",
-    "ro",
-    "rprivate",
-    "rrelatime",
-    "rro",
-    "rrw",
-    "rshared",
-    "rslave",
-    "rstrictatime",
-    "rsuid",
-    "rsymfollow",
-    "runbindable",
-    "rw",
-    "shared",
-    "silent",
-    "slave",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-    "tmpcopyup",
-    "unbindable",
-];
-
-/// linux.seccomp: what the profile's compiler reads.
-const SECCOMP: Seccomp = Seccomp {
-    enabled: true,
-    actions: &[
-        "SCMP_ACT_ALLOW",
-        "SCMP_ACT_ERRNO",
-        "SCMP_ACT_KILL",
-        "SCMP_ACT_KILL_PROCESS",
-        "SCMP_ACT_KILL_THREAD",
-        "SCMP_ACT_LOG",
-        "SCMP_ACT_NOTIFY",
-        "SCMP_ACT_TRACE",
-        "SCMP_ACT_TRAP",
-    ],
-    operators: &[
-        "SCMP_CMP_EQ",
-        "SCMP_CMP_GE",
-        "SCMP_CMP_GT",
-        "SCMP_CMP_LE",
-        "SCMP_CMP_LT",
-        "SCMP_CMP_MASKED_EQ",
-        "SCMP_CMP_NE",
-    ],
-    archs: &[
-        "SCMP_ARCH_AARCH64",
-        "SCMP_ARCH_ARM",
-        "SCMP_ARCH_LOONGARCH64",
-        "SCMP_ARCH_MIPS",
-        "SCMP_ARCH_MIPS64",
-        "SCMP_ARCH_MIPS64N32",
-        "SCMP_ARCH_MIPSEL",
-        "SCMP_ARCH_MIPSEL64",
-        "SCMP_ARCH_MIPSEL64N32",
-        "SCMP_ARCH_PPC",
-        "SCMP_ARCH_PPC64",
-        "SCMP_ARCH_PPC64LE",
-        "SCMP_ARCH_RISCV64",
-        "SCMP_ARCH_S390",
-        "SCMP_ARCH_S390X",
-        "SCMP_ARCH_X32",
-        "SCMP_ARCH_X86",
-        "SCMP_ARCH_X86_64",
-    ],
-    known_flags: SECCOMP_FLAGS,
-    supported_flags: SECCOMP_FLAGS,
-};
-
-const SECCOMP_FLAGS: &[&str] = &[
-    "SECCOMP_FILTER_FLAG_LOG",
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-    "SECCOMP_FILTER_FLAG_TSYNC",
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-];
-
 /// Carries out `features`.
 ///
 /// # Errors
@@ -243,12 +122,12 @@ fn features() -> Features {
         oci_version_min: "1.0.0",
         oci_version_max: spec::VERSION,
         hooks: HOOKS,
-        mount_options: MOUNT_OPTIONS,
+        mount_options: mount::option_names().collect(),
         linux: Linux {
             namespaces: &spec::NAMESPACES,
             capabilities: capabilities(),
             cgroup: Cgroup { v1: false, v2: true, systemd: false, systemd_user: false, rdma: true },
-            seccomp: SECCOMP,
+            seccomp: seccomp_features(),
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
             intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
@@ -258,6 +137,18 @@ fn features() -> Features {
         },
         annotations: Annotations { commit: COMMIT, name: NAME, version: VERSION },
         potentially_unsafe_config_annotations: [],
+    }
+}
+
+/// linux.seccomp: what the profile's compiler reads, and which flags this kernel has.
+fn seccomp_features() -> Seccomp {
+    Seccomp {
+        enabled: true,
+        actions: seccomp::known_actions(),
+        operators: seccomp::known_operators(),
+        archs: seccomp::known_archs(),
+        known_flags: seccomp::known_flags(),
+        supported_flags: seccomp::supported_flags(sys::seccomp::supported_flags()),
     }
 }
 
@@ -299,7 +190,10 @@ mod tests {
 
     #[test]
     fn lists_are_sorted_and_free_of_duplicates() {
-        for list in [MOUNT_OPTIONS, SECCOMP.actions, SECCOMP.operators, SECCOMP.archs, SECCOMP_FLAGS] {
+        let features = features();
+        let seccomp = features.linux.seccomp;
+        for list in [features.mount_options, seccomp.actions, seccomp.operators, seccomp.archs, seccomp.known_flags]
+        {
             assert!(list.is_sorted_by(|a, b| a < b), "{list:?}");
         }
     }

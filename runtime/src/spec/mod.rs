@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use linux::*;
 pub use load::load;
 pub use process::*;
-pub use validate::{sysctl_file, validate};
+pub use validate::{MEMORY_FLAGS, MEMORY_MODES, NAMESPACES, sysctl_file, validate};
 
 /// The newest version of the specification that is implemented.
 pub const VERSION: &str = "1.3.0";

@@ -4,26 +4,19 @@ use super::super::{Device, IntelRdt, Linux, MemoryPolicy};
 use super::namespaces::Own;
 use super::{Findings, is_number_list, sysctl};
 
-/// Modes of set_mempolicy(2), and whether a list of nodes may, must or must not be given.
-const MEMORY_MODES: [(&str, Nodes); 7] = [
-    ("MPOL_DEFAULT", Nodes::Never),
-    ("MPOL_BIND", Nodes::Always),
-    ("MPOL_INTERLEAVE", Nodes::Always),
-    ("MPOL_WEIGHTED_INTERLEAVE", Nodes::Always),
-    ("MPOL_PREFERRED", Nodes::Maybe),
-    ("MPOL_PREFERRED_MANY", Nodes::Always),
-    ("MPOL_LOCAL", Nodes::Never),
+/// Modes of set_mempolicy(2).
+pub const MEMORY_MODES: [&str; 7] = [
+    "MPOL_DEFAULT",
+    "MPOL_BIND",
+    "MPOL_INTERLEAVE",
+    "MPOL_WEIGHTED_INTERLEAVE",
+    "MPOL_PREFERRED",
+    "MPOL_PREFERRED_MANY",
+    "MPOL_LOCAL",
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Nodes {
-    Never,
-    Maybe,
-    Always,
-}
-
 /// Flags of set_mempolicy(2).
-const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+pub const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
 const PROPAGATIONS: [&str; 9] = [
     "",
@@ -133,19 +126,21 @@ fn intel_rdt(rdt: &IntelRdt, findings: &mut Findings) {
 }
 
 fn memory_policy(policy: &MemoryPolicy, findings: &mut Findings) {
-    let Some((mode, nodes)) = MEMORY_MODES.iter().find(|(mode, _)| *mode == policy.mode) else {
-        findings.error("linux.memoryPolicy.mode", format_args!("unknown mode {:?}", policy.mode));
+    let mode = policy.mode.as_str();
+    if !MEMORY_MODES.contains(&mode) {
+        findings.error("linux.memoryPolicy.mode", format_args!("unknown mode {mode:?}"));
         return;
-    };
+    }
     if !is_number_list(&policy.nodes) {
         findings.error("linux.memoryPolicy.nodes", format_args!("{:?} is not a list of nodes", policy.nodes));
     }
-    match (nodes, policy.nodes.trim().is_empty()) {
-        (Nodes::Always, true) => findings.error("linux.memoryPolicy.nodes", format_args!("{mode} needs nodes")),
-        (Nodes::Never, false) => {
+    // set_mempolicy(2): two modes take no nodes, MPOL_PREFERRED may have them, the others need them.
+    match (mode, policy.nodes.trim().is_empty()) {
+        ("MPOL_DEFAULT" | "MPOL_LOCAL", false) => {
             findings.error("linux.memoryPolicy.nodes", format_args!("{mode} takes no nodes"));
         }
-        _ => {}
+        ("MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED", true) | (_, false) => {}
+        (_, true) => findings.error("linux.memoryPolicy.nodes", format_args!("{mode} needs nodes")),
     }
     for (index, flag) in policy.flags.iter().enumerate() {
         if !MEMORY_FLAGS.contains(&flag.as_str()) {

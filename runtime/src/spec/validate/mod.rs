@@ -12,6 +12,8 @@ mod sysctl;
 
 use std::fmt::Display;
 
+pub use linux::{MEMORY_FLAGS, MEMORY_MODES};
+pub use namespaces::NAMESPACES;
 pub use sysctl::sysctl_file;
 
 use super::{Hook, Mount, Spec};

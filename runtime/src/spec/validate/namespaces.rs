@@ -4,7 +4,7 @@ use super::super::{IdMapping, Linux};
 use super::Findings;
 
 /// Kinds of namespaces by their names.
-pub(super) const KINDS: [&str; 8] = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"];
+pub const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
 
 /// Which namespaces are the container's own: made for it, or joined.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,14 +26,14 @@ impl Own {
 }
 
 fn bit(kind: &str) -> u8 {
-    KINDS.iter().position(|known| *known == kind).map_or(0, |position| 1 << position)
+    NAMESPACES.iter().position(|known| *known == kind).map_or(0, |position| 1 << position)
 }
 
 pub(super) fn check(linux: &Linux, findings: &mut Findings) -> Own {
     let mut own = Own::default();
     for (index, namespace) in linux.namespaces.iter().enumerate() {
         let kind = namespace.kind.as_str();
-        if !KINDS.contains(&kind) {
+        if !NAMESPACES.contains(&kind) {
             findings.error(
                 format_args!("linux.namespaces[{index}].type"),
                 format_args!("unknown namespace type {kind:?}"),
