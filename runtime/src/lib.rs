@@ -4,5 +4,7 @@
 //! everything is pure or read-only; right of it everything is a list of steps. See ARCHITECTURE.md.
 #![forbid(unsafe_code)]
 
+pub mod container;
 pub mod error;
+pub mod hooks;
 pub mod spec;

@@ -5,5 +5,8 @@
 //! page, and returns an [`Error`] that carries the call, its arguments and the errno. No policy lives here.
 
 mod error;
+mod pidfd;
+pub mod spawn;
 
 pub use error::{Error, Result, errno_name, errno_text};
+pub use pidfd::pidfd_send_signal;
