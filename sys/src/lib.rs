@@ -8,6 +8,9 @@ mod error;
 pub mod exe;
 pub mod fd;
 pub mod mount;
+mod pidfd;
 pub mod process;
+pub mod spawn;
 
 pub use error::{Error, Result, errno_name, errno_text};
+pub use pidfd::pidfd_send_signal;

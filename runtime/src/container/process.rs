@@ -1,0 +1,195 @@
+//! A process that cannot be mistaken for another: its pid together with its start time.
+//!
+//! Pids are used again; a pid with field 22 of proc_pid_stat(5) is not. Whoever acts on a process opens a
+//! pidfd (pidfd_open(2)) and checks the start time afterwards: from then on the descriptor is the process.
+//! Start times are as this process sees them: take them in the runtime, never inside a container's time
+//! namespace, which shifts them.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::container::poll;
+use crate::error::{Call, Context, Error, Result};
+
+/// One process for all time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Process id in the runtime's pid namespace.
+    pub pid: i32,
+    /// Start after boot in clock ticks (proc_pid_stat(5) field 22).
+    pub start_time: u64,
+}
+
+/// What proc_pid_stat(5) says that matters here.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    state: u8,
+    threads: i64,
+    start_time: u64,
+}
+
+impl ProcessId {
+    /// The process that has this pid now.
+    ///
+    /// # Errors
+    /// "no such process" where there is none, and what reading /proc/PID/stat gives.
+    pub fn of(pid: i32) -> Result<Self> {
+        match read_stat(pid)? {
+            Some(stat) => Ok(Self { pid, start_time: stat.start_time }),
+            None => Err(sys::Error::new("open", format!("\"/proc/{pid}/stat\""), libc::ESRCH).into()),
+        }
+    }
+
+    /// This process itself.
+    pub fn current() -> Result<Self> {
+        Self::of(nix::unistd::getpid().as_raw())
+    }
+
+    /// Whether it still runs; a zombie does not, unless only its first thread has ended.
+    pub fn is_alive(&self) -> Result<bool> {
+        let Some(stat) = read_stat(self.pid)? else { return Ok(false) };
+        let dead = matches!(stat.state, b'X' | b'x') || (stat.state == b'Z' && stat.threads <= 1);
+        Ok(stat.start_time == self.start_time && !dead)
+    }
+
+    /// A descriptor of the process, `None` when it is gone.
+    pub fn open(&self) -> Result<Option<Pidfd>> {
+        let Some(pidfd) = Pidfd::open(self.pid)? else { return Ok(None) };
+        // After the open: the pid may have been used again before it, but not while the descriptor lives.
+        Ok(if self.is_alive()? { Some(pidfd) } else { None })
+    }
+}
+
+/// A descriptor of a process (pidfd_open(2)).
+#[derive(Debug)]
+pub struct Pidfd {
+    fd: OwnedFd,
+    pid: i32,
+}
+
+impl Pidfd {
+    /// Opens whatever has this pid now, `None` when nothing has.
+    pub fn open(pid: i32) -> Result<Option<Self>> {
+        // A damaged record may hold anything; rustix panics on a negative pid.
+        let Some(raw) = Pid::from_raw(pid.max(0)) else { return Ok(None) };
+        match rustix::process::pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(Self { fd, pid })),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno).call("pidfd_open", || pid.to_string()),
+        }
+    }
+
+    /// Sends a signal; `false` when the process is gone.
+    pub fn send(&self, signal: i32) -> Result<bool> {
+        match sys::pidfd_send_signal(self.fd.as_fd(), signal) {
+            Ok(()) => Ok(true),
+            Err(error) if error.errno == libc::ESRCH => Ok(false),
+            Err(error) => Err(error).context(|| format!("signal process {}", self.pid)),
+        }
+    }
+
+    /// Waits until the process has ended; `false` when the time ran out first.
+    pub fn wait(&self, limit: Duration) -> Result<bool> {
+        let deadline = Instant::now() + limit;
+        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, Some(deadline))
+    }
+
+    /// The pid it was opened by.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+}
+
+impl AsFd for Pidfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Reads /proc/PID/stat; `None` when there is no such process.
+fn read_stat(pid: i32) -> Result<Option<Stat>> {
+    let path = format!("/proc/{pid}/stat");
+    let gone = |error: &std::io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if gone(&error) => return Ok(None),
+        Err(error) => return Err(error).call("open", || format!("{path:?}")),
+    };
+    // The line has at most 52 numbers and a name of 64 bytes; one read gets all of it.
+    let mut line = [0_u8; 2048];
+    let length = match file.read(&mut line) {
+        Ok(length) => length,
+        Err(error) if gone(&error) => return Ok(None),
+        Err(error) => return Err(error).call("read", || format!("{path:?}")),
+    };
+    match parse_stat(&line[..length]) {
+        Some(stat) => Ok(Some(stat)),
+        None => Err(Error::other(format!("{path} is not in the form of proc_pid_stat(5)"))),
+    }
+}
+
+/// The name (field 2) may hold anything, also `) R 1`: what counts begins after the last parenthesis.
+fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let name_end = line.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(line.get(name_end + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let threads = fields.nth(16)?.parse().ok()?;
+    let start_time = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, threads, start_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_hostile_name_does_not_shift_the_fields() {
+        let line =
+            b"7 (a) Z 1 (b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 100 200 18446744073709551615";
+        assert_eq!(parse_stat(line), Some(Stat { state: b'S', threads: 1, start_time: 4711 }));
+        assert_eq!(parse_stat(b"7 (a) S 1 2"), None);
+        assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_its_double_is_not() {
+        let me = ProcessId::current().unwrap();
+        assert!(me.is_alive().unwrap());
+        assert!(me.open().unwrap().is_some());
+        let double = ProcessId { start_time: me.start_time + 1, ..me };
+        assert!(!double.is_alive().unwrap());
+        assert!(double.open().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive_and_its_end_is_seen() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let id = ProcessId::of(child.id().cast_signed()).unwrap();
+        let pidfd = id.open().unwrap().unwrap();
+        assert!(!pidfd.wait(Duration::from_millis(20)).unwrap());
+        assert!(pidfd.send(libc::SIGKILL).unwrap());
+        assert!(pidfd.wait(Duration::from_secs(10)).unwrap());
+        assert!(!id.is_alive().unwrap(), "a zombie");
+        child.wait().unwrap();
+        assert!(!id.is_alive().unwrap(), "reaped");
+        assert!(!pidfd.send(libc::SIGKILL).unwrap());
+    }
+
+    #[test]
+    fn no_process_has_these_pids() {
+        for pid in [0, -1, i32::MAX] {
+            assert!(!ProcessId { pid, start_time: 1 }.is_alive().unwrap());
+            assert!(ProcessId { pid, start_time: 1 }.open().unwrap().is_none());
+        }
+        assert_eq!(ProcessId::of(i32::MAX).unwrap_err().errno(), libc::ESRCH);
+    }
+}
