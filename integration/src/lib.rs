@@ -1,1 +1,60 @@
-//! Shared ground of the integration tests.
+//! Shared ground of the integration tests: real bundles, the real binary of a runtime, and views of the
+//! container from outside.
+//!
+//! A test describes a [`Bundle`], turns it into a [`Container`], drives that through the command line of the
+//! runtime under test ([`runtime_under_test`]) and looks at what the kernel then says ([`Process`]). Nothing
+//! here links the runtime: a test must hold for any OCI runtime, and Debian's runc and crun are run to show
+//! that the test itself is right.
+//!
+//! Failures panic where the test stands, with the command line, its exit status and all it printed. Every
+//! name made on the host begins with [`mark`], so that what is left behind can be found.
+#![forbid(unsafe_code)]
+// The whole crate is test code: a panic with the whole story is its way of reporting.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bundle;
+mod call;
+mod config;
+mod container;
+pub mod elf;
+mod host;
+pub mod leaks;
+mod process;
+mod rootfs;
+mod scratch;
+mod skip;
+mod terminal;
+mod under_test;
+
+pub use bundle::Bundle;
+pub use call::{Call, Output, Running};
+pub use config::Config;
+pub use container::Container;
+pub use host::{cgroup2_mount, has_controller, is_root, kernel_at_least, kernel_has};
+pub use process::{MountEntry, Process};
+pub use scratch::{Scratch, mark};
+pub use serde_json::{Value, json};
+pub use skip::{report_skip, test_name};
+pub use terminal::{ConsoleSocket, Terminal};
+pub use under_test::{Flavour, flavour, runtime_under_test};
+
+use std::time::{Duration, Instant};
+
+/// The bound of every wait in the tests. Only a broken runtime reaches it; a busy machine does not.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks `probe` again and again, at most for [`PATIENCE`], until it answers; panics with `what` if it never
+/// does.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(answer) = probe() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "waited {} s in vain for {what}", PATIENCE.as_secs());
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}

@@ -73,39 +73,51 @@ impl Channel {
         Ok((Self(parent), Self(init)))
     }
 
-    /// Sends one message.
+    /// Sends one message, by write(2): a container's own seccomp filter may already be in force.
     ///
     /// # Errors
     /// EPIPE where the other side is gone.
     pub fn send(&self, message: &impl Serialize) -> Result<()> {
-        self.send_with(message, None)
+        let packet = serde_json::to_vec(message).map_err(Error::other)?;
+        loop {
+            match rustix::io::write(&self.0, &packet) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => return result.map(drop).call("write", || "between the runtime and init"),
+            }
+        }
     }
 
     /// Sends one message and, with it, a descriptor.
     ///
     /// # Errors
     /// As sendmsg(2).
-    pub fn send_with(&self, message: &impl Serialize, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    pub fn send_with(&self, message: &impl Serialize, fd: BorrowedFd<'_>) -> Result<()> {
         let packet = serde_json::to_vec(message).map_err(Error::other)?;
-        let rights = fd.map(|fd| [fd.as_raw_fd()]);
-        let control: &[ControlMessage<'_>] = match &rights {
-            Some(rights) => &[ControlMessage::ScmRights(rights)],
-            None => &[],
-        };
+        let (data, rights) = ([IoSlice::new(&packet)], [fd.as_raw_fd()]);
+        let control = [ControlMessage::ScmRights(&rights)];
         loop {
-            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&packet)], control, MsgFlags::MSG_NOSIGNAL, None) {
+            match sendmsg::<()>(self.0.as_raw_fd(), &data, &control, MsgFlags::MSG_NOSIGNAL, None) {
                 Err(Errno::EINTR) => {}
                 result => return result.map(drop).call("sendmsg", || "between the runtime and init"),
             }
         }
     }
 
-    /// Receives one message; `None` where the other side is gone.
+    /// Receives one message, by read(2); `None` where the other side is gone.
     ///
     /// # Errors
-    /// As recvmsg(2).
+    /// As read(2).
     pub fn receive<M: DeserializeOwned>(&self) -> Result<Option<M>> {
-        Ok(self.receive_with()?.map(|(message, _)| message))
+        let mut packet = vec![0_u8; MAX_PACKET];
+        let length = loop {
+            match rustix::io::read(&self.0, &mut packet) {
+                // CONNRESET: the other side has ended without reading all of ours; what it said before is
+                // still there, and the error comes once.
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
+                result => break result.call("read", || "between the runtime and init")?,
+            }
+        };
+        parse(&packet[..length])
     }
 
     /// Receives one message and the descriptor that came with it.
@@ -120,8 +132,9 @@ impl Channel {
         let (length, fd) = {
             let message = loop {
                 match recvmsg::<()>(self.0.as_raw_fd(), &mut buffer, Some(&mut space), flags) {
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::ECONNRESET) => return Ok(None),
+                    // ECONNRESET: the other side has ended without reading all of ours; what it said before
+                    // is still there, and the error comes once.
+                    Err(Errno::EINTR | Errno::ECONNRESET) => {}
                     result => break result.call("recvmsg", || "between the runtime and init")?,
                 }
             };
@@ -134,13 +147,18 @@ impl Channel {
             (message.bytes, fd)
         };
         let fd = fd.map(sys::fd::adopt);
-        if length == 0 {
-            return Ok(None);
-        }
-        let message = serde_json::from_slice(&packet[..length])
-            .map_err(|error| Error::other(format!("a packet between the runtime and init: {error}")))?;
-        Ok(Some((message, fd)))
+        Ok(parse(&packet[..length])?.map(|message| (message, fd)))
     }
+}
+
+/// A packet without bytes is the end.
+fn parse<M: DeserializeOwned>(packet: &[u8]) -> Result<Option<M>> {
+    if packet.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(packet)
+        .map(Some)
+        .map_err(|error| Error::other(format!("a packet between the runtime and init: {error}")))
 }
 
 #[cfg(test)]
@@ -160,11 +178,22 @@ mod tests {
     fn a_descriptor_travels_with_its_message() {
         let (parent, init) = Channel::pair().unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
-        parent.send_with(&ToInit::Network, Some(file.as_fd())).unwrap();
+        parent.send_with(&ToInit::Network, file.as_fd()).unwrap();
         let (message, fd) = init.receive_with::<ToInit>().unwrap().unwrap();
         assert!(matches!(message, ToInit::Network));
         let stat = rustix::fs::fstat(fd.unwrap()).unwrap();
         assert_eq!(stat.st_rdev, rustix::fs::makedev(1, 3));
+    }
+
+    #[test]
+    fn the_last_words_of_an_end_that_read_nothing_are_heard() {
+        let (parent, init) = Channel::pair().unwrap();
+        parent.send(&ToInit::Go).unwrap();
+        init.send(&ToParent::Failed(Error::other("why"))).unwrap();
+        drop(init);
+        let Some(ToParent::Failed(error)) = parent.receive().unwrap() else { panic!("no error") };
+        assert_eq!(error.to_string(), "why");
+        assert!(parent.receive::<ToParent>().unwrap().is_none());
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use rustix::fs::{Mode, OFlags};
+use oci_spec::runtime::ContainerState;
+use rustix::fs::Mode;
 
 use super::channel::{Channel, ToInit, ToParent};
 use super::program::{self, Program};
@@ -19,8 +20,10 @@ use crate::kernel::procfs::{Need, Procfs};
 use crate::kernel::root::{RootFd, Target};
 use crate::kernel::{capability, device, keyring, lsm, mask, mount, network, rlimit, rootfs, scheduler, sysctl, tty};
 use crate::plan::Plan;
+use crate::plan::capability::Sets;
 use crate::plan::mount::What;
 use crate::plan::namespace::Namespace;
+use crate::spec::User;
 
 /// Everything init needs beside the plan, opened by the runtime before the clone.
 #[derive(Debug)]
@@ -271,15 +274,20 @@ fn run_hooks_before_pivot(plan: &Plan, prepared: &Prepared, channel: &Channel) -
     }
     channel.send(&ToParent::Mounted)?;
     expect(channel, |message| matches!(message, ToInit::Continue))?;
-    run_own_hooks("createContainer", &hooks.create_container, prepared)
+    run_own_hooks("createContainer", ContainerState::Creating, &hooks.create_container, prepared)
 }
 
-fn run_own_hooks(kind: &str, hooks: &[crate::spec::Hook], prepared: &Prepared) -> Result<()> {
+/// Hooks in the container's namespaces; they are told init's id as it is seen there (runtime.md "State").
+fn run_own_hooks(
+    kind: &str,
+    status: ContainerState,
+    hooks: &[crate::spec::Hook],
+    prepared: &Prepared,
+) -> Result<()> {
     match (&prepared.state, hooks.is_empty()) {
         (Some(state), false) => {
             let mut state = state.clone();
-            // The id a hook can use is the one in its own pid namespace's view of the host: the runtime's.
-            state.set_status(oci_spec::runtime::ContainerState::Creating);
+            state.set_status(status).set_pid(Some(nix::unistd::getpid().as_raw()));
             crate::hooks::run(kind, hooks, &state, std::path::Path::new(&prepared.bundle))
         }
         _ => Ok(()),
@@ -328,15 +336,33 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
     rlimit::apply(&process.rlimits)?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call("prctl", || "PR_SET_NO_NEW_PRIVS")?;
-    } else {
-        // Without it, loading a filter is a privilege that the next step gives up.
-        load_seccomp(plan, channel, None)?;
     }
     drop(inside);
-    become_user(process)?;
+    // As runc: a folder that only root reaches is fine, one that only the user reaches is too.
+    let entered = match program::enter_cwd(&process.cwd) {
+        Err(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => false,
+        result => result.map(|()| true)?,
+    };
+    // Without no_new_privs, loading a filter is a privilege: it is kept for that moment, not in force.
+    let filter_is_privileged = plan.seccomp.is_some() && !process.no_new_privileges;
+    let mut sets = process.capabilities;
+    if filter_is_privileged {
+        sets.permitted |= capability::SYS_ADMIN;
+    }
+    become_user(&process.user, &sets)?;
+    if !entered {
+        program::enter_cwd(&process.cwd)?;
+    }
     let env = program::environment(&process.env, process.user.uid);
-    program::enter_cwd(&process.cwd)?;
-    Program::find(&process.args, &env)
+    let program = Program::find(&process.args, &env)?;
+    if filter_is_privileged {
+        sets.effective |= capability::SYS_ADMIN;
+        capability::apply(&sets)?;
+        load_seccomp(plan, channel, None)?;
+        // From here on the filter holds for init too: only read, write, capset, prctl and execve follow.
+        capability::apply(&process.capabilities)?;
+    }
+    Ok(program)
 }
 
 fn apply_scheduling(process: &crate::plan::Process) -> Result<()> {
@@ -356,9 +382,8 @@ fn apply_scheduling(process: &crate::plan::Process) -> Result<()> {
 }
 
 /// Bounding set, groups, user, the other sets: in the order in which each still may be changed.
-fn become_user(process: &crate::plan::Process) -> Result<()> {
-    let user = &process.user;
-    capability::drop_bounding(&process.capabilities)?;
+fn become_user(user: &User, sets: &Sets) -> Result<()> {
+    capability::drop_bounding(sets)?;
     capability::keep_over_setuid()?;
     let groups: Vec<_> = user.additional_gids.iter().map(|gid| rustix::fs::Gid::from_raw(*gid)).collect();
     match rustix::thread::set_thread_groups(&groups) {
@@ -371,7 +396,7 @@ fn become_user(process: &crate::plan::Process) -> Result<()> {
         .call("setresgid", || format!("process.user.gid {}", user.gid))?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
         .call("setresuid", || format!("process.user.uid {}", user.uid))?;
-    capability::apply(&process.capabilities)?;
+    capability::apply(sets)?;
     rustix::process::umask(Mode::from_raw_mode(user.umask.unwrap_or(0o022)));
     Ok(())
 }
@@ -417,7 +442,7 @@ fn become_program(
     progress: &mut Progress,
 ) -> Result<std::convert::Infallible> {
     *progress = Progress::Hooks;
-    run_own_hooks("startContainer", &plan.hooks.start_container, prepared)?;
+    run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared)?;
     *progress = Progress::Released;
     close_descriptors(prepared.preserve_fds)?;
     sys::process::reset_signals()?;

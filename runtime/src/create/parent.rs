@@ -324,10 +324,10 @@ fn make_cgroup(
     };
     let place = plan::cgroup::Place::parse(cgroups_path, record.id.as_str())?;
     let names = place.below(cgroup::own_cgroup)?;
-    let expected = CgroupRecord { mount: hierarchy.path().to_owned(), path: names.join("/"), created: 1 };
-    record.cgroup = Some(expected);
+    // Levels that are there already are nobody's to kill or remove, whatever comes.
+    record.cgroup = missing(hierarchy.path(), &names)?;
     locked.write(record)?;
-    record.cgroup = None; // not ours to remove until it is made
+    record.cgroup = None;
     match Cgroup::create(hierarchy, &names, plan) {
         Ok(cgroup) => {
             record.cgroup = Some(cgroup.record().clone());
@@ -339,6 +339,16 @@ fn make_cgroup(
         }
         Err(error) => Err(error),
     }
+}
+
+/// The cgroup as its record will be if all levels that are missing now are made; `None` for none.
+fn missing(mount: &str, names: &[String]) -> Result<Option<CgroupRecord>> {
+    let level = |depth: usize| CgroupRecord { mount: mount.to_owned(), path: names[..depth].join("/"), created: 0 };
+    let mut created = 0;
+    while created < names.len() && Cgroup::open(&level(names.len() - created))?.is_none() {
+        created += 1;
+    }
+    Ok((created > 0).then(|| CgroupRecord { created, ..level(names.len()) }))
 }
 
 /// Makes init, through a process in between where the namespaces demand one.
@@ -409,7 +419,7 @@ impl Birth<'_> {
         if namespaces.network_by_parent() {
             let network = namespace::new_network(self.host)?;
             self.move_devices(network.as_fd())?;
-            self.channel.send_with(&ToInit::Network, Some(network.as_fd()))?;
+            self.channel.send_with(&ToInit::Network, network.as_fd())?;
         } else if !plan.net_devices.is_empty() {
             self.move_devices(self.network()?.as_fd())?;
         }
@@ -566,6 +576,22 @@ impl Birth<'_> {
         Ok(())
     }
 
+    /// The channel also closes when init dies on its way: then its process never has executed a program.
+    fn check_executed(&self) -> Result<()> {
+        use rustix::process::{WaitId, WaitIdOptions};
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let ended = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
+        let Some(ended) = ended else { return Ok(()) };
+        let stat = self.host.read(&format!("{}/stat", self.pid), 4096)?;
+        if !never_executed(&String::from_utf8_lossy(&stat)) {
+            return Ok(());
+        }
+        match ended.terminating_signal() {
+            Some(signal) => bail!("the container's init was killed by signal {signal} before it ran the program"),
+            None => bail!("the container's init ended before it ran the program"),
+        }
+    }
+
     /// What init said before its end of the channel closed.
     fn last_words(&self) -> Option<Error> {
         loop {
@@ -575,5 +601,24 @@ impl Birth<'_> {
                 Ok(None) | Err(_) => return None,
             }
         }
+    }
+}
+
+/// Whether proc_pid_stat(5) shows a process that was forked and has not executed a program since
+/// (field 9, PF_FORKNOEXEC); zombies keep the flag.
+fn never_executed(stat: &str) -> bool {
+    const FORK_NO_EXEC: u64 = 0x40;
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6));
+    flags.and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & FORK_NO_EXEC != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fork_that_ran_nothing_is_known_by_its_flag() {
+        assert!(never_executed("7 (a) b) Z 1 7 7 0 -1 4194372 0"));
+        assert!(!never_executed("7 (sh) Z 1 7 7 0 -1 4194304 0"));
     }
 }

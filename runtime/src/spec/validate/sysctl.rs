@@ -67,8 +67,6 @@ fn refusal(name: &str, own: Own) -> Option<String> {
         own_or("ipc", "ipc")
     } else if in_tree("net") {
         own_or("network", "network")
-    } else if in_tree("user") {
-        own_or("user", "user")
     } else if file == "kernel/domainname" && own.has("uts") {
         None
     } else if file == "kernel/hostname" && own.has("uts") {
