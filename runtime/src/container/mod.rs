@@ -102,6 +102,7 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::cell::RefCell;
     use std::os::fd::AsFd;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -135,6 +136,95 @@ pub(crate) mod tests {
     impl Drop for TempDir {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Cgroups as a test wants them; what is asked of them is noted.
+    #[derive(Default)]
+    pub(crate) struct Group {
+        pub(crate) calls: RefCell<Vec<String>>,
+        /// Who is in it; nobody after `kill`.
+        pub(crate) members: RefCell<Vec<i32>>,
+        /// Fails every call.
+        pub(crate) broken: bool,
+    }
+
+    impl Group {
+        fn note(&self, call: String) -> Result<()> {
+            self.calls.borrow_mut().push(call);
+            if self.broken { Err(crate::error::Error::other("the cgroup is broken")) } else { Ok(()) }
+        }
+    }
+
+    impl Cgroups for Group {
+        fn pids(&self, _: &CgroupRecord) -> Result<Vec<i32>> {
+            self.note("pids".into())?;
+            Ok(self.members.borrow().clone())
+        }
+
+        fn kill(&self, _: &CgroupRecord) -> Result<()> {
+            self.note("kill".into())?;
+            for pid in self.members.borrow_mut().drain(..) {
+                Pidfd::open(pid)?.map(|pidfd| pidfd.send(libc::SIGKILL)).transpose()?;
+            }
+            Ok(())
+        }
+
+        fn remove(&self, _: &CgroupRecord, limit: Duration) -> Result<()> {
+            self.note(format!("remove {}", limit.as_secs()))?;
+            if self.members.borrow().is_empty() {
+                Ok(())
+            } else {
+                Err(sys::Error::new("rmdir", "", libc::EBUSY).into())
+            }
+        }
+    }
+
+    pub(crate) fn cgroup(mount: &Path) -> CgroupRecord {
+        CgroupRecord { mount: mount.to_str().unwrap().into(), path: "web".into(), created: 1 }
+    }
+
+    /// A process in init's place, killed and reaped with the value.
+    pub(crate) struct Init(std::process::Child);
+
+    impl Init {
+        /// Runs a bash script in the container's folder: one process, which needs no helper to read a byte.
+        pub(crate) fn bash(entry: &Entry, script: &str) -> Self {
+            let child =
+                std::process::Command::new("bash").args(["-c", script]).current_dir(entry.path()).spawn();
+            Self(child.unwrap())
+        }
+
+        /// The same behind the gate: `script` runs once it has opened.
+        pub(crate) fn behind_gate(entry: &Entry, script: &str) -> Self {
+            drop(Gate::create(entry).unwrap());
+            let wait =
+                "exec 3<>gate 4<>report; byte=; until [ \"$byte\" = G ]; do read -r -N1 -u3 byte; done;";
+            let init = Self::bash(entry, &format!("{wait} {script}"));
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !gate::has_reader(entry).unwrap() {
+                assert!(Instant::now() < deadline, "bash has not opened the gate");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            init
+        }
+
+        pub(crate) fn id(&self) -> ProcessId {
+            ProcessId::of(self.0.id().cast_signed()).unwrap()
+        }
+
+        /// Waits for its end: its exit status, or 128 and the signal.
+        pub(crate) fn end(&mut self) -> i32 {
+            let status = self.0.wait().unwrap();
+            let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+            signal.map_or_else(|| status.code().unwrap(), |signal| 128 + signal)
+        }
+    }
+
+    impl Drop for Init {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
         }
     }
 
