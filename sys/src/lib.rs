@@ -10,6 +10,7 @@ pub mod fd;
 pub mod mount;
 mod pidfd;
 pub mod process;
+pub mod seccomp;
 pub mod spawn;
 
 pub use error::{Error, Result, errno_name, errno_text};

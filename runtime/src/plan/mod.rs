@@ -3,6 +3,7 @@
 //! Names become numbers, defaults become values, contradictions become errors with their JSON pointer. What
 //! comes after carries a [`Plan`] out and decides nothing.
 
+mod build;
 pub mod capability;
 pub mod cgroup;
 pub mod device;
@@ -15,8 +16,6 @@ pub mod rlimit;
 pub mod scheduler;
 pub mod seccomp;
 pub mod sysctl;
-
-mod build;
 
 pub use build::{Facts, build};
 

@@ -1,0 +1,110 @@
+//! The rules of a profile, sorted by the numbers of one architecture.
+
+use super::arch::Arch;
+use super::calls::ARM_PRIVATE_BASE;
+use super::conditions::Conjunction;
+use super::multiplex::{self, Derived};
+use super::profile::{Action, Profile, wrong};
+use super::ranges::{Decision, Ranges};
+use super::terms::List;
+use crate::error::Result;
+
+/// What happens to every number of the architecture; lists that are new are added to `lists`.
+///
+/// # Errors
+/// Two rules with the same conditions for the same call, but different actions.
+pub fn decide(profile: &Profile, arch: &Arch, lists: &mut Vec<List>) -> Result<Ranges> {
+    let derived = multiplex::derive(profile, arch);
+    let (mut uses, largest) = numbers(profile, arch);
+    // A multiplexer may have rules of its own, derived ones, or both.
+    uses.extend(derived.iter().map(|derived| (derived.number, DERIVED)));
+    uses.sort_unstable();
+
+    let newer = profile.newer();
+    let mut ranges = Ranges::default();
+    ranges.begin(arch.base(), Decision::Act(profile.default));
+    // Where the numbers begin that the profile does not know yet.
+    let mut boundary = largest.map(|largest| largest + 1);
+    for group in uses.chunk_by(|left, right| left.0 == right.0) {
+        let number = group[0].0;
+        if let Some(first) = boundary.take_if(|first| number >= *first) {
+            ranges.begin(first, Decision::Act(newer));
+        }
+        let gap = if largest.is_some_and(|largest| number > largest) { newer } else { profile.default };
+        let rules = group.iter().map(|&(_, rule)| rule).filter(|&rule| rule != DERIVED);
+        let decision =
+            decide_call(profile, arch, rules, derived.iter().filter(|d| d.number == number), lists)?;
+        ranges.begin(number, decision);
+        ranges.begin(number + 1, Decision::Act(gap));
+    }
+    if let Some(first) = boundary {
+        ranges.begin(first, Decision::Act(newer));
+    }
+    Ok(ranges)
+}
+
+/// Stands for a rule that [`multiplex`] derived.
+const DERIVED: usize = usize::MAX;
+
+/// Each number with the positions of its rules, and the largest number the profile knows.
+///
+/// ARM's private calls do not count as known: they lie above all calls to come.
+fn numbers(profile: &Profile, arch: &Arch) -> (Vec<(u32, usize)>, Option<u32>) {
+    let mut uses = Vec::with_capacity(512);
+    let mut largest = None;
+    for (position, rule) in profile.rules.iter().enumerate() {
+        for number in rule.calls.iter().filter_map(|call| call.number(arch.calls)) {
+            if number < ARM_PRIVATE_BASE {
+                largest = largest.max(Some(arch.base() + number));
+            }
+            if rule.action != profile.default {
+                uses.push((arch.base() + number, position));
+            }
+        }
+    }
+    (uses, largest)
+}
+
+/// What happens to one call.
+fn decide_call<'a>(
+    profile: &Profile,
+    arch: &Arch,
+    rules: impl Iterator<Item = usize> + Clone,
+    derived: impl Iterator<Item = &'a Derived>,
+    lists: &mut Vec<List>,
+) -> Result<Decision> {
+    let mut unconditional = rules.clone().map(|rule| &profile.rules[rule]);
+    if let Some(rule) = unconditional.find(|rule| rule.alternatives.is_empty()) {
+        return Ok(Decision::Act(rule.action));
+    }
+    let mut entries: Vec<(Conjunction, Action, usize)> = Vec::new();
+    for position in rules {
+        let rule = &profile.rules[position];
+        let conjunctions = rule.alternatives.iter().filter_map(|all| Conjunction::new(all, arch.wide));
+        entries.extend(conjunctions.map(|conjunction| (conjunction, rule.action, position)));
+    }
+    entries.extend(derived.map(|derived| (derived.conjunction.clone(), derived.action, DERIVED)));
+    entries.sort_by(|left, right| left.0.precedence(&right.0).then(left.2.cmp(&right.2)));
+    for pair in entries.windows(2) {
+        let ((left, left_action, first), (right, right_action, second)) = (&pair[0], &pair[1]);
+        // What a profile says of a multiplexer itself goes before what follows from other rules.
+        if left == right && left_action != right_action && *second != DERIVED {
+            return Err(wrong(format!(
+                "linux.seccomp.syscalls[{second}]: same call and conditions as linux.seccomp.syscalls[{first}] \
+                 on {}, but another action",
+                arch.name
+            )));
+        }
+    }
+    entries.dedup_by(|right, left| left.0 == right.0);
+    let rules: Vec<_> = entries.into_iter().map(|(conjunction, action, _)| (conjunction, action)).collect();
+    if rules.is_empty() {
+        return Ok(Decision::Act(profile.default));
+    }
+    let list = List { rules, otherwise: profile.default, wide: arch.wide, big_endian: arch.big_endian };
+    let known = lists.iter().position(|known| *known == list);
+    Ok(Decision::List(known.unwrap_or_else(|| {
+        lists.push(list);
+        lists.len() - 1
+    })))
+}
