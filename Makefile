@@ -1,0 +1,36 @@
+# Every target installs what it needs first (Debian packages, only when something is missing); the Rust
+# toolchain and make have to be there. CARGO_TARGET_DIR is respected.
+.PHONY: help build demo test bench profile deny clean
+
+help: ## What can be done here
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+build: ## The release binary of the runtime
+	@scripts/install-deps build
+	@scripts/build
+
+demo: ## A container from nothing: made, looked at, ended, with each command shown
+	@scripts/install-deps build demo
+	@scripts/build
+	@scripts/demo
+
+test: ## Formatting, lints, licences, unit tests, integration tests, and what they left behind
+	@scripts/install-deps build test
+	@scripts/test
+
+bench: ## This runtime beside crun, runc and the kernel's own floor; writes docs/benchmarks.md
+	@scripts/install-deps build bench
+	@scripts/build
+	@scripts/bench
+
+profile: ## Where the time of one `run` goes: calls of the runtime, steps of the floor
+	@scripts/install-deps build profile
+	@scripts/build
+	@scripts/where-the-time-goes
+
+deny: ## Licences, sources and duplicates of every dependency
+	@scripts/install-deps build
+	@scripts/deny
+
+clean: ## Everything that was built
+	cargo clean
