@@ -1,0 +1,5 @@
+//! Carries out the parts of the plan: one kernel concept, one file.
+
+pub mod procfs;
+#[cfg(test)]
+pub mod throwaway;
