@@ -6,4 +6,5 @@
 
 pub mod error;
 pub mod kernel;
+pub mod plan;
 pub mod spec;

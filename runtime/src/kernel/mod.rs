@@ -1,5 +1,6 @@
 //! Carries out the parts of the plan: one kernel concept, one file.
 
+pub mod capability;
 pub mod procfs;
 #[cfg(test)]
 pub mod throwaway;

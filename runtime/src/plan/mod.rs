@@ -1,0 +1,3 @@
+//! The specification turned into plain data that the kernel modules carry out. Nothing here does I/O.
+
+pub mod capability;
