@@ -2,5 +2,7 @@
 
 pub mod capability;
 pub mod procfs;
+pub mod rlimit;
+pub mod sysctl;
 #[cfg(test)]
 pub mod throwaway;

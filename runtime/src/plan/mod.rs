@@ -1,3 +1,5 @@
 //! The specification turned into plain data that the kernel modules carry out. Nothing here does I/O.
 
 pub mod capability;
+pub mod rlimit;
+pub mod sysctl;
