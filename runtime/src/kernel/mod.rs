@@ -1,0 +1,8 @@
+//! Carries out the parts of the plan: one kernel concept, one file.
+
+pub mod capability;
+pub mod procfs;
+pub mod rlimit;
+pub mod sysctl;
+#[cfg(test)]
+pub mod throwaway;
