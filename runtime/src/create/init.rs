@@ -87,6 +87,7 @@ fn birth(
     progress: &mut Progress,
 ) -> std::result::Result<std::convert::Infallible, Failure> {
     let gate = prepared.gate.take();
+    // step 12: close what the runtime had open and init has no use for
     let result = drop_the_rest(&prepared, channel, gate.as_ref()).and_then(|()| enter(plan, &mut prepared, channel))
         .and_then(|inside| furnish(plan, &mut prepared, channel, inside))
         .and_then(|inside| settle(plan, &prepared, channel, inside))
@@ -108,22 +109,27 @@ struct Inside {
     terminal: Option<tty::Pair>,
 }
 
-/// Steps 1 to 5: into every namespace.
+/// into every namespace.
 fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<RootFd> {
     rustix::process::umask(Mode::empty());
+    // step 13: wait for the mappings, become root of the user namespace
     enter_user_namespace(plan, channel)?;
+    // step 14: join namespaces
     for namespace in &prepared.join {
         namespace.join()?;
     }
+    // step 15: a session and a keyring of its own
     rustix::process::setsid().call("setsid", || "")?;
     if !prepared.no_new_keyring {
         keyring::join_session(&prepared.id, plan.namespaces.is_own(Namespace::User))?;
     }
+    // step 16: make the cgroup namespace and a time namespace with offsets
     if plan.namespaces.is_new(Namespace::Cgroup) {
         // After the birth in the cgroup: the namespace's root is where its maker is.
         sys::process::unshare(Namespace::Cgroup.flag()).context(|| "make the cgroup namespace")?;
     }
     enter_time_namespace(plan, channel)?;
+    // step 17: cut the mounts off from the host's, attach the root
     let Some(root) = prepared.root.take() else { bail!("the root file system was not opened") };
     if plan.namespaces.is_own(Namespace::Mount) {
         if plan.namespaces.is_new(Namespace::Mount) {
@@ -172,14 +178,17 @@ fn expect(channel: &Channel, wanted: impl Fn(&ToInit) -> bool) -> Result<()> {
     }
 }
 
-/// Steps 6 to 12: everything that is mounted, and into the root.
+/// everything that is mounted, and into the root.
 fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd) -> Result<Inside> {
     let own_mounts = plan.namespaces.is_own(Namespace::Mount);
+    // step 18: make the mounts, detached, and enter the network namespace.
     // File systems that need no network namespace are made while the runtime is still making that.
     let mut made = make_mounts(plan, |fstype| fstype != "sysfs")?;
     enter_network(plan, channel)?;
     make_missing(plan, &mut made)?;
+    // step 19: attach the mounts in order
     place_mounts(plan, prepared, &root, &mut made)?;
+    // step 20: device nodes, links, the working directory, the terminal
     if let Some(devices) = &plan.devices {
         device::make_nodes(&root, devices, &prepared.device_binds)?;
         device::make_links(&root)?;
@@ -192,11 +201,14 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
     } else {
         None
     };
+    // step 21: read-only and masked paths
     if own_mounts {
         mask::make_readonly(&root, &plan.readonly_paths)?;
         mask::mask(&root, &plan.masked_paths, &plan.mount_label)?;
     }
+    // step 22: hooks: prestart and createRuntime by the runtime, createContainer by init
     run_hooks_before_pivot(plan, prepared, channel)?;
+    // step 23: enter the root by pivot_root, let go of the old one
     let procfs = open_procfs(plan)?;
     if !own_mounts || plan.namespaces.is_joined(Namespace::Mount) {
         rootfs::change_root(&root)?;
@@ -306,9 +318,10 @@ fn open_procfs(plan: &Plan) -> Result<Option<Procfs>> {
     Ok(None)
 }
 
-/// Steps 13 to 18: names, parameters, terminal, limits, user. Returns the program, found as that user.
+/// names, parameters, terminal, limits, user. Returns the program, found as that user.
 fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Inside) -> Result<Program> {
     let process = &plan.process;
+    // step 24: host name, kernel parameters, labels
     if !plan.hostname.is_empty() {
         nix::unistd::sethostname(&plan.hostname).call("sethostname", || format!("{:?}", plan.hostname))?;
     }
@@ -325,6 +338,7 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
             lsm::apply_selinux(procfs, &process.selinux_label)?;
         }
     }
+    // step 25: terminal, standard input and output
     if let Some(pair) = inside.terminal.take() {
         if let Some(console) = &prepared.console {
             tty::send(console.as_fd(), pair.master.as_fd())?;
@@ -332,12 +346,14 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
         tty::become_terminal(pair.slave)?;
     }
     tty::settle_stdio(process.user.uid)?;
+    // step 26: personality, memory policy, priorities, limits, no_new_privs
     apply_scheduling(process)?;
     rlimit::apply(&process.rlimits)?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call("prctl", || "PR_SET_NO_NEW_PRIVS")?;
     }
     drop(inside);
+    // step 27: working directory, capabilities, groups, user; find the program as that user.
     // As runc: a folder that only root reaches is fine, one that only the user reaches is too.
     let entered = match program::enter_cwd(&process.cwd) {
         Err(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => false,
@@ -355,6 +371,7 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
     }
     let env = program::environment(&process.env, process.user.uid);
     let program = Program::find(&process.args, &env)?;
+    // step 28: without no_new_privs, load the system call filter now
     if filter_is_privileged {
         sets.effective |= capability::SYS_ADMIN;
         capability::apply(&sets)?;
@@ -401,8 +418,9 @@ fn become_user(user: &User, sets: &Sets) -> Result<()> {
     Ok(())
 }
 
-/// Step 19: `create` is done here, and waits for `start`; `run` goes on when the record is written.
+/// `create` is done here, and waits for `start`; `run` goes on when the record is written.
 fn wait_for_start(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
+    // step 29: tell the runtime, wait for its record, wait at the gate
     if gate.is_some() {
         channel.send(&ToParent::Ready)?;
     }
@@ -432,7 +450,7 @@ fn keep_only(prepared: &Prepared, mut keep: Vec<RawFd>) -> Result<()> {
     Ok(sys::fd::close_all_except(&keep)?)
 }
 
-/// Steps 20 to 22: startContainer hooks, the filter, execve.
+/// startContainer hooks, the filter, execve.
 fn become_program(
     plan: &Plan,
     prepared: &Prepared,
@@ -441,14 +459,18 @@ fn become_program(
     program: &Program,
     progress: &mut Progress,
 ) -> Result<std::convert::Infallible> {
+    // step 30: startContainer hooks
     *progress = Progress::Hooks;
     run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared)?;
     *progress = Progress::Released;
+    // step 31: descriptors close-on-exec, signals as they were born
     close_descriptors(prepared.preserve_fds)?;
     sys::process::reset_signals()?;
+    // step 32: with no_new_privs, load the system call filter as the last thing
     if plan.process.no_new_privileges {
         load_seccomp(plan, channel, gate)?;
     }
+    // step 33: become the program
     Err(program.exec())
 }
 

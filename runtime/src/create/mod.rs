@@ -10,3 +10,26 @@ pub mod init;
 pub mod intermediate;
 pub mod parent;
 pub mod program;
+
+#[cfg(test)]
+mod tests {
+    /// The lines `N. text` of the document and the comments `step N: text` of the code.
+    fn steps<'t>(text: &'t str, mark: &str, end: &str) -> Vec<(u32, &'t str)> {
+        text.lines()
+            .filter_map(|line| {
+                let (number, step) = line.trim_start().strip_prefix(mark)?.split_once(end)?;
+                Some((number.parse().ok()?, step.trim_end_matches('.')))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_document_has_the_steps_of_the_code() {
+        let mut code = steps(include_str!("parent.rs"), "// step ", ": ");
+        code.extend(steps(include_str!("init.rs"), "// step ", ": "));
+        code.sort_unstable();
+        let document = steps(include_str!("../../../docs/create-flow.md"), "", ". ");
+        assert_eq!(code, document);
+        assert!(code.iter().map(|(number, _)| *number).eq(1..=33));
+    }
+}

@@ -86,6 +86,7 @@ impl Bundle {
     /// # Errors
     /// Kind `Spec`, each violation with its JSON pointer.
     pub fn load(path: &Path, id: &str, log: &mut Log) -> Result<Self> {
+        // step 1: read config.json, find all that is wrong with it, plan
         let absolute = std::fs::canonicalize(path).call("chdir", || format!("{path:?}"))?;
         let Some(bundle) = absolute.to_str().map(str::to_owned) else {
             bail!("bundle {path:?} is not UTF-8")
@@ -140,11 +141,13 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
     let id = ContainerId::parse(request.id)?;
     let preserve_fds = handover::check_preserved(request.preserve_fds)?;
     let host = Procfs::host()?;
+    // step 2: open the root, the sources of bind mounts and the namespaces to join
     let prepared = prepare(request, bundle, &host, preserve_fds)?;
     let store = Store::open(&request.state_root.path, true)?;
     if request.state_root.sticky {
         store.keep_from_cleaning()?;
     }
+    // step 3: make the container's folder and lock it
     let locked = store.create(&id)?;
     let hierarchy = Hierarchy::find()?;
     let mut record = first_record(bundle, id)?;
@@ -288,13 +291,16 @@ fn birth(
     log: &mut Log,
 ) -> Result<OwnedFd> {
     let plan = &bundle.plan;
+    // step 4: write the first record, then make the cgroup with its limits
     let cgroup = make_cgroup(bundle, locked, hierarchy, record, log)?;
+    // step 5: make the gate, unless the program starts at once
     if request.gate {
         prepared.gate = Some(Gate::create(locked)?);
     }
     if !plan.hooks.create_container.is_empty() || !plan.hooks.start_container.is_empty() {
         prepared.state = Some(record.state(ContainerState::Creating)?);
     }
+    // step 6: clone init into the cgroup and the new namespaces; the steps of both go on side by side
     let (channel, init_end) = Channel::pair()?;
     let (pid, pidfd) = clone(plan, prepared, &channel, init_end, cgroup.as_ref())?;
     let mut birth = Birth { request, bundle, host, locked, channel, pid, pidfd, cgroup };
@@ -403,10 +409,12 @@ impl Birth<'_> {
     fn equip(&mut self, record: &mut Record, log: &mut Log) -> Result<()> {
         let plan = &self.bundle.plan;
         let namespaces = &plan.namespaces;
+        // step 7: write the id mappings of a new user namespace
         if namespaces.is_new(Namespace::User) {
             idmap::write(self.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
             self.channel.send(&ToInit::Mapped)?;
         }
+        // step 8: raise hard limits and set the OOM score, with the runtime's rights.
         // Raised before init reaches its own limits, which may be lower but not higher than these.
         if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
             rlimit::raise_hard(pid, &plan.process.rlimits)?;
@@ -416,6 +424,7 @@ impl Birth<'_> {
                 .write(&format!("{}/oom_score_adj", self.pid), adjustment.to_string())
                 .context(|| "process.oomScoreAdj")?;
         }
+        // step 9: make the network namespace and move devices into it
         if namespaces.network_by_parent() {
             let network = namespace::new_network(self.host)?;
             self.move_devices(network.as_fd())?;
@@ -423,6 +432,7 @@ impl Birth<'_> {
         } else if !plan.net_devices.is_empty() {
             self.move_devices(self.network()?.as_fd())?;
         }
+        // step 10: device rules, ownership of the cgroup, Intel RDT
         self.limit(record, log)?;
         if let Some(path) = self.request.pidfd_socket {
             handover::send_pidfd(path, self.pidfd.as_fd())?;
@@ -537,6 +547,7 @@ impl Birth<'_> {
 
     /// The record and the pid file say that the container is there; init may go on.
     fn finish(&self, record: &mut Record) -> Result<()> {
+        // step 11: write the pid file and the record, let init go on
         if let Some(path) = self.request.pid_file {
             handover::write_pid_file(path, self.pid)?;
         }
