@@ -144,8 +144,9 @@ fn poststop_hooks_run_without_the_bundle() {
 
 #[test]
 fn only_force_removes_what_is_stale() {
+    type Make<'a> = &'a dyn Fn(&Path);
     let half = record("web").to_bytes().unwrap();
-    let scenes: [(&str, &dyn Fn(&Path)); 6] = [
+    let scenes: [(&str, Make<'_>); 6] = [
         ("empty", &|_| {}),
         ("half-written", &|path| std::fs::write(path.join("state.json"), &half[..half.len() / 2]).unwrap()),
         ("unfinished", &|path| std::fs::write(path.join("state.json.new"), "{").unwrap()),

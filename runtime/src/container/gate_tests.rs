@@ -39,9 +39,9 @@ fn the_gate_is_two_private_pipes_that_close_on_exec() {
 fn a_program_that_runs_says_nothing() {
     let (_dir, _store, locked) = folder();
     let init = Init::behind_gate(&locked, "exec 3<&- 4<&-; exec sleep 60");
+    let pidfd = pidfd(&init);
     let mut release = Release::open(&locked).unwrap();
     release.go().unwrap();
-    let pidfd = pidfd(&init);
     assert_eq!(release.message(&pidfd).unwrap(), None);
     release.settle(&pidfd).unwrap();
     assert!(!has_reader(&locked).unwrap());
@@ -102,9 +102,10 @@ fn an_init_that_dies_ends_the_conversation() {
     {
         let (_dir, _store, locked) = folder();
         let init = Init::behind_gate(&locked, script);
+        let pidfd = pidfd(&init); // before it may end
         let mut release = Release::open(&locked).unwrap();
         release.go().unwrap();
-        match (release.message(&pidfd(&init)), wanted) {
+        match (release.message(&pidfd), wanted) {
             (Ok(None), None) => {}
             (Err(error), Some(wanted)) => assert!(error.to_string().ends_with(wanted), "{error}"),
             (other, _) => panic!("{script}: {other:?}"),
@@ -128,9 +129,10 @@ fn an_init_that_was_dead_before_is_no_hang_and_no_signal() {
 fn words_that_are_none_of_ours_are_shown() {
     let (_dir, _store, locked) = folder();
     let init = Init::behind_gate(&locked, "echo '{\"sorry\":1}' >&4; exit 0");
+    let pidfd = pidfd(&init); // before it may end
     let mut release = Release::open(&locked).unwrap();
     release.go().unwrap();
-    let error = release.message(&pidfd(&init)).unwrap_err().to_string();
+    let error = release.message(&pidfd).unwrap_err().to_string();
     assert!(
         error.starts_with(r#"the container's init reported "{\"sorry\":1}\n": unknown variant"#),
         "{error}"
@@ -141,8 +143,9 @@ fn words_that_are_none_of_ours_are_shown() {
 fn a_report_without_end_is_cut_off() {
     let (_dir, _store, locked) = folder();
     let init = Init::behind_gate(&locked, "while :; do printf '%04096d' 0; done >&4");
+    let pidfd = pidfd(&init); // before it may end
     let mut release = Release::open(&locked).unwrap();
     release.go().unwrap();
-    let error = release.message(&pidfd(&init)).unwrap_err().to_string();
+    let error = release.message(&pidfd).unwrap_err().to_string();
     assert_eq!(error, "the container's init reports without end");
 }

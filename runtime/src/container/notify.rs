@@ -4,19 +4,23 @@
 //! (config-linux.md "The Container Process State"), with the listener's descriptor attached to its first
 //! bytes (SCM_RIGHTS, unix(7)).
 
+use std::fs::File;
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
 use oci_spec::runtime::{ContainerProcessStateBuilder, State};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::error::{Call, Context, Error, Result};
 
 /// The name of the one descriptor in the document's `fds`, fixed by the specification.
 const FD_NAME: &str = "seccompFd";
+/// How long an agent may keep us waiting that does not accept or read; EAGAIN after that.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends a seccomp listener's descriptor to the agent behind `listener_path`.
 ///
@@ -46,7 +50,7 @@ pub fn send_seccomp_fd(
 
 fn deliver(listener_path: &Path, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
     let at = || format!("{listener_path:?}");
-    let agent = UnixStream::connect(listener_path).call("connect", at)?;
+    let agent = connect(listener_path)?;
     let fds = [fd.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&fds)];
     let sent = loop {
@@ -67,6 +71,27 @@ fn deliver(listener_path: &Path, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<()>
     Ok(())
 }
 
+/// Connects with a limit on the time that the agent lets us wait, now and when we send.
+fn connect(listener_path: &Path) -> Result<OwnedFd> {
+    let at = || format!("{listener_path:?}");
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .call("socket", || "AF_UNIX")?;
+    net::sockopt::set_socket_timeout(&socket, net::sockopt::Timeout::Send, Some(PATIENCE))
+        .call("setsockopt", || "SO_SNDTIMEO")?;
+    let direct = SocketAddrUnix::new(listener_path);
+    let (address, _folder) = match (direct, listener_path.parent(), listener_path.file_name()) {
+        // unix(7) has room for 107 bytes; a longer path is reached through its folder's descriptor.
+        (Err(rustix::io::Errno::NAMETOOLONG), Some(parent), Some(name)) => {
+            let folder = File::open(parent).call("open", || format!("{parent:?}"))?;
+            let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+            (SocketAddrUnix::new(short).call("connect", at)?, Some(folder))
+        }
+        (direct, ..) => (direct.call("connect", at)?, None),
+    };
+    net::connect(&socket, &address).call("connect", at)?;
+    Ok(socket)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,8 +104,12 @@ mod tests {
     #[test]
     fn the_agent_gets_the_document_and_the_descriptor() {
         let dir = crate::container::tests::TempDir::new();
-        let path = dir.path().join("agent");
-        let listener = UnixListener::bind(&path).unwrap();
+        // Too long for an address: bound where it is short, then moved.
+        let folder = dir.path().join("long".repeat(40));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("agent");
+        let listener = UnixListener::bind(dir.path().join("agent")).unwrap();
+        std::fs::rename(dir.path().join("agent"), &path).unwrap();
         let mut file = std::fs::File::options()
             .create_new(true)
             .read(true)

@@ -122,7 +122,7 @@ fn the_seccomp_listener_reaches_its_agent_before_the_program_runs() {
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     // Descriptor 5 stands for the listener; the answer is waited for before the program.
     let script = format!(
-        "exec 5<>report; echo '{{\"seccomp_fd\":5}}' >&4; read -r -N1 -u3 byte; [ \"$byte\" = T ] || exit 9; {RUN}"
+        "exec 5</dev/null; echo '{{\"seccomp_fd\":5}}' >&4; read -r -N1 -u3 byte; [ \"$byte\" = T ] || exit 9; {RUN}"
     );
     let (_dir, store, init) = container(&script, |record| {
         let path: PathBuf = socket.clone();
