@@ -2,6 +2,8 @@
 //! run and interleaved, so that what disturbs the machine disturbs all of them alike. `docs/benchmarks.md`
 //! explains the method to a reader of the figures; the modules explain it where it is carried out.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::process::ExitCode;
 

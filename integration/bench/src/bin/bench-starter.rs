@@ -2,6 +2,8 @@
 //! among it and its descendants (getrusage(2), `RUSAGE_CHILDREN`). A program of its own because a process
 //! starts with its parent's memory: the kernel never reports less than what the starter itself occupied.
 
+#![forbid(unsafe_code)]
+
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sys::resource::{UsageWho, getrusage};
