@@ -5,5 +5,7 @@
 //! page, and returns an [`Error`] that carries the call, its arguments and the errno. No policy lives here.
 
 mod error;
+pub mod numa;
+pub mod sched;
 
 pub use error::{Error, Result, errno_name, errno_text};

@@ -3,6 +3,7 @@
 pub mod capability;
 pub mod procfs;
 pub mod rlimit;
+pub mod scheduler;
 pub mod sysctl;
 #[cfg(test)]
 pub mod throwaway;

@@ -2,4 +2,5 @@
 
 pub mod capability;
 pub mod rlimit;
+pub mod scheduler;
 pub mod sysctl;
