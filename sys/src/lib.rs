@@ -5,6 +5,8 @@
 //! page, and returns an [`Error`] that carries the call, its arguments and the errno. No policy lives here.
 
 mod error;
+pub mod interface;
+pub mod keyctl;
 pub mod numa;
 pub mod sched;
 

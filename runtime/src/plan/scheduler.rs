@@ -119,7 +119,6 @@ pub fn scheduler(document: &spec::Scheduler) -> Result<SchedAttr> {
         runtime: document.runtime.unwrap_or(0),
         deadline: document.deadline.unwrap_or(0),
         period: document.period.unwrap_or(0),
-        ..SchedAttr::default()
     };
     check_times(&attr, name)?;
     let without = SchedAttr { policy, flags, ..SchedAttr::default() };
