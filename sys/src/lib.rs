@@ -7,9 +7,13 @@
 mod error;
 pub mod exe;
 pub mod fd;
+pub mod interface;
+pub mod keyctl;
 pub mod mount;
+pub mod numa;
 mod pidfd;
 pub mod process;
+pub mod sched;
 pub mod seccomp;
 pub mod spawn;
 
