@@ -11,6 +11,7 @@ use oci_spec::runtime::ContainerState;
 use super::{CgroupRecord, Cgroups, Entry, LOCK_WAIT, Locked, Pidfd, Record, Status, Store};
 use crate::error::{Error, Kind, Result};
 use crate::hooks;
+use crate::kernel::intel_rdt;
 
 /// How long processes that were killed may take to end.
 const DEATH_WAIT: Duration = Duration::from_secs(10);
@@ -114,6 +115,9 @@ pub fn destroy(
     }
     if let Some(cgroup) = &record.cgroup {
         remove_cgroup(record, cgroup, cgroups)?;
+    }
+    if !record.intel_rdt.is_empty() {
+        intel_rdt::remove(&intel_rdt::root()?, &record.intel_rdt)?;
     }
     poststop(record, warn);
     locked.remove(store)

@@ -7,6 +7,7 @@
 pub mod delete;
 pub mod document;
 pub mod gate;
+pub mod group;
 mod id;
 pub mod notify;
 mod process;
@@ -22,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollTimeout};
-use serde::{Deserialize, Serialize};
 
+pub use crate::cgroup::Record as CgroupRecord;
 pub use gate::Gate;
 pub use id::ContainerId;
 pub use process::{Pidfd, ProcessId};
@@ -32,17 +33,6 @@ pub use status::Status;
 pub use store::{Entry, LOCK_WAIT, Locked, Store};
 
 use crate::error::{Call, Result};
-
-/// A container's cgroup, as far as it takes to find and remove it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CgroupRecord {
-    /// Mount point of the cgroup2 file system.
-    pub mount: String,
-    /// Path below it, without a slash at either end.
-    pub path: String,
-    /// How many folders at the end of the path were made for the container.
-    pub created: usize,
-}
 
 /// What the operations on a container need of cgroups. A cgroup that is gone is empty, and removed.
 pub trait Cgroups {
