@@ -35,7 +35,7 @@ pub struct Prepared {
     /// One per entry of `plan.mounts`: the source of a bind mount.
     pub binds: Vec<Option<Detached>>,
     /// Device nodes of the host, for containers that may make none.
-    pub device_binds: Vec<OwnedFd>,
+    pub device_binds: Vec<Option<OwnedFd>>,
     /// Namespaces that init joins itself.
     pub join: Vec<Opened>,
     /// Where the terminal goes.
@@ -439,7 +439,7 @@ fn drop_the_rest(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) ->
     let join = prepared.join.iter().map(|namespace| namespace.as_fd().as_raw_fd());
     let mut keep: Vec<RawFd> = vec![channel.as_fd().as_raw_fd()];
     keep.extend(prepared.root.iter().map(AsRawFd::as_raw_fd));
-    keep.extend(binds.chain(join).chain(prepared.device_binds.iter().map(AsRawFd::as_raw_fd)));
+    keep.extend(binds.chain(join).chain(prepared.device_binds.iter().flatten().map(AsRawFd::as_raw_fd)));
     keep.extend(prepared.console.iter().map(AsRawFd::as_raw_fd));
     keep.extend(gate.iter().flat_map(|gate| gate.raw_fds()));
     keep_only(prepared, keep)

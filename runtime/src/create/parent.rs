@@ -206,10 +206,12 @@ fn open_root(plan: &Plan) -> Result<OwnedFd> {
 }
 
 fn open_binds(plan: &Plan, host: &Procfs) -> Result<Vec<Option<Detached>>> {
-    let inherited = plan
-        .root
-        .propagation
-        .unwrap_or(Propagation { flag: libc::MS_SLAVE, recursive: true });
+    // An unbindable mount could not be bound again for readonlyPaths: that comes at the end, for all.
+    let inherited = match plan.root.propagation {
+        None => Propagation { flag: libc::MS_SLAVE, recursive: true },
+        Some(last) if last.flag == libc::MS_UNBINDABLE => Propagation { flag: libc::MS_PRIVATE, recursive: true },
+        Some(given) => given,
+    };
     plan.mounts
         .iter()
         .map(|entry| match &entry.what {

@@ -15,16 +15,16 @@ use crate::plan::device::{Device, NodeType};
 
 /// Makes the nodes by mknod(2), or attaches the ready bind mounts where the container may not make nodes.
 ///
-/// `binds` holds one detached mount per device in a user namespace and is empty otherwise. The umask must
-/// be 0.
+/// `binds` holds the detached mounts of a container in a user namespace, one place per device, and is empty
+/// otherwise. The umask must be 0.
 ///
 /// # Errors
 /// The failing call with the device's place in the specification.
-pub fn make_nodes(root: &RootFd, devices: &[Device], binds: &[OwnedFd]) -> Result<()> {
+pub fn make_nodes(root: &RootFd, devices: &[Device], binds: &[Option<OwnedFd>]) -> Result<()> {
     let mut dev: Option<(OwnedFd, &str)> = None; // nearly all live in one folder: resolve it once
     for (index, device) in devices.iter().enumerate() {
         let step = || format!("{} {:?}", device.pointer, device.path);
-        if let Some(bind) = binds.get(index) {
+        if let Some(Some(bind)) = binds.get(index) {
             let target = root.ensure(&device.path, Target::File).context(step)?;
             mount::attach(bind.as_fd(), target.as_fd()).context(step)?;
             continue;
@@ -69,19 +69,22 @@ fn make_node(folder: &OwnedFd, name: &str, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// Clones the host's nodes as detached mounts, for containers in a user namespace.
+/// Clones the host's nodes as detached mounts, for containers in a user namespace. A FIFO is no device: it is
+/// made there as anywhere.
 ///
 /// # Errors
 /// A device that the host does not have, or has with another number.
-pub fn clone_nodes(devices: &[Device]) -> Result<Vec<OwnedFd>> {
+pub fn clone_nodes(devices: &[Device]) -> Result<Vec<Option<OwnedFd>>> {
     let clone = |device: &Device| {
+        if device.kind == NodeType::Fifo {
+            return Ok(None);
+        }
         let tree = mount::clone_path(&device.path, false)?;
         let stat = rustix::fs::fstat(&tree).call("fstat", || format!("{:?}", device.path))?;
-        let number = rustix::fs::makedev(device.major, device.minor);
-        if device.kind != NodeType::Fifo && stat.st_rdev != number {
+        if stat.st_rdev != rustix::fs::makedev(device.major, device.minor) {
             bail!("the host's {:?} is not {}:{}", device.path, device.major, device.minor);
         }
-        Ok(tree)
+        Ok(Some(tree))
     };
     devices
         .iter()

@@ -194,12 +194,22 @@ pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
     } else {
         root.ensure(&mount.destination, detached.target)?
     };
+    if mount.inherit_mode && !mount.copy_up {
+        inherit_mode(target.as_fd(), detached.tree.as_fd())?;
+    }
     if mount.copy_up {
         super::copy_up::copy(target.as_fd(), detached.tree.as_fd())?;
         set_attributes(detached.tree.as_fd(), mount.attributes, false)?;
         set_attributes(detached.tree.as_fd(), mount.recursive, true)?;
     }
     attach(detached.tree.as_fd(), target.as_fd())
+}
+
+/// Gives the root of a new file system the mode of the folder that it will cover.
+fn inherit_mode(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let stat = rustix::fs::fstat(from).call("fstat", || "the target")?;
+    let mode = rustix::fs::Mode::from_raw_mode(stat.st_mode & 0o7777);
+    rustix::fs::chmodat(to, ".", mode, rustix::fs::AtFlags::empty()).call("fchmodat", || "the new file system")
 }
 
 fn is_pseudo(mount: &Mount) -> bool {

@@ -47,6 +47,9 @@ pub fn build(spec: &Spec, bundle: &str, id: &str, facts: Facts, warnings: &mut V
     if devices.is_none() && !linux.devices.is_empty() {
         warnings.push("linux.devices: not made, because /dev is a bind mount".to_owned());
     }
+    if own(Namespace::User) {
+        warn_of_bound_devices(linux, warnings);
+    }
     let net_devices = network::net_devices(&linux.net_devices, own(Namespace::Network))?;
     Ok(Plan {
         namespaces,
@@ -112,6 +115,17 @@ fn brings_own_dev(mounts: &[Mount]) -> bool {
     mounts.iter().any(|mount| {
         matches!(mount.what, What::Bind { .. }) && mount.destination.trim_end_matches('/') == "/dev"
     })
+}
+
+/// In a user namespace devices are the host's, bound: nobody there may change their mode or owner.
+fn warn_of_bound_devices(linux: &spec::Linux, warnings: &mut Vec<String>) {
+    for (index, device) in linux.devices.iter().enumerate() {
+        let changed = device.file_mode.is_some() || device.uid.is_some() || device.gid.is_some();
+        if changed && device.kind != "p" {
+            let field = format!("linux.devices[{index}]");
+            warnings.push(format!("{field}: bound from the host, whose mode and owner it keeps, in a user namespace"));
+        }
+    }
 }
 
 fn process(spec: &Spec, grantable: u64, warnings: &mut Vec<String>) -> Result<Process> {

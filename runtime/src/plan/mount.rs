@@ -124,6 +124,8 @@ pub struct Mount {
     pub propagation: Vec<Propagation>,
     /// Whether the folder beneath is copied into the new file system (`tmpcopyup`).
     pub copy_up: bool,
+    /// Whether it gets the mode of the folder it covers: a tmpfs without a `mode` of its own, as in runc.
+    pub inherit_mode: bool,
     /// Id mapping.
     pub idmap: Option<IdMap>,
 }
@@ -316,9 +318,10 @@ pub fn plan(index: usize, entry: &spec::Mount, bundle: &str, label: &str) -> Res
         if entry.source.is_empty() {
             return refuse(".source: a bind mount needs a source");
         }
-        if let Some((key, _)) = parsed.data.first() {
-            warnings.push(format!("mounts[{index}].options: {key:?} has no meaning for a bind mount"));
-        }
+        let ignored = parsed.data.iter().map(|(key, _)| key.as_str()).chain(parsed.superblock.iter().copied());
+        warnings.extend(
+            ignored.map(|key| format!("mounts[{index}].options: {key:?} has no meaning for a bind mount")),
+        );
         if parsed.copy_up {
             return refuse(".options: tmpcopyup needs a tmpfs, not a bind mount");
         }
@@ -345,6 +348,12 @@ pub fn plan(index: usize, entry: &spec::Mount, bundle: &str, label: &str) -> Res
     if idmap.is_some() && !matches!(what, What::Bind { .. }) {
         return refuse(": an id mapping needs a bind mount");
     }
+    let inherit_mode = match &what {
+        What::Filesystem { fstype, parameters, .. } => {
+            fstype == "tmpfs" && parameters.iter().all(|(key, _)| key != "mode")
+        }
+        _ => false,
+    };
     let mount = Mount {
         index,
         destination: entry.destination.clone(),
@@ -353,6 +362,7 @@ pub fn plan(index: usize, entry: &spec::Mount, bundle: &str, label: &str) -> Res
         recursive: parsed.recursive,
         propagation: parsed.propagation,
         copy_up: parsed.copy_up,
+        inherit_mode,
         idmap,
     };
     Ok((mount, warnings))
