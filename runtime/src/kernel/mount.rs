@@ -187,6 +187,8 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
 /// # Errors
 /// The failing call; the caller adds which mount it was.
 pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
+    // A folder that is only made for the mount has no mode worth keeping.
+    let inherits = mount.inherit_mode && !mount.copy_up && root.resolve(&mount.destination).is_ok();
     let target = if is_pseudo(mount) {
         // /proc and /sys must be real folders of the image, never behind links, and what was looked at is
         // what is mounted on (CVE-2023-27561, CVE-2025-54867).
@@ -194,7 +196,7 @@ pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
     } else {
         root.ensure(&mount.destination, detached.target)?
     };
-    if mount.inherit_mode && !mount.copy_up {
+    if inherits {
         inherit_mode(target.as_fd(), detached.tree.as_fd())?;
     }
     if mount.copy_up {
