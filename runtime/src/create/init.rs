@@ -14,6 +14,7 @@ use super::program::{self, Program};
 use crate::bail;
 use crate::container::gate::Gate;
 use crate::error::{Call, Context, Error, Result};
+use crate::kernel::affinity::Affinity;
 use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::{Need, Procfs};
@@ -42,6 +43,8 @@ pub struct Prepared {
     pub console: Option<OwnedFd>,
     /// The start gate; none in `run`, which starts at once.
     pub gate: Option<Gate>,
+    /// The CPUs that the program is to have.
+    pub affinity: Option<Affinity>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve_fds: u32,
     /// `--no-pivot`.
@@ -298,6 +301,7 @@ fn run_own_hooks(
 ) -> Result<()> {
     match (&prepared.state, hooks.is_empty()) {
         (Some(state), false) => {
+            prepared.affinity.iter().for_each(Affinity::restore);
             let mut state = state.clone();
             state.set_status(status).set_pid(Some(nix::unistd::getpid().as_raw()));
             crate::hooks::run(kind, hooks, &state, std::path::Path::new(&prepared.bundle))
@@ -463,7 +467,8 @@ fn become_program(
     *progress = Progress::Hooks;
     run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared)?;
     *progress = Progress::Released;
-    // step 31: descriptors close-on-exec, signals as they were born
+    // step 31: descriptors close-on-exec, signals and CPUs as they were born
+    prepared.affinity.iter().for_each(Affinity::restore);
     close_descriptors(prepared.preserve_fds)?;
     sys::process::reset_signals()?;
     // step 32: with no_new_privs, load the system call filter as the last thing

@@ -23,6 +23,7 @@ use crate::container::group::Files;
 use crate::container::{self, CgroupRecord, ContainerId, Gate, Locked, ProcessId, RECORD_VERSION, Record, SeccompNotify, Store, delete, notify};
 use crate::error::{Call, Context, Error, Result};
 use crate::hooks;
+use crate::kernel::affinity::{self, Affinity};
 use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::Procfs;
@@ -142,7 +143,7 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
     let preserve_fds = handover::check_preserved(request.preserve_fds)?;
     let host = Procfs::host()?;
     // step 2: open the root, the sources of bind mounts and the namespaces to join
-    let prepared = prepare(request, bundle, &host, preserve_fds)?;
+    let mut prepared = prepare(request, bundle, &host, preserve_fds)?;
     let store = Store::open(&request.state_root.path, true)?;
     if request.state_root.sticky {
         store.keep_from_cleaning()?;
@@ -151,7 +152,10 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
     let locked = store.create(&id)?;
     let hierarchy = Hierarchy::find()?;
     let mut record = first_record(bundle, id)?;
+    let affinity = affinity::stay_on_this_cpu();
+    prepared.affinity.clone_from(&affinity);
     let made = birth(request, bundle, prepared, &host, &locked, hierarchy, signals, &mut record, log);
+    affinity.iter().for_each(Affinity::restore);
     match made {
         Ok(pidfd) => Ok(Born { store, locked, record, pidfd }),
         Err(mut error) => {
@@ -181,6 +185,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, preserve_fds: 
         join: plan.namespaces.join.iter().map(Opened::open).collect::<Result<_>>()?,
         console,
         gate: None,
+        affinity: None,
         preserve_fds,
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
@@ -277,6 +282,7 @@ struct Birth<'a> {
     pid: i32,
     pidfd: OwnedFd,
     cgroup: Option<Cgroup>,
+    affinity: Option<Affinity>,
 }
 
 /// The steps from the first trace on the host to a container that is ready.
@@ -304,8 +310,9 @@ fn birth(
     }
     // step 6: clone init into the cgroup and the new namespaces; the steps of both go on side by side
     let (channel, init_end) = Channel::pair()?;
+    let affinity = prepared.affinity.clone();
     let (pid, pidfd) = clone(plan, prepared, &channel, init_end, cgroup.as_ref())?;
-    let mut birth = Birth { request, bundle, host, locked, channel, pid, pidfd, cgroup };
+    let mut birth = Birth { request, bundle, host, locked, channel, pid, pidfd, cgroup, affinity };
     record.init = Some(ProcessId::of(pid)?);
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
     match birth.equip(record, log).and_then(|()| birth.converse(record, signals, log)) {
@@ -560,6 +567,7 @@ impl Birth<'_> {
 
     fn run_early_hooks(&self, record: &Record) -> Result<()> {
         let plan = &self.bundle.plan;
+        self.affinity.iter().for_each(Affinity::restore); // hooks run where they like
         let state = record.state(ContainerState::Creating)?;
         let cwd = Path::new(&self.bundle.path);
         hooks::run("prestart", &plan.hooks.prestart, &state, cwd)?;
