@@ -4,7 +4,7 @@
 //! everything is pure or read-only; right of it everything is a list of steps. See ARCHITECTURE.md.
 #![forbid(unsafe_code)]
 
-//CG
+pub mod cgroup;
 pub mod error;
 pub mod plan;
 pub mod spec;
