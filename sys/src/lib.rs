@@ -4,6 +4,7 @@
 //! type cannot say what a container runtime has to say. Each wrapper is one system call, names its man
 //! page, and returns an [`Error`] that carries the call, its arguments and the errno. No policy lives here.
 
+pub mod bpf;
 mod error;
 pub mod exe;
 pub mod fd;
