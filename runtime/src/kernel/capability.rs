@@ -12,6 +12,9 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use crate::error::{Call, Context, Result};
 use crate::plan::capability::{Sets, name_of};
 
+/// CAP_SYS_ADMIN as a set.
+pub const SYS_ADMIN: u64 = 1 << 21;
+
 /// CAP_CHECKPOINT_RESTORE, the newest one since Linux 5.9: the first guess at the kernel's last.
 const NEWEST: u8 = 40;
 
