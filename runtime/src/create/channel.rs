@@ -76,7 +76,7 @@ impl Channel {
     /// Sends one message, by write(2): a container's own seccomp filter may already be in force.
     ///
     /// # Errors
-    /// EPIPE where the other side is gone.
+    /// EPIPE where the other side is gone, ECONNRESET where it has gone without reading everything.
     pub fn send(&self, message: &impl Serialize) -> Result<()> {
         let packet = serde_json::to_vec(message).map_err(Error::other)?;
         loop {

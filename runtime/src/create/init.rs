@@ -95,7 +95,7 @@ fn birth(
         .and_then(|inside| furnish(plan, &mut prepared, channel, inside))
         .and_then(|inside| settle(plan, &prepared, channel, inside))
         .and_then(|program| {
-            wait_for_start(&prepared, channel, gate.as_ref())?;
+            wait_for_start(plan, &prepared, channel, gate.as_ref())?;
             become_program(plan, &prepared, channel, gate.as_ref(), &program, progress)
         });
     match result {
@@ -422,10 +422,20 @@ fn become_user(user: &User, sets: &Sets) -> Result<()> {
     Ok(())
 }
 
+/// Whether init waits for an answer of the runtime before it is ready. Otherwise `run` may send its Go as
+/// soon as it likes, and init finds it there.
+pub fn asks_before_go(plan: &Plan) -> bool {
+    let hooks = &plan.hooks;
+    let no_hooks = hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty();
+    let offsets = plan.namespaces.is_new(Namespace::Time) && !plan.namespaces.time_offsets.is_empty();
+    let listener = plan.seccomp.as_ref().is_some_and(|filter| filter.notify.is_some());
+    !no_hooks || offsets || listener
+}
+
 /// `create` is done here, and waits for `start`; `run` goes on when the record is written.
-fn wait_for_start(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
+fn wait_for_start(plan: &Plan, prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
     // step 29: tell the runtime, wait for its record, wait at the gate
-    if gate.is_some() {
+    if gate.is_some() || asks_before_go(plan) {
         channel.send(&ToParent::Ready)?;
     }
     expect(channel, |message| matches!(message, ToInit::Go))?;

@@ -317,7 +317,7 @@ fn birth(
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
     match birth.equip(record, log).and_then(|()| birth.converse(record, signals, log)) {
         Ok(()) => Ok(birth.pidfd),
-        Err(error) if error.errno() == libc::EPIPE => Err(birth.last_words().unwrap_or(error)),
+        Err(error) if matches!(error.errno(), libc::EPIPE | libc::ECONNRESET) => Err(birth.last_words().unwrap_or(error)),
         Err(error) => Err(error),
     }
 }
@@ -501,7 +501,8 @@ impl Birth<'_> {
 
     /// Answers init until it is ready (`create`) or has become the program (`run`).
     fn converse(&mut self, record: &mut Record, signals: &mut Signals, log: &mut Log) -> Result<()> {
-        if !self.request.gate {
+        // Where init has nothing to ask, it need not wait for an answer either.
+        if !self.request.gate && !init::asks_before_go(&self.bundle.plan) {
             self.finish(record)?;
         }
         loop {
@@ -509,7 +510,9 @@ impl Birth<'_> {
             match self.channel.receive::<ToParent>()? {
                 Some(ToParent::Ready) => {
                     self.finish(record)?;
-                    return Ok(());
+                    if self.request.gate {
+                        return Ok(());
+                    }
                 }
                 Some(ToParent::TimeNamespace) => {
                     let offsets = &self.bundle.plan.namespaces.time_offsets;
