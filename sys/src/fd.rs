@@ -24,15 +24,18 @@ pub fn keep_over_exec(fd: u32) -> Result<()> {
     }
 }
 
-/// Whether a descriptor of this number is open (fcntl(2), F_GETFD).
+/// Whether a descriptor of this number was handed over by whoever executed this program: it is open and
+/// not close-on-exec, as everything is that this program opens itself (fcntl(2), F_GETFD).
 ///
 /// # Errors
-/// EBADF where it is not.
-pub fn check_open(fd: u32) -> Result<()> {
-    let number = RawFd::try_from(fd).map_err(|_| Error::new("fcntl", fd.to_string(), libc::EBADF))?;
+/// EBADF where it was not.
+pub fn check_inherited(fd: u32) -> Result<()> {
+    let missing = || Error::new("fcntl", format!("{fd}, F_GETFD"), libc::EBADF);
+    let number = RawFd::try_from(fd).map_err(|_| missing())?;
     // SAFETY: takes no pointer and changes nothing.
     match unsafe { libc::fcntl(number, libc::F_GETFD) } {
         -1 => Err(Error::last("fcntl", format!("{fd}, F_GETFD"))),
+        flags if flags & libc::FD_CLOEXEC != 0 => Err(missing()),
         _ => Ok(()),
     }
 }

@@ -65,21 +65,43 @@ fn connect(path: &Path, flag: &'static str) -> Result<UnixStream> {
     connected.call("connect", || format!("{path:?}")).context(|| flag)
 }
 
-/// The number of descriptors from 3 on that the program inherits: `--preserve-fds` and systemd's
-/// LISTEN_FDS (sd_listen_fds(3)), all of which must be there.
+/// The descriptors from 3 on that the program inherits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inherited {
+    /// How many there are.
+    pub total: u32,
+    /// How many of these, the first ones, are sockets of systemd's (sd_listen_fds(3)).
+    pub listen: u32,
+}
+
+/// Counts what `--preserve-fds` and systemd's LISTEN_FDS hand over, all of which must be there.
 ///
 /// # Errors
-/// A descriptor that is not open.
-pub fn check_preserved(asked: u32) -> Result<u32> {
-    let listen = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+/// A descriptor that the caller has not handed over.
+pub fn inherited(asked: u32) -> Result<Inherited> {
+    let listen = listen_fds(
+        std::env::var("LISTEN_FDS").ok().as_deref(),
+        std::env::var("LISTEN_PID").ok().as_deref(),
+        std::process::id(),
+    );
     let total = asked
         .checked_add(listen)
         .filter(|total| *total < 1 << 20)
         .ok_or_else(|| Error::other(format!("--preserve-fds {asked}: too many")))?;
     for fd in 3..3 + total {
-        sys::fd::check_open(fd).context(|| format!("--preserve-fds {asked}: descriptor {fd} was not handed over"))?;
+        sys::fd::check_inherited(fd)
+            .context(|| format!("--preserve-fds {asked}: descriptor {fd} was not handed over"))?;
     }
-    Ok(total)
+    Ok(Inherited { total, listen })
+}
+
+/// LISTEN_FDS counts for the process that LISTEN_PID names, which is us, or 1 from Podman: its runtime's
+/// process id does not exist yet when it sets the variable.
+fn listen_fds(fds: Option<&str>, pid: Option<&str>, own_pid: u32) -> u32 {
+    match pid.and_then(|pid| pid.parse::<u32>().ok()) {
+        Some(pid) if pid == own_pid || pid == 1 => fds.and_then(|fds| fds.parse().ok()).unwrap_or(0),
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -98,8 +120,21 @@ mod tests {
 
     #[test]
     fn descriptors_that_were_not_handed_over_are_missed() {
-        let error = check_preserved(4000).unwrap_err().to_string();
+        let error = inherited(4000).unwrap_err().to_string();
         assert!(error.starts_with("--preserve-fds 4000: descriptor "), "{error}");
         assert!(error.ends_with("(EBADF)"), "{error}");
+    }
+    #[test]
+    fn socket_activation_is_for_the_process_it_names() {
+        for (fds, pid, count) in [
+            (Some("2"), Some("7"), 2),
+            (Some("2"), Some("1"), 2),
+            (Some("2"), Some("8"), 0),
+            (Some("2"), None, 0),
+            (None, Some("7"), 0),
+            (Some("x"), Some("7"), 0),
+        ] {
+            assert_eq!(listen_fds(fds, pid, 7), count, "{fds:?} {pid:?}");
+        }
     }
 }

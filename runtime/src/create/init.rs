@@ -10,6 +10,7 @@ use oci_spec::runtime::ContainerState;
 use rustix::fs::Mode;
 
 use super::channel::{Channel, ToInit, ToParent};
+use super::handover::Inherited;
 use super::program::{self, Program};
 use crate::bail;
 use crate::container::gate::Gate;
@@ -46,7 +47,7 @@ pub struct Prepared {
     /// The CPUs that the program is to have.
     pub affinity: Option<Affinity>,
     /// Descriptors from 3 on that the program inherits.
-    pub preserve_fds: u32,
+    pub inherited: Inherited,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// `--no-new-keyring`.
@@ -373,7 +374,7 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
     if !entered {
         program::enter_cwd(&process.cwd)?;
     }
-    let env = program::environment(&process.env, process.user.uid);
+    let env = program::environment(&process.env, process.user.uid, prepared.inherited.listen);
     let program = Program::find(&process.args, &env)?;
     // step 28: without no_new_privs, load the system call filter now
     if filter_is_privileged {
@@ -460,7 +461,7 @@ fn drop_the_rest(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) ->
 }
 
 fn keep_only(prepared: &Prepared, mut keep: Vec<RawFd>) -> Result<()> {
-    keep.extend((3..3 + prepared.preserve_fds).filter_map(|fd| RawFd::try_from(fd).ok()));
+    keep.extend((3..3 + prepared.inherited.total).filter_map(|fd| RawFd::try_from(fd).ok()));
     Ok(sys::fd::close_all_except(&keep)?)
 }
 
@@ -479,7 +480,7 @@ fn become_program(
     *progress = Progress::Released;
     // step 31: descriptors close-on-exec, signals and CPUs as they were born
     prepared.affinity.iter().for_each(Affinity::restore);
-    close_descriptors(prepared.preserve_fds)?;
+    close_descriptors(prepared.inherited.total)?;
     sys::process::reset_signals()?;
     // step 32: with no_new_privs, load the system call filter as the last thing
     if plan.process.no_new_privileges {

@@ -15,6 +15,7 @@ use sys::process::Clone;
 
 use super::channel::{Channel, ToInit, ToParent};
 use super::init::{self, Prepared};
+use super::handover::Inherited;
 use super::{handover, intermediate};
 use crate::bail;
 use crate::cgroup::{self, Cgroup, Hierarchy};
@@ -140,10 +141,10 @@ fn check_host(plan: &Plan) -> Result<()> {
 /// A signal that asks this process to end is such a failure; the others wait in `signals`.
 pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log: &mut Log) -> Result<Born> {
     let id = ContainerId::parse(request.id)?;
-    let preserve_fds = handover::check_preserved(request.preserve_fds)?;
+    let inherited = handover::inherited(request.preserve_fds)?;
     let host = Procfs::host()?;
     // step 2: open the root, the sources of bind mounts and the namespaces to join
-    let mut prepared = prepare(request, bundle, &host, preserve_fds)?;
+    let mut prepared = prepare(request, bundle, &host, inherited)?;
     let store = Store::open(&request.state_root.path, true)?;
     if request.state_root.sticky {
         store.keep_from_cleaning()?;
@@ -170,7 +171,7 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
 }
 
 /// Opens everything that init takes along.
-fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, preserve_fds: u32) -> Result<Prepared> {
+fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inherited) -> Result<Prepared> {
     let plan = &bundle.plan;
     let own_user = plan.namespaces.is_own(Namespace::User);
     let console = request.console.as_ref().map(|fd| fd.try_clone().call("dup", || "")).transpose()?;
@@ -186,7 +187,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, preserve_fds: 
         console,
         gate: None,
         affinity: None,
-        preserve_fds,
+        inherited,
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
         state: None,

@@ -26,10 +26,15 @@ pub struct Program {
 }
 
 /// The environment the program gets: the last of equal names wins, as runc has it, and HOME is added from
-/// the container's /etc/passwd where it is missing.
-pub fn environment(listed: &[String], uid: u32) -> Vec<String> {
-    let mut env: Vec<&str> = Vec::with_capacity(listed.len());
-    for entry in listed {
+/// the container's /etc/passwd where it is missing. With `listen_fds` sockets of systemd's come the two
+/// variables by which the program, which this process becomes, knows of them (sd_listen_fds(3)).
+pub fn environment(listed: &[String], uid: u32, listen_fds: u32) -> Vec<String> {
+    let mut listen = Vec::new();
+    if listen_fds > 0 {
+        listen = vec![format!("LISTEN_FDS={listen_fds}"), format!("LISTEN_PID={}", std::process::id())];
+    }
+    let mut env: Vec<&str> = Vec::with_capacity(listed.len() + listen.len());
+    for entry in listed.iter().chain(&listen) {
         let name = entry.split('=').next().unwrap_or_default();
         match env.iter_mut().find(|known| known.split('=').next() == Some(name)) {
             Some(known) => *known = entry,
@@ -180,8 +185,15 @@ mod tests {
 
     #[test]
     fn the_last_of_equal_names_wins_in_the_first_place() {
-        let env = environment(&list(&["A=1", "HOME=/h", "B=2", "A=3"]), 0);
+        let env = environment(&list(&["A=1", "HOME=/h", "B=2", "A=3"]), 0, 0);
         assert_eq!(env, ["A=3", "HOME=/h", "B=2"]);
+    }
+
+    #[test]
+    fn sockets_of_systemd_are_announced_to_this_process() {
+        let env = environment(&list(&["LISTEN_PID=1", "HOME=/h"]), 0, 2);
+        let pid = format!("LISTEN_PID={}", std::process::id());
+        assert_eq!(env, [pid.as_str(), "HOME=/h", "LISTEN_FDS=2"]);
     }
 
     #[test]
