@@ -19,6 +19,9 @@ impl Signals {
     /// As sigprocmask(2) and signalfd(2).
     pub fn block() -> Result<Self> {
         let all = SigSet::all();
+        // Where the caller ignores SIGCHLD the kernel would reap our children itself and take their status
+        // with it (wait(2), NOTES). Blocked, it reaches no handler either way.
+        sys::process::heed_children()?;
         all.thread_block().call("sigprocmask", || "SIG_BLOCK")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         SignalFd::with_flags(&all, flags).map(Self).call("signalfd", || "")

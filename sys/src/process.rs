@@ -113,6 +113,18 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     }
 }
 
+/// Gives SIGCHLD its default action, so that children stay until they are waited for (sigaction(2)).
+///
+/// # Errors
+/// None in practice.
+pub fn heed_children() -> Result<()> {
+    // SAFETY: SIG_DFL is no handler of ours, so no code can run in a signal context.
+    match unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(Error::last("sigaction", "SIGCHLD")),
+        _ => Ok(()),
+    }
+}
+
 /// Resets every signal to its default action and unblocks all (signal(7): ignored signals survive execve).
 ///
 /// # Errors
