@@ -350,7 +350,7 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
         }
         tty::become_terminal(pair.slave)?;
     }
-    tty::settle_stdio(process.user.uid)?;
+    tty::settle_stdio(process.user.uid, process.terminal)?;
     // step 26: personality, memory policy, priorities, limits, no_new_privs
     apply_scheduling(process)?;
     rlimit::apply(&process.rlimits)?;

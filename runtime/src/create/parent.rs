@@ -28,7 +28,7 @@ use crate::kernel::affinity::{self, Affinity};
 use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::Procfs;
-use crate::kernel::{capability, device, idmap, intel_rdt, lsm, mount, net_device, rlimit, rootfs};
+use crate::kernel::{capability, device, idmap, intel_rdt, lsm, mount, net_device, rlimit, rootfs, tty};
 use crate::plan::mount::{Mount, Propagation, What};
 use crate::plan::namespace::Namespace;
 use crate::plan::{self, Facts, Plan};
@@ -423,6 +423,10 @@ impl Birth<'_> {
         if namespaces.is_new(Namespace::User) {
             idmap::write(self.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
             self.channel.send(&ToInit::Mapped)?;
+            // Init has no right to them: their owner is no user of its namespace.
+            if let Some(uid) = namespaces.host_uid(plan.process.user.uid).filter(|_| !plan.process.terminal) {
+                tty::give_stdio(uid, false)?;
+            }
         }
         // step 8: raise hard limits and set the OOM score, with the runtime's rights.
         // Raised before init reaches its own limits, which may be lower but not higher than these.

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
@@ -90,46 +90,75 @@ pub fn become_terminal(slave: OwnedFd) -> Result<()> {
     rustix::stdio::dup2_stderr(&slave).call("dup2", || "2")
 }
 
-/// Gives standard input, output and error to the container's user, and swaps the host's null device for
-/// the container's own: an inode of the host must not stay in the container's hands.
+/// Swaps the host's null device on standard input, output and error for the container's own (an inode of
+/// the host must not stay in the container's hands), and gives the others to the program's user.
 ///
 /// # Errors
 /// The failing call.
-pub fn settle_stdio(uid: u32) -> Result<()> {
+pub fn settle_stdio(uid: u32, own_terminal: bool) -> Result<()> {
     let mut own_null: Option<OwnedFd> = None;
     for fd in 0..3 {
-        let stdio = match fd {
-            0 => rustix::stdio::stdin(),
-            1 => rustix::stdio::stdout(),
-            _ => rustix::stdio::stderr(),
-        };
-        let stat = rustix::fs::fstat(stdio).call("fstat", || format!("descriptor {fd}"))?;
-        let is_char = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
-        if is_char && stat.st_rdev == rustix::fs::makedev(1, 3) {
+        if is_null(&rustix::fs::fstat(stdio(fd)).call("fstat", || format!("descriptor {fd}"))?) {
             if own_null.is_none() {
                 own_null = open_own_null()?;
             }
             if let Some(null) = &own_null {
                 replace_stdio(fd, null)?;
             }
+        }
+    }
+    give_stdio(uid, own_terminal)
+}
+
+/// Makes `uid` the owner of standard input, output and error, so that the program can open /dev/stdout.
+///
+/// What the program has no business to own stays as it is: devices of the host, so a caller's terminal unless
+/// it is the container's own, and files opened for reading only.
+///
+/// # Errors
+/// The failing call.
+pub fn give_stdio(uid: u32, own_terminal: bool) -> Result<()> {
+    for fd in 0..3 {
+        let stat = rustix::fs::fstat(stdio(fd)).call("fstat", || format!("descriptor {fd}"))?;
+        let give = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Fifo | FileType::Socket => true,
+            FileType::CharacterDevice => own_terminal && !is_null(&stat),
+            FileType::RegularFile => {
+                let flags = rustix::fs::fcntl_getfl(stdio(fd)).call("fcntl", || format!("{fd}, F_GETFL"))?;
+                flags.intersects(OFlags::WRONLY | OFlags::RDWR)
+            }
+            _ => false,
+        };
+        if !give || stat.st_uid == uid {
             continue;
         }
-        if stat.st_uid != uid {
-            match rustix::fs::fchown(stdio, Some(rustix::fs::Uid::from_raw(uid)), None) {
-                // An unmapped owner, a read-only or foreign file system: the program can still use it.
-                Ok(())
-                | Err(
-                    rustix::io::Errno::INVAL
-                    | rustix::io::Errno::PERM
-                    | rustix::io::Errno::ROFS
-                    | rustix::io::Errno::NOSYS
-                    | rustix::io::Errno::ACCESS,
-                ) => {}
-                Err(errno) => return Err(errno).call("fchown", || format!("descriptor {fd}, {uid}")),
-            }
+        match rustix::fs::fchown(stdio(fd), Some(rustix::fs::Uid::from_raw(uid)), None) {
+            // An unmapped owner, a read-only or foreign file system: the program can still use it.
+            Ok(())
+            | Err(
+                rustix::io::Errno::INVAL
+                | rustix::io::Errno::PERM
+                | rustix::io::Errno::ROFS
+                | rustix::io::Errno::NOSYS
+                | rustix::io::Errno::ACCESS,
+            ) => {}
+            Err(errno) => return Err(errno).call("fchown", || format!("descriptor {fd}, {uid}")),
         }
     }
     Ok(())
+}
+
+fn stdio(fd: i32) -> BorrowedFd<'static> {
+    match fd {
+        0 => rustix::stdio::stdin(),
+        1 => rustix::stdio::stdout(),
+        _ => rustix::stdio::stderr(),
+    }
+}
+
+fn is_null(stat: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == rustix::fs::makedev(1, 3)
 }
 
 /// The container's /dev/null after the pivot, if it is there and really the null device (CVE-2026-88265).

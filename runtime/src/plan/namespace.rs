@@ -93,6 +93,14 @@ impl Namespaces {
         self.join.iter().any(|join| join.kind == kind)
     }
 
+    /// The host's number of a user of the new user namespace, `None` where it has none.
+    pub fn host_uid(&self, uid: u32) -> Option<u32> {
+        self.uid_mappings.iter().find_map(|map| {
+            let offset = uid.checked_sub(map.container_id).filter(|offset| *offset < map.size)?;
+            map.host_id.checked_add(offset)
+        })
+    }
+
     /// Whether the container does not share the runtime's.
     pub fn is_own(&self, kind: Namespace) -> bool {
         self.is_new(kind) || self.is_joined(kind)
