@@ -107,7 +107,6 @@ fn birth(
 
 /// What later steps need of earlier ones.
 struct Inside {
-    root: RootFd,
     /// Opened while the host's or a private procfs could still be had; none where nothing needs it.
     procfs: Option<Procfs>,
     terminal: Option<tty::Pair>,
@@ -225,7 +224,7 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
     if own_mounts {
         rootfs::finish(root.as_fd(), plan.root.readonly, plan.root.propagation)?;
     }
-    Ok(Inside { root, procfs, terminal })
+    Ok(Inside { procfs, terminal })
 }
 
 type Made = Vec<Option<Detached>>;

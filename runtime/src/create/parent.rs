@@ -539,7 +539,7 @@ impl Birth<'_> {
                 Some(ToParent::Cloned(_)) => bail!("init sent a message out of turn"),
                 // The end of the channel is the program's beginning, unless `create` still waits for it.
                 None if self.request.gate => bail!("the container's init ended without a word"),
-                None => return self.check_alive(),
+                None => return self.check_executed(),
             }
         }
     }
@@ -594,15 +594,6 @@ impl Birth<'_> {
         let state = record.state(ContainerState::Creating)?;
         let metadata = agent.listener_metadata.as_deref();
         notify::send_seccomp_fd(&agent.listener_path, metadata, state, self.pid, fd.as_fd())
-    }
-
-    /// The channel also closes when init is killed before it has become the program.
-    fn check_alive(&self) -> Result<()> {
-        use rustix::process::{WaitId, WaitIdOptions};
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let status = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
-        drop(status); // a program that has ended already is one that has run
-        Ok(())
     }
 
     /// The channel also closes when init dies on its way: then its process never has executed a program.
