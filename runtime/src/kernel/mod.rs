@@ -1,6 +1,7 @@
 //! Carries out the parts of the plan: one kernel concept, one file.
 
 pub mod capability;
+pub mod intel_rdt;
 pub mod keyring;
 pub mod lsm;
 pub mod network;

@@ -1,6 +1,7 @@
 //! The specification turned into plain data that the kernel modules carry out. Nothing here does I/O.
 
 pub mod capability;
+pub mod intel_rdt;
 pub mod rlimit;
 pub mod scheduler;
 pub mod sysctl;
