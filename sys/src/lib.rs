@@ -7,6 +7,7 @@
 mod error;
 pub mod interface;
 pub mod keyctl;
+pub mod netlink;
 pub mod numa;
 pub mod sched;
 

@@ -4,6 +4,8 @@ pub mod capability;
 pub mod intel_rdt;
 pub mod keyring;
 pub mod lsm;
+pub mod net_device;
+pub mod netlink;
 pub mod network;
 pub mod procfs;
 pub mod rlimit;

@@ -2,6 +2,7 @@
 
 pub mod capability;
 pub mod intel_rdt;
+pub mod network;
 pub mod rlimit;
 pub mod scheduler;
 pub mod sysctl;
