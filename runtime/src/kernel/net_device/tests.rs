@@ -141,9 +141,11 @@ fn a_pattern_is_counted_on_and_a_taken_number_replaced() {
         pair(host, peer);
     }
     // The same numbers, and one of the same names, are in use inside.
-    for (one, other) in [("eth0", "eth1"), ("host0", "x")] {
+    for (one, other) in [("eth0", "eth1"), ("host0", "x"), ("gone", "y")] {
         inside.ip(&format!("link add {one} type veth peer name {other}"));
     }
+    // Left to itself the kernel would count on from here, and not from the highest number in use.
+    inside.ip("link del gone");
     let before = names(&inside.ip("link show"));
     inside.take(&[("host0", "eth%d"), ("host1", "host1")]).unwrap();
     assert!(!has("host0") && !has("host1"));
