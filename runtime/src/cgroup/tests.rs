@@ -378,11 +378,11 @@ fn thawed_processes_run_again() {
     let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     top.add_process(child.id()).unwrap();
     top.freeze(PATIENCE).unwrap();
-    child.stdin.as_ref().unwrap().write_all(b"word").unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"word").unwrap();
     assert!(child.try_wait().unwrap().is_none());
     top.thaw(PATIENCE).unwrap();
     let mut answer = [0; 4];
-    child.stdout.as_ref().unwrap().read_exact(&mut answer).unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"word");
     assert_eq!(top.events().unwrap(), Events { populated: true, frozen: false });
     drop(child.stdin.take());
