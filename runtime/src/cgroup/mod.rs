@@ -105,7 +105,9 @@ impl Cgroup {
         let events = self.events()?;
         // Also true of a new cgroup below a frozen one: its processes would never run.
         if events.frozen {
-            bail!("it is frozen, by itself or by a cgroup above it; thaw it, or give another linux.cgroupsPath");
+            bail!(
+                "it is frozen, by itself or by a cgroup above it; thaw it, or give another linux.cgroupsPath"
+            );
         }
         if events.populated {
             bail!("it has processes already; give another linux.cgroupsPath");
