@@ -12,6 +12,7 @@ pub mod mask;
 pub mod mount;
 pub mod namespace;
 pub mod net_device;
+pub mod netlink;
 pub mod network;
 pub mod procfs;
 pub mod rlimit;

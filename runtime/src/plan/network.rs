@@ -1,109 +1,119 @@
-//! The host's network devices that the container gets: names checked. config-linux.md "Network devices".
+//! Which network devices of the host the container gets, and under which names.
 //!
-//! Pure.
+//! config-linux.md "Network Devices"; the kernel's rules for names are those of its `dev_valid_name`.
 
 use std::collections::BTreeMap;
 
-use crate::bail;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::spec;
 
-/// IFNAMSIZ without the NUL byte.
-const LONGEST: usize = 15;
-
-/// One device to move.
+/// A device to move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetDevice {
     /// Its name on the host.
     pub host: String,
-    /// Its name in the container; `%d` in it stands for the lowest free number.
+    /// Its name inside; with `%d` the kernel counts: `eth%d`.
     pub container: String,
 }
 
-/// The devices of `linux.netDevices`. `own_network` says that the container's network namespace is not the
-/// runtime's.
-pub fn net_devices(wanted: &BTreeMap<String, spec::NetDevice>, own_network: bool) -> Result<Vec<NetDevice>> {
-    let mut devices: Vec<NetDevice> = Vec::with_capacity(wanted.len());
-    for (host, device) in wanted {
-        let field = format!("linux.netDevices[{host:?}]");
+/// Longest name of a device in bytes (IFNAMSIZ without the NUL).
+const LONGEST: usize = 15;
+
+/// The devices of `linux.netDevices`; `own_network` is whether the container has a network namespace that is
+/// not the host's.
+///
+/// # Errors
+/// Kind `Spec`: no such namespace, a name that no device can have, one that two would have.
+pub fn net_devices(
+    document: &BTreeMap<String, spec::NetDevice>,
+    own_network: bool,
+) -> Result<Vec<NetDevice>> {
+    let mut devices: Vec<NetDevice> = Vec::with_capacity(document.len());
+    for (host, entry) in document {
+        let wrong =
+            |reason: String| Err(Error::new(Kind::Spec, format!("linux.netDevices[{host:?}]: {reason}")));
         if !own_network {
-            bail!("{field}: the container has no network namespace of its own to move a device into");
+            return wrong("needs a network namespace of the container's own".to_owned());
         }
-        check_name(&field, host)?;
-        let container = if device.name.is_empty() { host } else { &device.name };
-        check_name(&format!("{field}.name"), container)?;
-        let template = container.contains('%');
-        if template && (container.matches('%').count() != 1 || !container.contains("%d")) {
-            bail!("{field}.name: {container:?}: the only thing that may follow a percent sign is one \"d\"");
+        let container = if entry.name.is_empty() { host } else { &entry.name };
+        for name in [host, container] {
+            if !is_name(name) {
+                return wrong(format!("{name:?} cannot be the name of a network device"));
+            }
         }
-        if let Some(other) = devices.iter().find(|other| !template && other.container == *container) {
-            bail!("{field}.name: {container:?} is also the name of linux.netDevices[{:?}]", other.host);
+        if container.contains('%') && !is_pattern(container) {
+            return wrong(format!("{container:?} is neither a name nor a pattern with one %d"));
+        }
+        if let Some(other) =
+            devices.iter().find(|other| other.container == *container && !is_pattern(container))
+        {
+            return wrong(format!("is to be {container:?}, as {:?} is", other.host));
         }
         devices.push(NetDevice { host: host.clone(), container: container.clone() });
     }
     Ok(devices)
 }
 
-/// What the kernel takes as a name (`dev_valid_name`).
-fn check_name(field: &str, name: &str) -> Result<()> {
-    let bad = |c: char| matches!(c, '/' | ':' | '\0') || c.is_ascii_whitespace() || c == '\x0b';
-    if name.is_empty() || name.len() > LONGEST || matches!(name, "." | "..") || name.contains(bad) {
-        bail!(
-            "{field}: {name:?} is not a name of a network device: 1 to 15 bytes without '/', ':' and spaces"
-        );
-    }
-    Ok(())
+fn is_name(name: &str) -> bool {
+    let forbidden = |byte: u8| matches!(byte, b'/' | b':' | 0 | b' ' | 0x09..=0x0d | 0xa0);
+    (1..=LONGEST).contains(&name.len()) && !matches!(name, "." | "..") && !name.bytes().any(forbidden)
+}
+
+fn is_pattern(name: &str) -> bool {
+    name.matches('%').count() == 1 && name.contains("%d")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan(devices: &[(&str, &str)], own_network: bool) -> Result<Vec<NetDevice>> {
-        let device = |&(host, name): &(&str, &str)| (host.into(), spec::NetDevice { name: name.into() });
-        net_devices(&devices.iter().map(device).collect(), own_network)
+    fn parse(pairs: &[(&str, &str)], own: bool) -> Result<Vec<NetDevice>> {
+        let entry = |name: &str| spec::NetDevice { name: name.to_owned() };
+        let document = pairs.iter().map(|(host, name)| ((*host).to_owned(), entry(name))).collect();
+        net_devices(&document, own)
+    }
+
+    fn device(host: &str, container: &str) -> NetDevice {
+        NetDevice { host: host.to_owned(), container: container.to_owned() }
     }
 
     #[test]
-    fn names() {
-        let devices =
-            plan(&[("eth0", ""), ("eth1", "net0"), ("eth2", "x%d"), ("eth3", "x%d")], true).unwrap();
-        let names: Vec<_> = devices.iter().map(|d| (d.host.as_str(), d.container.as_str())).collect();
-        assert_eq!(names, [("eth0", "eth0"), ("eth1", "net0"), ("eth2", "x%d"), ("eth3", "x%d")]);
-        assert!(plan(&[], false).unwrap().is_empty());
+    fn a_device_keeps_its_name_unless_it_gets_another() {
+        assert_eq!(
+            parse(&[("ens1", ""), ("ens2", "eth0"), ("ens3", "eth%d"), ("ens4", "eth%d")], true).unwrap(),
+            [
+                device("ens1", "ens1"),
+                device("ens2", "eth0"),
+                device("ens3", "eth%d"),
+                device("ens4", "eth%d")
+            ]
+        );
+        assert_eq!(parse(&[], false).unwrap(), []);
     }
 
     #[test]
-    fn mistakes() {
-        let name = "is not a name of a network device: 1 to 15 bytes without '/', ':' and spaces";
-        let percent = "the only thing that may follow a percent sign is one \"d\"";
-        for (devices, own, message) in [
-            (
-                &[("eth0", "")][..],
-                false,
-                "linux.netDevices[\"eth0\"]: the container has no network namespace of its own to move a device into"
-                    .to_owned(),
-            ),
-            (&[("", "a")], true, format!("linux.netDevices[\"\"]: \"\" {name}")),
-            (&[("e", "a/b")], true, format!("linux.netDevices[\"e\"].name: \"a/b\" {name}")),
-            (&[("e", "a:1")], true, format!("linux.netDevices[\"e\"].name: \"a:1\" {name}")),
-            (&[("e", "a b")], true, format!("linux.netDevices[\"e\"].name: \"a b\" {name}")),
-            (&[("e", "..")], true, format!("linux.netDevices[\"e\"].name: \"..\" {name}")),
-            (
-                &[("e", "sixteen-bytes-ab")],
-                true,
-                format!("linux.netDevices[\"e\"].name: \"sixteen-bytes-ab\" {name}"),
-            ),
-            (&[("e", "a%s")], true, format!("linux.netDevices[\"e\"].name: \"a%s\": {percent}")),
-            (&[("e", "a%d%d")], true, format!("linux.netDevices[\"e\"].name: \"a%d%d\": {percent}")),
-            (
-                &[("a", "x"), ("x", "")],
-                true,
-                "linux.netDevices[\"x\"].name: \"x\" is also the name of linux.netDevices[\"a\"]".to_owned(),
-            ),
-        ] {
-            assert_eq!(plan(devices, own).unwrap_err().to_string(), message);
+    fn wrong_names_and_contradictions_are_errors() {
+        let error = |pairs: &[(&str, &str)], own| parse(pairs, own).unwrap_err().to_string();
+        assert_eq!(
+            error(&[("eth0", "")], false),
+            "linux.netDevices[\"eth0\"]: needs a network namespace of the container's own"
+        );
+        for name in ["a/b", "a:b", "a b", "a\tb", "..", ".", "sixteen-bytes-xx", "a\0"] {
+            assert_eq!(
+                error(&[("eth0", name)], true),
+                format!("linux.netDevices[\"eth0\"]: {name:?} cannot be the name of a network device")
+            );
         }
-        assert!(plan(&[("e", "fifteen-bytes-a")], true).is_ok());
+        assert!(error(&[("", "a")], true).contains("\"\" cannot be"));
+        for name in ["eth%", "eth%s", "%d%d", "eth%d%"] {
+            assert_eq!(
+                error(&[("eth0", name)], true),
+                format!("linux.netDevices[\"eth0\"]: {name:?} is neither a name nor a pattern with one %d")
+            );
+        }
+        assert_eq!(
+            error(&[("ens1", "eth0"), ("ens2", "eth0")], true),
+            "linux.netDevices[\"ens2\"]: is to be \"eth0\", as \"ens1\" is"
+        );
     }
 }
