@@ -22,8 +22,7 @@ pub enum Exit {
 pub fn call64(number: u64, arguments: [u64; 3], exit: Exit) -> Vec<u8> {
     let mut code = Vec::new();
     // mov rax, …; mov rdi, …; mov rsi, …; mov rdx, …
-    for (opcode, value) in
-        [(0xb8, number), (0xbf, arguments[0]), (0xbe, arguments[1]), (0xba, arguments[2])]
+    for (opcode, value) in [(0xb8, number), (0xbf, arguments[0]), (0xbe, arguments[1]), (0xba, arguments[2])]
     {
         code.extend([0x48, opcode]);
         code.extend(value.to_le_bytes());
@@ -42,8 +41,7 @@ pub fn call64(number: u64, arguments: [u64; 3], exit: Exit) -> Vec<u8> {
 pub fn call32(number: u32, arguments: [u32; 3], exit: Exit) -> Vec<u8> {
     let mut code = Vec::new();
     // mov eax, …; mov ebx, …; mov ecx, …; mov edx, …
-    for (opcode, value) in
-        [(0xb8, number), (0xbb, arguments[0]), (0xb9, arguments[1]), (0xba, arguments[2])]
+    for (opcode, value) in [(0xb8, number), (0xbb, arguments[0]), (0xb9, arguments[1]), (0xba, arguments[2])]
     {
         code.push(opcode);
         code.extend(value.to_le_bytes());

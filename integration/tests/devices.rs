@@ -58,7 +58,10 @@ fn the_default_links_are_there() {
         ("stdout", "/proc/self/fd/1"),
         ("stderr", "/proc/self/fd/2"),
     ] {
-        assert_eq!(fs::read_link(container.init().inside(&format!("/dev/{name}"))).unwrap(), Path::new(target));
+        assert_eq!(
+            fs::read_link(container.init().inside(&format!("/dev/{name}"))).unwrap(),
+            Path::new(target)
+        );
     }
     // A bind mount or a link, as the specification has it.
     assert_eq!(Bundle::new().in_container("ls -lL /dev/ptmx | cut -c1; echo hi >/dev/stdout"), "c\nhi");
@@ -115,7 +118,10 @@ fn a_device_that_is_there_already_is_taken() {
     let all = Mode::from_bits_truncate(0o666);
     mknod(&bundle.rootfs().join("node"), SFlag::S_IFCHR, all, makedev(1, 3)).unwrap();
     let device = json!({"path": "/node", "type": "c", "major": 1, "minor": 3});
-    assert_eq!(bundle.push("/linux/devices", device).in_container("echo x >/node && echo written"), "written");
+    assert_eq!(
+        bundle.push("/linux/devices", device).in_container("echo x >/node && echo written"),
+        "written"
+    );
 }
 
 #[test]

@@ -20,7 +20,8 @@ fn reader() -> Container {
 fn keyring_seen(container: &Container, keyring: &str, options: &[&str]) -> String {
     let script = "syscall(shift, 1, shift) > 0 or die \"keyctl: $!\"; exec @ARGV or die";
     let call = Call::of("perl").args(["-e", script, &KEYCTL.to_string(), keyring]);
-    let call = call.args([runtime_under_test()]).args(["--root".as_ref(), container.state_root().as_os_str()]);
+    let call =
+        call.args([runtime_under_test()]).args(["--root".as_ref(), container.state_root().as_os_str()]);
     let call = call.args(["run", "--bundle"]).args([container.bundle().path()]).args(options);
     call.args([container.id()]).output().expect_ok().stdout
 }

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
-use integration::{Bundle, Call, Container, MountEntry, json, kernel_at_least, known_gap, requires, wait_for};
+use integration::{
+    Bundle, Call, Container, MountEntry, json, kernel_at_least, known_gap, requires, wait_for,
+};
 use nix::mount::{MsFlags, mount};
 
 /// Started, and sleeping.
@@ -99,9 +101,8 @@ fn a_bind_mount_keeps_what_its_source_has_where_no_option_speaks_of_it() {
     let bundle = Bundle::new();
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
     let source = host_tmpfs(&bundle, "source", flags, MsFlags::MS_PRIVATE);
-    let container = running(
-        bundle.bind(&source, "/mnt/plain", &["bind"]).bind(&source, "/mnt/rw", &["rbind", "rw"]),
-    );
+    let container =
+        running(bundle.bind(&source, "/mnt/plain", &["bind"]).bind(&source, "/mnt/rw", &["rbind", "rw"]));
     known_gap!(Crun, "1.8.1 clears what the source has when a bind mount has any option");
     for path in ["/mnt/plain", "/mnt/rw"] {
         let entry = container.init().mount_at(path);
@@ -148,11 +149,12 @@ fn flags_of_the_file_system_itself_are_seen_in_mountinfo() {
 #[test]
 fn lazytime_is_a_flag_of_the_file_system() {
     known_gap!(Runc, Crun, "lazytime is newer than runc 1.1.5 and crun 1.8.1");
-    let container = running(
-        Bundle::new()
-            .mount("/mnt/lazy", "tmpfs", "tmpfs", &["lazytime"])
-            .mount("/mnt/not", "tmpfs", "tmpfs", &["lazytime", "nolazytime"]),
-    );
+    let container = running(Bundle::new().mount("/mnt/lazy", "tmpfs", "tmpfs", &["lazytime"]).mount(
+        "/mnt/not",
+        "tmpfs",
+        "tmpfs",
+        &["lazytime", "nolazytime"],
+    ));
     assert!(container.init().mount_at("/mnt/lazy").super_has("lazytime"));
     assert!(!container.init().mount_at("/mnt/not").super_has("lazytime"));
 }
@@ -346,11 +348,11 @@ fn later_mounts_of_the_host_come_into_a_slave_and_not_into_a_private_mount() {
     let bundle = Bundle::new();
     let source = host_tmpfs(&bundle, "source", MsFlags::empty(), MsFlags::MS_SHARED);
     fs::create_dir(Path::new(&source).join("later")).unwrap();
-    let container = running(
-        bundle
-            .bind(&source, "/mnt/slave", &["rbind", "rslave"])
-            .bind(&source, "/mnt/private", &["rbind", "rprivate"]),
-    );
+    let container = running(bundle.bind(&source, "/mnt/slave", &["rbind", "rslave"]).bind(
+        &source,
+        "/mnt/private",
+        &["rbind", "rprivate"],
+    ));
     let later = Path::new(&source).join("later");
     mount(Some("tmpfs"), &later, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
     fs::write(later.join("file"), "").unwrap();

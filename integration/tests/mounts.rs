@@ -96,10 +96,11 @@ fn a_target_that_is_a_link_is_followed_inside_the_root() {
     symlink("../../../../srv", bundle.rootfs().join("relative")).unwrap();
     symlink(&outside, bundle.rootfs().join("escape")).unwrap();
     let container = running(
-        bundle
-            .bind(&source, "/absolute/made", &["bind"])
-            .bind(&source, "/relative", &["bind"])
-            .bind(&source, "/escape/made", &["bind"]),
+        bundle.bind(&source, "/absolute/made", &["bind"]).bind(&source, "/relative", &["bind"]).bind(
+            &source,
+            "/escape/made",
+            &["bind"],
+        ),
     );
     let init = container.init();
     for path in ["/home/user/made", "/srv", &format!("{outside}/made")] {
@@ -139,7 +140,9 @@ fn mounts_are_made_in_the_order_of_the_list() {
         .bind(&source, "/mnt/a", &["bind"])
         .mount("/mnt/a", "tmpfs", "tmpfs", &["mode=0711"])
         .bind(&format!("{source}/file"), "/mnt/a/b", &["bind"])
-        .in_container("ls /mnt /mnt/a; cat /mnt/a/b; stat -c %a /mnt/a; grep -c ' /mnt/a ' /proc/self/mountinfo");
+        .in_container(
+            "ls /mnt /mnt/a; cat /mnt/a/b; stat -c %a /mnt/a; grep -c ' /mnt/a ' /proc/self/mountinfo",
+        );
     assert_eq!(inside, "/mnt:\na\n\n/mnt/a:\nb\ncontent711\n2");
 }
 
@@ -243,7 +246,10 @@ fn a_read_only_tmpfs_is_filled_before_it_is_read_only() {
     known_gap!(Runc, Crun, "they fill it when it is read-only already, or never make it so");
     let bundle = Bundle::new().file("/data/plain", 0o644, b"plain");
     let bundle = bundle.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup", "ro"]);
-    assert_eq!(bundle.in_container("cat /data/plain; touch /data/x 2>/dev/null && echo wrong; true"), "plain");
+    assert_eq!(
+        bundle.in_container("cat /data/plain; touch /data/x 2>/dev/null && echo wrong; true"),
+        "plain"
+    );
 }
 
 #[test]
@@ -310,11 +316,12 @@ fn options_of_proc_reach_it() {
 
 #[test]
 fn a_second_proc_and_devpts_may_be_mounted_elsewhere() {
-    let container = running(
-        Bundle::new()
-            .mount("/mnt/proc", "proc", "proc", &["ro"])
-            .mount("/mnt/pts", "devpts", "devpts", &["newinstance", "mode=0600"]),
-    );
+    let container = running(Bundle::new().mount("/mnt/proc", "proc", "proc", &["ro"]).mount(
+        "/mnt/pts",
+        "devpts",
+        "devpts",
+        &["newinstance", "mode=0600"],
+    ));
     assert!(container.init().mount_at("/mnt/proc").has("ro"));
     assert_eq!(container.init().mount_at("/mnt/pts").kind, "devpts");
 }
@@ -415,10 +422,12 @@ fn options_without_a_meaning_for_a_bind_mount_are_warned_of() {
     known_gap!(Runc, Crun, "they hand them to a call that ignores them");
     let (bundle, source) = with_source(Bundle::new());
     let log = bundle.scratch_file("log");
-    let container = bundle
-        .bind(&source, "/mnt/a", &["bind", "size=1k", "sync"])
-        .container()
-        .with_globals(&["--log", &log, "--log-format", "json"]);
+    let container = bundle.bind(&source, "/mnt/a", &["bind", "size=1k", "sync"]).container().with_globals(&[
+        "--log",
+        &log,
+        "--log-format",
+        "json",
+    ]);
     container.run().expect_ok();
     let text = fs::read_to_string(&log).unwrap();
     for option in ["size", "sync"] {

@@ -8,8 +8,14 @@ use integration::{
 };
 
 /// Names in config.json and in /proc/PID/ns.
-const KINDS: [(&str, &str); 6] =
-    [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("mount", "mnt"), ("cgroup", "cgroup")];
+const KINDS: [(&str, &str); 6] = [
+    ("pid", "pid"),
+    ("network", "net"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("mount", "mnt"),
+    ("cgroup", "cgroup"),
+];
 
 #[track_caller]
 fn running(bundle: Bundle) -> Container {
@@ -335,7 +341,8 @@ fn time_offsets_need_a_time_namespace_and_a_clock_that_has_them() {
     known_gap!(Runc, Crun, "no time namespaces in these versions");
     let alone = Bundle::new().set("/linux/timeOffsets", json!({"monotonic": {"secs": 1}}));
     alone.run().expect_fail().expect_stderr("linux.timeOffsets");
-    let unknown = Bundle::new().new_namespace("time").set("/linux/timeOffsets", json!({"realtime": {"secs": 1}}));
+    let unknown =
+        Bundle::new().new_namespace("time").set("/linux/timeOffsets", json!({"realtime": {"secs": 1}}));
     unknown.run().expect_fail().expect_stderr("realtime");
 }
 

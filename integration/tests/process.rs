@@ -78,8 +78,7 @@ fn the_environment_is_what_is_listed_in_order_and_home() {
 fn of_variables_listed_twice_the_last_one_counts() {
     let listed = json!(["PATH=/bin", "TWICE=first", "OTHER=x", "TWICE=second"]);
     let (_container, init) = running(Bundle::new().args(&["sleep", "600"]).set("/process/env", listed));
-    let twice: Vec<String> =
-        init.environ().into_iter().filter(|entry| entry.starts_with("TWICE=")).collect();
+    let twice: Vec<String> = init.environ().into_iter().filter(|entry| entry.starts_with("TWICE=")).collect();
     assert_eq!(twice.last().map(String::as_str), Some("TWICE=second"));
     let output = Bundle::new().env("TWICE", "first").env("TWICE", "second").sh("echo $TWICE").run();
     output.expect_ok().expect_stdout("second\n");
@@ -144,7 +143,8 @@ fn a_missing_working_directory_is_made() {
 
 #[test]
 fn a_working_directory_below_a_mount_is_made_in_that_mount() {
-    let bundle = Bundle::new().mount("/mnt", "tmpfs", "tmpfs", &["nosuid"]).set("/process/cwd", json!("/mnt/x/y"));
+    let bundle =
+        Bundle::new().mount("/mnt", "tmpfs", "tmpfs", &["nosuid"]).set("/process/cwd", json!("/mnt/x/y"));
     let root = bundle.rootfs();
     let container = bundle.sh("pwd").container();
     container.run().expect_ok().expect_stdout("/mnt/x/y\n");

@@ -100,7 +100,8 @@ fn only_own_mounts(container: &Container) {
     for mount in &mounts {
         let path = &mount.destination;
         // With cgroup v1 it is a folder of several mounts.
-        let expected = known.iter().any(|known| Path::new(known) == path) || path.starts_with("/sys/fs/cgroup");
+        let expected =
+            known.iter().any(|known| Path::new(known) == path) || path.starts_with("/sys/fs/cgroup");
         assert!(expected, "{mount:?}");
     }
     assert_eq!(mounts.iter().filter(|mount| mount.destination == Path::new("/")).count(), 1, "{mounts:#?}");
@@ -140,7 +141,8 @@ fn dot_dot_does_not_lead_out_of_the_root() {
 
 #[test]
 fn a_container_can_do_without_pivot_root() {
-    let script = "cat /mark; cd ../..; cat mark; echo; ls / | grep -c mark; test -e /proc/self/stat && echo proc";
+    let script =
+        "cat /mark; cd ../..; cat mark; echo; ls / | grep -c mark; test -e /proc/self/stat && echo proc";
     let container = Bundle::new().file("/mark", 0o644, b"here").sh(script).container();
     let output = container.run_with(&["--no-pivot"]).expect_ok();
     assert_eq!(output.stdout, "herehere\n1\nproc\n");

@@ -22,7 +22,8 @@ fn words(text: &str) -> Vec<String> {
 #[test]
 fn user_and_groups_are_set_in_every_kind_of_id() {
     let user = json!({"uid": 1000, "gid": 1001, "additionalGids": [2000, 3000, 1001]});
-    let (_container, init) = running(Bundle::new().set("/process/user", user.clone()).args(&["sleep", "600"]));
+    let (_container, init) =
+        running(Bundle::new().set("/process/user", user.clone()).args(&["sleep", "600"]));
     assert_eq!(words(&init.status("Uid")), ["1000"; 4]);
     assert_eq!(words(&init.status("Gid")), ["1001"; 4]);
     assert_eq!(words(&init.status("Groups")), ["1001", "2000", "3000"]);

@@ -2,16 +2,16 @@
 //!
 //! One poll(2) loop over init's pidfd, the signals and, with a terminal, both of its sides.
 
-use std::io::IoSliceMut;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use crate::bail;
+use crate::error::{Call, Result};
+use crate::signals::Signals;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use rustix::process::{WaitId, WaitIdOptions};
 use rustix::termios::{OptionalActions, Termios};
-use crate::bail;
-use crate::error::{Call, Result};
-use crate::signals::Signals;
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 const BUFFER_BYTES: usize = 32 * 1024;
 
@@ -266,7 +266,9 @@ fn exit_status(init: BorrowedFd<'_>) -> Result<u8> {
 
 /// Reaps what has ended, init included only by its descriptor.
 fn reap_orphans() {
-    while let Ok(Some(_)) = rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {}
+    while let Ok(Some(_)) =
+        rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    {}
 }
 
 /// As [`reap_orphans`], leaving init's status for [`exit_status`].

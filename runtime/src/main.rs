@@ -1,10 +1,10 @@
 //! The `runtime` binary: parse, do, report.
 
 #![forbid(unsafe_code)]
-use std::ffi::OsString;
-use std::process::ExitCode;
 use caisson_runtime::cli::{self, Parsed};
 use caisson_runtime::{command, report};
+use std::ffi::OsString;
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();

@@ -200,7 +200,10 @@ mod tests {
     #[test]
     fn a_json_line_is_one_object_with_the_keys_that_callers_read() {
         let text = line(LogFormat::Json, "error", "a \"b\"\n", UNIX_EPOCH);
-        assert_eq!(text, "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\n\",\"time\":\"1970-01-01T00:00:00Z\"}\n");
+        assert_eq!(
+            text,
+            "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\n\",\"time\":\"1970-01-01T00:00:00Z\"}\n"
+        );
     }
 
     #[test]

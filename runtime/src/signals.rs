@@ -3,10 +3,10 @@
 //! Blocked before the clone, so that none is lost between the container's birth and the moment somebody
 //! listens; init unblocks everything before it becomes the program.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use crate::error::{Call, Result};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use crate::error::{Call, Result};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// All signals of this process, to be read.
 #[derive(Debug)]

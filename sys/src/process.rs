@@ -64,7 +64,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone> {
     // SAFETY: the arguments are a live clone_args of the size passed. No CLONE_VM, no new stack and no
     // CLONE_THREAD: the child is a plain copy-on-write copy, as after fork(2). The program is
     // single-threaded, so no lock can be held by a thread that does not exist in the child.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) };
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) };
     match pid {
         0 => Ok(Clone::Child),
         -1 => Err(Error::last("clone3", format!("flags {:#x}", args.flags))),

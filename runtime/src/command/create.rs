@@ -1,12 +1,12 @@
 //! `create`: makes a container that waits for `start`.
 
+use crate::bail;
 use crate::cli::{self, Globals};
 use crate::create::handover;
 use crate::create::parent::{Born, Bundle, Request, create};
 use crate::error::{Context, Result};
 use crate::report::Log;
 use crate::signals::Signals;
-use crate::bail;
 
 /// Carries out `create`; the exit code is 0.
 ///

@@ -192,7 +192,8 @@ mod tests {
     fn lists_are_sorted_and_free_of_duplicates() {
         let features = features();
         let seccomp = features.linux.seccomp;
-        for list in [features.mount_options, seccomp.actions, seccomp.operators, seccomp.archs, seccomp.known_flags]
+        for list in
+            [features.mount_options, seccomp.actions, seccomp.operators, seccomp.archs, seccomp.known_flags]
         {
             assert!(list.is_sorted_by(|a, b| a < b), "{list:?}");
         }

@@ -20,7 +20,9 @@ use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::{Need, Procfs};
 use crate::kernel::root::{RootFd, Target};
-use crate::kernel::{capability, device, keyring, lsm, mask, mount, network, rlimit, rootfs, scheduler, sysctl, tty};
+use crate::kernel::{
+    capability, device, keyring, lsm, mask, mount, network, rlimit, rootfs, scheduler, sysctl, tty,
+};
 use crate::plan::Plan;
 use crate::plan::capability::Sets;
 use crate::plan::mount::What;
@@ -92,7 +94,8 @@ fn birth(
 ) -> std::result::Result<std::convert::Infallible, Failure> {
     let gate = prepared.gate.take();
     // step 12: close what the runtime had open and init has no use for
-    let result = drop_the_rest(&prepared, channel, gate.as_ref()).and_then(|()| enter(plan, &mut prepared, channel))
+    let result = drop_the_rest(&prepared, channel, gate.as_ref())
+        .and_then(|()| enter(plan, &mut prepared, channel))
         .and_then(|inside| furnish(plan, &mut prepared, channel, inside))
         .and_then(|inside| settle(plan, &prepared, channel, inside))
         .and_then(|program| {
@@ -157,7 +160,8 @@ fn enter_user_namespace(plan: &Plan, channel: &Channel) -> Result<()> {
     rustix::thread::set_thread_groups(&[])
         .or_else(|errno| if errno == rustix::io::Errno::PERM { Ok(()) } else { Err(errno) })
         .call("setgroups", || "none")?;
-    rustix::thread::set_thread_res_gid(group, group, group).call("setresgid", || "0, in the user namespace")?;
+    rustix::thread::set_thread_res_gid(group, group, group)
+        .call("setresgid", || "0, in the user namespace")?;
     rustix::thread::set_thread_res_uid(root, root, root).call("setresuid", || "0, in the user namespace")
 }
 
@@ -410,7 +414,9 @@ fn become_user(user: &User, sets: &Sets) -> Result<()> {
     match rustix::thread::set_thread_groups(&groups) {
         // A user namespace that may not call it has no groups to drop either.
         Err(rustix::io::Errno::PERM) if groups.is_empty() => {}
-        result => result.call("setgroups", || format!("process.user.additionalGids {:?}", user.additional_gids))?,
+        result => {
+            result.call("setgroups", || format!("process.user.additionalGids {:?}", user.additional_gids))?
+        }
     }
     let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid)
@@ -426,7 +432,8 @@ fn become_user(user: &User, sets: &Sets) -> Result<()> {
 /// soon as it likes, and init finds it there.
 pub fn asks_before_go(plan: &Plan) -> bool {
     let hooks = &plan.hooks;
-    let no_hooks = hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty();
+    let no_hooks =
+        hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty();
     let offsets = plan.namespaces.is_new(Namespace::Time) && !plan.namespaces.time_offsets.is_empty();
     let listener = plan.seccomp.as_ref().is_some_and(|filter| filter.notify.is_some());
     !no_hooks || offsets || listener

@@ -71,9 +71,8 @@ fn join_all(namespaces: &[Opened]) -> Result<()> {
 /// # Errors
 /// Where the process in between failed without a word.
 pub fn reap(pid: i32, init: i32) -> Result<OwnedFd> {
-    let waited = rustix::process::Pid::from_raw(pid).map(|pid| {
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
-    });
+    let waited = rustix::process::Pid::from_raw(pid)
+        .map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()));
     match waited {
         Some(Ok(_)) => {}
         Some(Err(errno)) => return Err(errno).call("waitpid", || pid.to_string()),

@@ -14,14 +14,17 @@ use rustix::fs::FileType;
 use sys::process::Clone;
 
 use super::channel::{Channel, ToInit, ToParent};
-use super::init::{self, Prepared};
 use super::handover::Inherited;
+use super::init::{self, Prepared};
 use super::{handover, intermediate};
 use crate::bail;
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::cli::StateRoot;
 use crate::container::group::Files;
-use crate::container::{self, CgroupRecord, ContainerId, Gate, Locked, ProcessId, RECORD_VERSION, Record, SeccompNotify, Store, delete, notify};
+use crate::container::{
+    self, CgroupRecord, ContainerId, Gate, Locked, ProcessId, RECORD_VERSION, Record, SeccompNotify, Store,
+    delete, notify,
+};
 use crate::error::{Call, Context, Error, Result};
 use crate::hooks;
 use crate::kernel::affinity::{self, Affinity};
@@ -161,7 +164,9 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
         Ok(pidfd) => Ok(Born { store, locked, record, pidfd }),
         Err(mut error) => {
             let mut notes = Vec::new();
-            if let Err(failed) = delete::destroy(&store, locked, &record, &Files, &mut |note| notes.push(note)) {
+            if let Err(failed) =
+                delete::destroy(&store, locked, &record, &Files, &mut |note| notes.push(note))
+            {
                 notes.push(failed);
             }
             notes.iter().for_each(|note| error.attach(note));
@@ -215,7 +220,9 @@ fn open_binds(plan: &Plan, host: &Procfs) -> Result<Vec<Option<Detached>>> {
     // An unbindable mount could not be bound again for readonlyPaths: that comes at the end, for all.
     let inherited = match plan.root.propagation {
         None => Propagation { flag: libc::MS_SLAVE, recursive: true },
-        Some(last) if last.flag == libc::MS_UNBINDABLE => Propagation { flag: libc::MS_PRIVATE, recursive: true },
+        Some(last) if last.flag == libc::MS_UNBINDABLE => {
+            Propagation { flag: libc::MS_PRIVATE, recursive: true }
+        }
         Some(given) => given,
     };
     plan.mounts
@@ -318,7 +325,9 @@ fn birth(
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
     match birth.equip(record, log).and_then(|()| birth.converse(record, signals, log)) {
         Ok(()) => Ok(birth.pidfd),
-        Err(error) if matches!(error.errno(), libc::EPIPE | libc::ECONNRESET) => Err(birth.last_words().unwrap_or(error)),
+        Err(error) if matches!(error.errno(), libc::EPIPE | libc::ECONNRESET) => {
+            Err(birth.last_words().unwrap_or(error))
+        }
         Err(error) => Err(error),
     }
 }
@@ -359,7 +368,8 @@ fn make_cgroup(
 
 /// The cgroup as its record will be if all levels that are missing now are made; `None` for none.
 fn missing(mount: &str, names: &[String]) -> Result<Option<CgroupRecord>> {
-    let level = |depth: usize| CgroupRecord { mount: mount.to_owned(), path: names[..depth].join("/"), created: 0 };
+    let level =
+        |depth: usize| CgroupRecord { mount: mount.to_owned(), path: names[..depth].join("/"), created: 0 };
     let mut created = 0;
     while created < names.len() && Cgroup::open(&level(names.len() - created))?.is_none() {
         created += 1;
@@ -479,7 +489,9 @@ impl Birth<'_> {
         let plan = &self.bundle.plan;
         if let Some(cgroup) = &self.cgroup {
             if let Some(program) = &plan.cgroup.devices {
-                match cgroup::devices::load(program).and_then(|program| cgroup.attach_devices(program.as_fd())) {
+                match cgroup::devices::load(program)
+                    .and_then(|program| cgroup.attach_devices(program.as_fd()))
+                {
                     Ok(()) => {}
                     Err(error) => {
                         let rootless = !nix::unistd::geteuid().is_root();
@@ -600,14 +612,17 @@ impl Birth<'_> {
     fn check_executed(&self) -> Result<()> {
         use rustix::process::{WaitId, WaitIdOptions};
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let ended = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
+        let ended =
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
         let Some(ended) = ended else { return Ok(()) };
         let stat = self.host.read(&format!("{}/stat", self.pid), 4096)?;
         if !never_executed(&String::from_utf8_lossy(&stat)) {
             return Ok(());
         }
         match ended.terminating_signal() {
-            Some(signal) => bail!("the container's init was killed by signal {signal} before it ran the program"),
+            Some(signal) => {
+                bail!("the container's init was killed by signal {signal} before it ran the program")
+            }
             None => bail!("the container's init ended before it ran the program"),
         }
     }

@@ -93,7 +93,9 @@ pub fn enter_cwd(cwd: &str) -> Result<()> {
     rustix::process::fchdir(&folder).call("fchdir", || format!("{cwd:?}")).map_err(step)?;
     let inside = rustix::process::getcwd(Vec::new()).is_ok_and(|path| path.as_bytes().starts_with(b"/"));
     if !inside {
-        bail!("process.cwd {cwd:?}: current working directory is outside of container mount namespace root: possible container breakout detected");
+        bail!(
+            "process.cwd {cwd:?}: current working directory is outside of container mount namespace root: possible container breakout detected"
+        );
     }
     Ok(())
 }
@@ -115,7 +117,10 @@ impl Program {
         let c_strings = |strings: &[String]| {
             strings
                 .iter()
-                .map(|text| CString::new(text.as_str()).map_err(|_| Error::other(format!("{text:?} contains a NUL byte"))))
+                .map(|text| {
+                    CString::new(text.as_str())
+                        .map_err(|_| Error::other(format!("{text:?} contains a NUL byte")))
+                })
                 .collect::<Result<Vec<_>>>()
         };
         let path = CString::new(path).map_err(|_| Error::other("process.args[0] contains a NUL byte"))?;
@@ -198,14 +203,17 @@ mod tests {
 
     #[test]
     fn home_comes_from_the_user_id_field() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\n1000:x:7:7::/wrong:\nweb:x:1000:1000::/srv/web:/bin/sh\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\n1000:x:7:7::/wrong:\nweb:x:1000:1000::/srv/web:/bin/sh\n";
         assert_eq!(home_in(passwd, 1000).as_deref(), Some("/srv/web"));
         assert_eq!(home_in(passwd, 5), None);
     }
 
     #[test]
     fn failures_carry_the_phrases_that_callers_search_for() {
-        let find = |name: &str| Program::find(&list(&[name]), &list(&["PATH=/nonexistent"])).unwrap_err().to_string();
+        let find = |name: &str| {
+            Program::find(&list(&[name]), &list(&["PATH=/nonexistent"])).unwrap_err().to_string()
+        };
         assert_eq!(find("nosuch"), "exec: \"nosuch\": executable file not found in $PATH");
         assert_eq!(find("/nosuch"), "exec: \"/nosuch\": stat /nosuch: no such file or directory");
         assert_eq!(find("/"), "exec: \"/\": is a directory");

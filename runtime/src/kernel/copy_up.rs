@@ -91,7 +91,8 @@ fn copy_metadata(fd: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
     rustix::fs::fchown(fd, Some(owner), Some(group)).call("fchown", || "")?;
     let mode: RawMode = stat.st_mode & 0o7777;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).call("fchmod", || "")?;
-    let time = |secs, nanos: u64| rustix::fs::Timespec { tv_sec: secs, tv_nsec: nanos.try_into().unwrap_or(0) };
+    let time =
+        |secs, nanos: u64| rustix::fs::Timespec { tv_sec: secs, tv_nsec: nanos.try_into().unwrap_or(0) };
     let times = rustix::fs::Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),

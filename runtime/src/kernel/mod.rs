@@ -20,7 +20,7 @@ pub mod root;
 pub mod rootfs;
 pub mod scheduler;
 pub mod sysctl;
-mod throwaway;
 pub mod tty;
 
 #[cfg(test)]
+mod throwaway;

@@ -7,9 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::FileType;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use sys::mount::{MountAttr, mount_setattr};
 
 use super::root::{RootFd, Target};
@@ -32,7 +30,8 @@ pub struct Detached {
 /// # Errors
 /// As open_tree(2).
 pub fn clone_tree(source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     rustix::mount::open_tree(source, "", flags).call("open_tree", || "OPEN_TREE_CLONE")
 }
@@ -87,7 +86,8 @@ pub fn new_filesystem(
     parameters: &[(String, Option<String>)],
     attributes: u64,
 ) -> Result<OwnedFd> {
-    let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).call("fsopen", || format!("{fstype:?}"))?;
+    let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
+        .call("fsopen", || format!("{fstype:?}"))?;
     if !source.is_empty() {
         configure(&context, "source", Some(source))?;
     }
@@ -211,7 +211,8 @@ pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
 fn inherit_mode(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let stat = rustix::fs::fstat(from).call("fstat", || "the target")?;
     let mode = rustix::fs::Mode::from_raw_mode(stat.st_mode & 0o7777);
-    rustix::fs::chmodat(to, ".", mode, rustix::fs::AtFlags::empty()).call("fchmodat", || "the new file system")
+    rustix::fs::chmodat(to, ".", mode, rustix::fs::AtFlags::empty())
+        .call("fchmodat", || "the new file system")
 }
 
 fn is_pseudo(mount: &Mount) -> bool {

@@ -4,7 +4,8 @@ use super::capability::Sets;
 use super::mount::{Mount, What, rootfs_propagation};
 use super::namespace::Namespace;
 use super::{
-    Plan, Process, Root, cgroup, device, intel_rdt, mount, namespace, network, rlimit, scheduler, seccomp, sysctl,
+    Plan, Process, Root, cgroup, device, intel_rdt, mount, namespace, network, rlimit, scheduler, seccomp,
+    sysctl,
 };
 use crate::error::{Error, Kind, Result};
 use crate::spec::{self, Spec};
@@ -34,8 +35,7 @@ pub fn build(spec: &Spec, bundle: &str, id: &str, facts: Facts, warnings: &mut V
         &linux.sysctl,
         sysctl::Own { ipc: own(Namespace::Ipc), network: own(Namespace::Network), uts: own(Namespace::Uts) },
     )?;
-    let grantable =
-        if own(Namespace::User) { facts.grantable_in_user_namespace } else { facts.grantable };
+    let grantable = if own(Namespace::User) { facts.grantable_in_user_namespace } else { facts.grantable };
     let process = process(spec, grantable, warnings)?;
     let mut cgroup = cgroup::plan(linux.resources.as_ref())?;
     warnings.append(&mut cgroup.warnings);
@@ -123,7 +123,9 @@ fn warn_of_bound_devices(linux: &spec::Linux, warnings: &mut Vec<String>) {
         let changed = device.file_mode.is_some() || device.uid.is_some() || device.gid.is_some();
         if changed && device.kind != "p" {
             let field = format!("linux.devices[{index}]");
-            warnings.push(format!("{field}: bound from the host, whose mode and owner it keeps, in a user namespace"));
+            warnings.push(format!(
+                "{field}: bound from the host, whose mode and owner it keeps, in a user namespace"
+            ));
         }
     }
 }

@@ -72,7 +72,8 @@ pub fn plan(devices: &[spec::Device]) -> Result<Vec<Device>> {
 
 fn one(index: usize, device: &spec::Device) -> Result<Device> {
     let pointer = format!("linux.devices[{index}]");
-    let refuse = |field: &str, what: String| Err(Error::new(Kind::Spec, format!("{pointer}.{field}: {what}")));
+    let refuse =
+        |field: &str, what: String| Err(Error::new(Kind::Spec, format!("{pointer}.{field}: {what}")));
     let kind = match device.kind.as_str() {
         "c" | "u" => NodeType::Character,
         "b" => NodeType::Block,
@@ -116,7 +117,10 @@ mod tests {
     #[test]
     fn a_wrong_type_or_number_names_its_field() {
         let wrong = spec::Device { kind: "x".into(), path: "/dev/x".into(), ..spec::Device::default() };
-        assert_eq!(plan(&[wrong]).unwrap_err().to_string(), "linux.devices[0].type: unknown device type \"x\"");
+        assert_eq!(
+            plan(&[wrong]).unwrap_err().to_string(),
+            "linux.devices[0].type: unknown device type \"x\""
+        );
         let wrong = spec::Device { kind: "c".into(), major: -1, ..spec::Device::default() };
         let text = "linux.devices[0].major: no device has the number -1:0";
         assert_eq!(plan(&[wrong]).unwrap_err().to_string(), text);

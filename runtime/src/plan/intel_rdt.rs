@@ -108,7 +108,7 @@ pub fn first_mismatch(wanted: &[String], present: &str) -> Option<(String, Strin
             continue; // replaced by that one
         }
         let found = present.iter().find(same_place);
-        if !found.is_some_and(|found| found.number() == entry.number()) {
+        if found.is_none_or(|found| found.number() != entry.number()) {
             let found = found.map_or("nothing", |found| found.value).to_owned();
             return Some((format!("{}:{}={}", entry.resource, entry.domain, entry.value), found));
         }

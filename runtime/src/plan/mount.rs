@@ -140,7 +140,9 @@ impl Mount {
 /// What an option does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    Bind { recursive: bool },
+    Bind {
+        recursive: bool,
+    },
     Remount,
     Attribute(Change),
     Recursive(Change),
@@ -148,7 +150,9 @@ enum Effect {
     /// A superblock flag that fsconfig(2) knows by this name.
     Superblock(&'static str),
     CopyUp,
-    IdMap { recursive: bool },
+    IdMap {
+        recursive: bool,
+    },
     /// Default behaviour, or a flag without effect on present kernels.
     Nothing,
 }
@@ -318,7 +322,8 @@ pub fn plan(index: usize, entry: &spec::Mount, bundle: &str, label: &str) -> Res
         if entry.source.is_empty() {
             return refuse(".source: a bind mount needs a source");
         }
-        let ignored = parsed.data.iter().map(|(key, _)| key.as_str()).chain(parsed.superblock.iter().copied());
+        let ignored =
+            parsed.data.iter().map(|(key, _)| key.as_str()).chain(parsed.superblock.iter().copied());
         warnings.extend(
             ignored.map(|key| format!("mounts[{index}].options: {key:?} has no meaning for a bind mount")),
         );

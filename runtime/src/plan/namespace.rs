@@ -148,8 +148,9 @@ pub fn plan(linux: &spec::Linux) -> Result<Namespaces> {
         ..Namespaces::default()
     };
     for (index, entry) in linux.namespaces.iter().enumerate() {
-        let refuse =
-            |what: &str| Error::new(Kind::Spec, format!("linux.namespaces[{index}].type: {what} {:?}", entry.kind));
+        let refuse = |what: &str| {
+            Error::new(Kind::Spec, format!("linux.namespaces[{index}].type: {what} {:?}", entry.kind))
+        };
         let kind = Namespace::named(&entry.kind).ok_or_else(|| refuse("unknown namespace type"))?;
         if namespaces.is_own(kind) {
             return Err(refuse("duplicated namespace"));
@@ -173,13 +174,15 @@ mod tests {
     use super::*;
 
     fn linux(namespaces: &[(&str, &str)]) -> spec::Linux {
-        let entry = |(kind, path): &(&str, &str)| spec::Namespace { kind: (*kind).into(), path: (*path).into() };
+        let entry =
+            |(kind, path): &(&str, &str)| spec::Namespace { kind: (*kind).into(), path: (*path).into() };
         spec::Linux { namespaces: namespaces.iter().map(entry).collect(), ..spec::Linux::default() }
     }
 
     #[test]
     fn one_clone_does_it_where_nothing_is_joined_into() {
-        let plan = plan(&linux(&[("pid", ""), ("mount", ""), ("network", "/run/netns/x"), ("cgroup", "")])).unwrap();
+        let plan =
+            plan(&linux(&[("pid", ""), ("mount", ""), ("network", "/run/netns/x"), ("cgroup", "")])).unwrap();
         assert!(!plan.need_intermediate());
         assert_eq!(plan.clone_flags(), libc::CLONE_NEWPID | libc::CLONE_NEWNS);
     }

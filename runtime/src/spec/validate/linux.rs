@@ -18,17 +18,8 @@ pub const MEMORY_MODES: [&str; 7] = [
 /// Flags of set_mempolicy(2).
 pub const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
-const PROPAGATIONS: [&str; 9] = [
-    "",
-    "private",
-    "rprivate",
-    "shared",
-    "rshared",
-    "slave",
-    "rslave",
-    "unbindable",
-    "runbindable",
-];
+const PROPAGATIONS: [&str; 9] =
+    ["", "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
 
 pub(super) fn check(linux: &Linux, own: Own, findings: &mut Findings) {
     sysctl::check(&linux.sysctl, own, findings);
@@ -41,7 +32,8 @@ pub(super) fn check(linux: &Linux, own: Own, findings: &mut Findings) {
         }
     }
     if !PROPAGATIONS.contains(&linux.rootfs_propagation.as_str()) {
-        findings.error("linux.rootfsPropagation", format_args!("unknown value {:?}", linux.rootfs_propagation));
+        findings
+            .error("linux.rootfsPropagation", format_args!("unknown value {:?}", linux.rootfs_propagation));
     }
     findings.label("linux.mountLabel", &linux.mount_label);
     findings.text("linux.cgroupsPath", &linux.cgroups_path);
@@ -76,7 +68,10 @@ fn device(index: usize, device: &Device, findings: &mut Findings) {
     if let Some(mode) = device.file_mode
         && mode > 0o177_777
     {
-        findings.error(format_args!("linux.devices[{index}].fileMode"), format_args!("0{mode:o} is no file mode"));
+        findings.error(
+            format_args!("linux.devices[{index}].fileMode"),
+            format_args!("0{mode:o} is no file mode"),
+        );
     }
     for (field, id) in [("uid", device.uid), ("gid", device.gid)] {
         if id == Some(u32::MAX) {

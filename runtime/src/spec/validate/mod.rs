@@ -111,7 +111,9 @@ fn version(version: &str, findings: &mut Findings) {
     let numbers = version.split(['-', '+']).next().unwrap_or_default();
     let parts: Vec<&str> = numbers.split('.').collect();
     let number = |part: &&str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) && (*part == "0" || !part.starts_with('0'))
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_digit())
+            && (*part == "0" || !part.starts_with('0'))
     };
     if version.is_empty() {
         findings.error("ociVersion", "is missing");

@@ -104,10 +104,7 @@ fn times(linux: &Linux, own: Own, findings: &mut Findings) {
     }
     for (clock, offset) in &linux.time_offsets {
         if !["monotonic", "boottime"].contains(&clock.as_str()) {
-            findings.error(
-                format_args!("linux.timeOffsets[{clock:?}]"),
-                "is neither monotonic nor boottime",
-            );
+            findings.error(format_args!("linux.timeOffsets[{clock:?}]"), "is neither monotonic nor boottime");
         }
         if offset.nanosecs >= 1_000_000_000 {
             findings.error(

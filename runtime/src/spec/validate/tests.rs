@@ -65,14 +65,22 @@ fn every_violation_names_its_field() {
         ("/process/user/uid", json!(4_294_967_295_u32), "process.user.uid: 4294967295 is not a valid id"),
         ("/process/user/umask", json!(0o1000), "process.user.umask: 01000 is larger than 0777"),
         ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj: 1001 is not between -1000 and 1000"),
-        ("/process/rlimits/0/type", json!("NOFILE"), "process.rlimits[0].type: \"NOFILE\" is not a resource limit"),
+        (
+            "/process/rlimits/0/type",
+            json!("NOFILE"),
+            "process.rlimits[0].type: \"NOFILE\" is not a resource limit",
+        ),
         ("/process/rlimits/0/soft", json!(3), "process.rlimits[0].soft: 3 is larger than the hard limit 2"),
         (
             "/process/rlimits/-",
             json!({ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 1 }),
             "process.rlimits[1].type: \"RLIMIT_NOFILE\" is duplicated",
         ),
-        ("/process/apparmorProfile", json!("a\nb"), "process.apparmorProfile: contains a NUL byte or a newline"),
+        (
+            "/process/apparmorProfile",
+            json!("a\nb"),
+            "process.apparmorProfile: contains a NUL byte or a newline",
+        ),
         (
             "/process/scheduler",
             json!({ "policy": "SCHED_FIFO", "nice": 3, "priority": 1 }),
@@ -100,14 +108,26 @@ fn every_violation_names_its_field() {
             json!([{ "containerID": 0, "hostID": 0, "size": 1 }]),
             "mounts[0]: uidMappings and gidMappings go together",
         ),
-        ("/hooks", json!({ "poststop": [{ "path": "x" }] }), "hooks.poststop[0].path: \"x\" is not an absolute path"),
+        (
+            "/hooks",
+            json!({ "poststop": [{ "path": "x" }] }),
+            "hooks.poststop[0].path: \"x\" is not an absolute path",
+        ),
         (
             "/hooks",
             json!({ "prestart": [{ "path": "/x", "timeout": 0 }] }),
             "hooks.prestart[0].timeout: 0 is not greater than zero",
         ),
-        ("/linux/namespaces/-", json!({ "type": "pid" }), "linux.namespaces[7].type: duplicated namespace \"pid\""),
-        ("/linux/namespaces/-", json!({ "type": "disk" }), "linux.namespaces[7].type: unknown namespace type \"disk\""),
+        (
+            "/linux/namespaces/-",
+            json!({ "type": "pid" }),
+            "linux.namespaces[7].type: duplicated namespace \"pid\"",
+        ),
+        (
+            "/linux/namespaces/-",
+            json!({ "type": "disk" }),
+            "linux.namespaces[7].type: unknown namespace type \"disk\"",
+        ),
         (
             "/linux/namespaces/1",
             json!({ "type": "pid", "path": "ns" }),
@@ -120,7 +140,11 @@ fn every_violation_names_its_field() {
             json!({ "containerID": 9, "hostID": 5000, "size": 2 }),
             "linux.gidMappings[1].containerID: overlaps with an earlier range",
         ),
-        ("/linux/timeOffsets", json!({ "tai": {} }), "linux.timeOffsets[\"tai\"]: is neither monotonic nor boottime"),
+        (
+            "/linux/timeOffsets",
+            json!({ "tai": {} }),
+            "linux.timeOffsets[\"tai\"]: is neither monotonic nor boottime",
+        ),
         (
             "/linux/sysctl",
             json!({ "kernel.panic": "1" }),
@@ -138,10 +162,26 @@ fn every_violation_names_its_field() {
             json!({ "eth0": { "name": "a/b" } }),
             "linux.netDevices[\"eth0\"].name: \"a/b\" is not a name of a network device",
         ),
-        ("/linux/intelRdt", json!({ "closID": ".." }), "linux.intelRdt.closID: \"..\" is not a name of a folder"),
-        ("/linux/intelRdt", json!({ "memBwSchema": "L3:" }), "linux.intelRdt.memBwSchema: does not start with MB:"),
-        ("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND" }), "linux.memoryPolicy.nodes: MPOL_BIND needs nodes"),
-        ("/linux/personality", json!({ "domain": "BSD" }), "linux.personality.domain: \"BSD\" is neither LINUX nor LINUX32"),
+        (
+            "/linux/intelRdt",
+            json!({ "closID": ".." }),
+            "linux.intelRdt.closID: \"..\" is not a name of a folder",
+        ),
+        (
+            "/linux/intelRdt",
+            json!({ "memBwSchema": "L3:" }),
+            "linux.intelRdt.memBwSchema: does not start with MB:",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({ "mode": "MPOL_BIND" }),
+            "linux.memoryPolicy.nodes: MPOL_BIND needs nodes",
+        ),
+        (
+            "/linux/personality",
+            json!({ "domain": "BSD" }),
+            "linux.personality.domain: \"BSD\" is neither LINUX nor LINUX32",
+        ),
     ];
     for (pointer, value, message) in table {
         let error = verdict(&edited(pointer, value)).expect_err(message).to_string();
@@ -161,7 +201,12 @@ fn what_needs_a_namespace_says_so() {
         ("uts", "/hostname", json!("x"), "hostname: needs a uts namespace"),
         ("mount", "/linux/readonlyPaths", json!(["/x"]), "linux.readonlyPaths: needs a mount namespace"),
         ("network", "/linux/netDevices", json!({ "e": {} }), "linux.netDevices: needs a network namespace"),
-        ("time", "/linux/timeOffsets", json!({ "boottime": {} }), "linux.timeOffsets: needs a new time namespace"),
+        (
+            "time",
+            "/linux/timeOffsets",
+            json!({ "boottime": {} }),
+            "linux.timeOffsets: needs a new time namespace",
+        ),
         ("user", "/linux/gidMappings", json!([]), "linux.uidMappings: needs a user namespace"),
         (
             "ipc",
