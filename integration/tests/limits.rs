@@ -3,7 +3,12 @@
 
 use std::fs;
 
-use integration::{Bundle, Call, Container, Process, json, known_gap, runtime_under_test};
+use integration::{
+    Bundle, Call, Container, Process, holds_capability, json, known_gap, requires, runtime_under_test,
+};
+
+/// CAP_SYS_RESOURCE.
+const SYS_RESOURCE: u32 = 24;
 
 /// By name: the line in /proc/PID/limits, and values that need no rights of the host to be set.
 const ALL: [(&str, &str, u64, u64); 16] = [
@@ -38,10 +43,17 @@ fn pair(soft: impl ToString, hard: impl ToString) -> (String, String) {
 
 #[test]
 fn every_limit_is_set_soft_and_hard() {
+    // Some are 0 on most hosts: more needs CAP_SYS_RESOURCE.
+    let raised = holds_capability(SYS_RESOURCE);
+    let all = ALL.iter().copied().filter(|(_, line, _, hard)| {
+        let host = Process::this().limit(line).1;
+        raised || host.parse().map_or(host == "unlimited", |most: u64| *hard <= most)
+    });
+    let all: Vec<_> = all.collect();
     let limits: Vec<_> =
-        ALL.iter().map(|(name, _, soft, hard)| json!({"type": name, "soft": soft, "hard": hard})).collect();
+        all.iter().map(|(name, _, soft, hard)| json!({"type": name, "soft": soft, "hard": hard})).collect();
     let (_container, init) = running(Bundle::new().set("/process/rlimits", json!(limits)));
-    for (name, line, soft, hard) in ALL {
+    for (name, line, soft, hard) in all {
         assert_eq!(init.limit(line), pair(soft, hard), "{name}");
     }
 }
@@ -60,7 +72,8 @@ fn limits_that_are_not_listed_are_the_callers() {
     known_gap!(Crun, "the harness calls it through a shell of its own");
     let container = Bundle::new().args(&["sleep", "600"]).remove("/process/rlimits").container();
     let call = Call::of("sh").args(["-c", "ulimit -n 321; ulimit -c 5; exec \"$@\"", "sh"]);
-    let call = call.args([runtime_under_test()]).args(["--root".as_ref(), container.state_root().as_os_str()]);
+    let call =
+        call.args([runtime_under_test()]).args(["--root".as_ref(), container.state_root().as_os_str()]);
     let call = call.args(["run", "--detach", "--bundle"]).args([container.bundle().path()]);
     call.args([container.id()]).output_in(container.bundle().scratch()).output().expect_ok();
     assert_eq!(container.init().limit("Max open files"), pair(321, 321));
@@ -69,6 +82,7 @@ fn limits_that_are_not_listed_are_the_callers() {
 
 #[test]
 fn a_hard_limit_above_the_callers_is_reached_with_the_rights_of_the_host() {
+    requires!(holds_capability(SYS_RESOURCE), "raising hard limits needs CAP_SYS_RESOURCE");
     known_gap!(Crun, "the harness calls it through a shell of its own");
     let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 2000, "hard": 3000}]);
     // In a user namespace too, where the container itself may raise nothing.
@@ -86,8 +100,21 @@ fn a_hard_limit_above_the_callers_is_reached_with_the_rights_of_the_host() {
 }
 
 #[test]
+fn a_hard_limit_above_the_callers_is_refused_without_those_rights() {
+    requires!(!holds_capability(SYS_RESOURCE), "root may raise hard limits here");
+    let most = Process::this().limit("Max nice priority").1;
+    requires!(most == "0", "RLIMIT_NICE is {most} here already");
+    let limits = json!([{"type": "RLIMIT_NICE", "soft": 0, "hard": 1}]);
+    let container = Bundle::new().set("/process/rlimits", limits).container();
+    let output = container.create().expect_fail().expect_runc_phrase("operation not permitted");
+    container.state_output().expect_code(1);
+    known_gap!(Runc, Crun, "words of their own");
+    output.expect_stderr("process.rlimits[0]").expect_stderr("RLIMIT_NICE");
+}
+
+#[test]
 fn limits_that_would_hinder_the_runtime_do_not() {
-    known_gap!(Runc, "1.1.5 is a Go program, which needs more than this to start at all");
+    known_gap!(Runc, Crun, "these versions work under the limits too, and need more than this");
     // They hold for the program alone: no file may be written, few may be open, memory is short.
     let limits = json!([{"type": "RLIMIT_FSIZE", "soft": 0, "hard": 0},
                         {"type": "RLIMIT_NOFILE", "soft": 3, "hard": 3},
@@ -101,15 +128,16 @@ fn limits_that_would_hinder_the_runtime_do_not() {
 
 #[test]
 fn a_limit_holds() {
-    let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 4, "hard": 4}]);
-    let script = "exec 3</dev/null && echo third; (exec 4</dev/null) 2>/dev/null && echo fourth; true";
-    Bundle::new().set("/process/rlimits", limit).sh(script).run().expect_ok().expect_stdout("third\n");
+    let limit = json!([{"type": "RLIMIT_FSIZE", "soft": 512, "hard": 512}]);
+    let script = "for n in 1 2; do dd if=/dev/zero of=/tmp/f bs=512 count=$n 2>/dev/null; echo $?; done";
+    // 153: killed by SIGXFSZ.
+    Bundle::new().set("/process/rlimits", limit).sh(script).run().expect_ok().expect_stdout("0\n153\n");
 }
 
 #[test]
 fn a_limit_listed_twice_is_refused() {
     // config.md: "If rlimits contains duplicated entries with same type, the runtime MUST generate an error".
-    known_gap!(Crun, "1.8.1 takes the last");
+    known_gap!(Runc, Crun, "these versions take the last");
     let limit = json!({"type": "RLIMIT_CORE", "soft": 1, "hard": 2});
     let container = Bundle::new().set("/process/rlimits", json!([limit, limit])).container();
     container.create().expect_code(1).expect_stderr("RLIMIT_CORE");
@@ -117,7 +145,8 @@ fn a_limit_listed_twice_is_refused() {
 
 #[test]
 fn a_limit_nobody_knows_is_refused() {
-    let limits = json!([{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}, {"type": "RLIMIT_FLY", "soft": 1, "hard": 1}]);
+    let limits =
+        json!([{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}, {"type": "RLIMIT_FLY", "soft": 1, "hard": 1}]);
     let container = Bundle::new().set("/process/rlimits", limits).container();
     container.create().expect_code(1).expect_stderr("RLIMIT_FLY");
 }
@@ -154,7 +183,8 @@ fn more_open_files_than_the_kernel_allows_are_refused_with_the_fields_name() {
 
 #[test]
 fn the_oom_score_is_set() {
-    for score in [0, 1, 300, 1000, -1, -500, -1000] {
+    // Only down to the least it was set to with CAP_SYS_RESOURCE; see `the_oom_score_is_lowered_…`.
+    for score in [0, 1, 300, 1000] {
         let (_container, init) = running(Bundle::new().set("/process/oomScoreAdj", json!(score)));
         assert_eq!(init.read("oom_score_adj"), format!("{score}\n"));
     }
@@ -165,18 +195,42 @@ fn without_oom_score_the_callers_stays() {
     known_gap!(Crun, "the harness calls it through a shell of its own");
     let container = Bundle::new().args(&["sleep", "600"]).container();
     let call = Call::of("sh").args(["-c", "echo 123 >/proc/self/oom_score_adj; exec \"$@\"", "sh"]);
-    let call = call.args([runtime_under_test()]).args(["--root".as_ref(), container.state_root().as_os_str()]);
+    let call =
+        call.args([runtime_under_test()]).args(["--root".as_ref(), container.state_root().as_os_str()]);
     let call = call.args(["run", "--detach", "--bundle"]).args([container.bundle().path()]);
     call.args([container.id()]).output_in(container.bundle().scratch()).output().expect_ok();
     assert_eq!(container.init().read("oom_score_adj"), "123\n");
 }
 
 #[test]
-fn the_oom_score_is_lowered_for_a_user_namespace_too() {
+fn the_oom_score_is_lowered_with_the_rights_of_the_host() {
+    requires!(holds_capability(SYS_RESOURCE), "lowering the score needs CAP_SYS_RESOURCE");
+    for score in [-1, -500, -1000] {
+        let (_container, init) = running(Bundle::new().set("/process/oomScoreAdj", json!(score)));
+        assert_eq!(init.read("oom_score_adj"), format!("{score}\n"));
+    }
     let bundle = Bundle::new().user_namespace(100_000, 65_536).set("/process/oomScoreAdj", json!(-700));
     let bundle = bundle.set("/process/user", json!({"uid": 5, "gid": 5}));
     let (_container, init) = running(bundle);
     assert_eq!(init.read("oom_score_adj"), "-700\n");
+}
+
+#[test]
+fn an_oom_score_that_cannot_be_lowered_is_an_error_that_names_the_field() {
+    requires!(!holds_capability(SYS_RESOURCE), "root may lower the score here");
+    let container = Bundle::new().set("/process/oomScoreAdj", json!(-1000)).container();
+    let output = container.create().expect_fail();
+    container.state_output().expect_code(1);
+    known_gap!(Runc, Crun, "words of their own");
+    output.expect_stderr("process.oomScoreAdj").expect_stderr("permission denied");
+}
+
+#[test]
+fn the_oom_score_is_set_in_a_user_namespace() {
+    let bundle = Bundle::new().user_namespace(100_000, 65_536).set("/process/oomScoreAdj", json!(700));
+    let bundle = bundle.set("/process/user", json!({"uid": 5, "gid": 5}));
+    let (_container, init) = running(bundle);
+    assert_eq!(init.read("oom_score_adj"), "700\n");
 }
 
 #[test]

@@ -189,7 +189,8 @@ fn signals_that_the_caller_ignores_or_blocks_are_as_new_for_the_program() {
     // A shell's `trap ''` ignores, and what is ignored stays so over execve; perl blocks.
     let block = "use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGUSR1, SIGCHLD)) or die; exec @ARGV";
     let call = Call::of("sh").args(["-c", "trap '' PIPE USR2; exec perl -e \"$0\" \"$@\"", block]);
-    let call = call.args([runtime_under_test()]).args(["--root".as_ref(), container.state_root().as_os_str()]);
+    let call =
+        call.args([runtime_under_test()]).args(["--root".as_ref(), container.state_root().as_os_str()]);
     let call = call.args(["run", "--detach", "--bundle"]).args([container.bundle().path()]);
     call.args([container.id()]).output_in(container.bundle().scratch()).output().expect_ok();
     for field in ["SigBlk", "SigIgn"] {
