@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
 
-use super::{Cgroup, file};
+use super::{Cgroup, file, tree};
 use crate::bail;
 use crate::error::{Call, Context, Error, Result};
 
@@ -155,7 +155,7 @@ impl Cgroup {
         let step = || format!("freeze cgroup {:?}", self.path);
         let watch = Watch::open(self).context(step)?;
         file::write(self.fd(), "cgroup.freeze", "1").context(step)?;
-        let outcome = match watch.wait(deadline(patience), |events| events.frozen) {
+        let outcome = match self.wait_frozen(&watch, deadline(patience)) {
             Ok(true) => return Ok(()),
             Ok(false) => Err(Error::other(format!("not all processes stopped within {patience:?}"))),
             Err(error) => Err(error),
@@ -165,6 +165,35 @@ impl Cgroup {
             error.attach(&cleanup.into());
         }
         outcome
+    }
+
+    /// Waits until this cgroup and all inside are frozen; false where the deadline comes first.
+    ///
+    /// The kernel calls a cgroup frozen as soon as the processes in it are, whatever those in the cgroups
+    /// inside still do (`cgroup_update_frozen` looks at no descendants): these are asked one by one.
+    fn wait_frozen(&self, watch: &Watch, deadline: Instant) -> Result<bool> {
+        loop {
+            if !watch.wait(deadline, |events| events.frozen)? {
+                return Ok(false);
+            }
+            let mut all = true;
+            tree::walk(
+                self.fd(),
+                |cgroup| match file::read(cgroup, "cgroup.events") {
+                    Ok(text) => {
+                        all &= Events::parse(&text).frozen;
+                        Ok(())
+                    }
+                    Err(error) if matches!(error.errno, libc::ENODEV | libc::ENOENT) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+                |_, _| Ok(()),
+            )?;
+            if all || Instant::now() >= deadline {
+                return Ok(all);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets all processes run again, and waits until they do.

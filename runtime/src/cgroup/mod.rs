@@ -92,8 +92,18 @@ impl Cgroup {
 
     /// The steps between the folder and a cgroup ready for a birth.
     fn prepare(&self, hierarchy: &Hierarchy, names: &[String], plan: &CgroupPlan) -> Result<()> {
-        // Also true of a new cgroup below a frozen one: its processes would never run.
+        // A new cgroup with nothing but the root above it, which is never frozen, need not be asked.
+        if self.record.created < names.len() {
+            self.check_free()?;
+        }
+        controllers::enable(hierarchy, names, &plan.controllers())?;
+        self.apply(plan)
+    }
+
+    /// Whether a container can live here.
+    fn check_free(&self) -> Result<()> {
         let events = self.events()?;
+        // Also true of a new cgroup below a frozen one: its processes would never run.
         if events.frozen {
             bail!(
                 "it is frozen, by itself or by a cgroup above it; thaw it, or give another linux.cgroupsPath"
@@ -109,8 +119,7 @@ impl Cgroup {
                 _ => {}
             }
         }
-        controllers::enable(hierarchy, names, &plan.controllers())?;
-        self.apply(plan)
+        Ok(())
     }
 
     /// Opens the cgroup of a record; `None` where it is gone.

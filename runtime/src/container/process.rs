@@ -26,10 +26,15 @@ pub struct ProcessId {
     pub start_time: u64,
 }
 
+/// PF_FORKNOEXEC of proc_pid_stat(5) field 9; zombies keep it.
+const FORK_NO_EXEC: u64 = 0x40;
+
 /// What proc_pid_stat(5) says that matters here.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     state: u8,
+    /// Whether it has executed a program since it was forked.
+    executed: bool,
     threads: i64,
     start_time: u64,
 }
@@ -53,9 +58,22 @@ impl ProcessId {
 
     /// Whether it still runs; a zombie does not, unless only its first thread has ended.
     pub fn is_alive(&self) -> Result<bool> {
-        let Some(stat) = read_stat(self.pid)? else { return Ok(false) };
+        Ok(self.stat_if_alive()?.is_some())
+    }
+
+    /// Whether it runs a program of its own: `false` for a fork that has executed nothing yet, `None` where it
+    /// does not run any more.
+    ///
+    /// # Errors
+    /// What reading /proc/PID/stat gives.
+    pub fn has_executed(&self) -> Result<Option<bool>> {
+        Ok(self.stat_if_alive()?.map(|stat| stat.executed))
+    }
+
+    fn stat_if_alive(&self) -> Result<Option<Stat>> {
+        let Some(stat) = read_stat(self.pid)? else { return Ok(None) };
         let dead = matches!(stat.state, b'X' | b'x') || (stat.state == b'Z' && stat.threads <= 1);
-        Ok(stat.start_time == self.start_time && !dead)
+        Ok(Some(stat).filter(|stat| stat.start_time == self.start_time && !dead))
     }
 
     /// A descriptor of the process, `None` when it is gone.
@@ -141,9 +159,10 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
     let rest = std::str::from_utf8(line.get(name_end + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
-    let threads = fields.nth(16)?.parse().ok()?;
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    let threads = fields.nth(10)?.parse().ok()?;
     let start_time = fields.nth(1)?.parse().ok()?;
-    Some(Stat { state, threads, start_time })
+    Some(Stat { state, executed: flags & FORK_NO_EXEC == 0, threads, start_time })
 }
 
 #[cfg(test)]
@@ -155,7 +174,10 @@ mod tests {
     fn a_hostile_name_does_not_shift_the_fields() {
         let line =
             b"7 (a) Z 1 (b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 100 200 18446744073709551615";
-        assert_eq!(parse_stat(line), Some(Stat { state: b'S', threads: 1, start_time: 4711 }));
+        assert_eq!(
+            parse_stat(line),
+            Some(Stat { state: b'S', executed: true, threads: 1, start_time: 4711 })
+        );
         assert_eq!(parse_stat(b"7 (a) S 1 2"), None);
         assert_eq!(parse_stat(b""), None);
     }

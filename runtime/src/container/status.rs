@@ -1,8 +1,8 @@
 //! Where in its life a container is (runtime.md "State"): asked of the kernel each time, never remembered.
 //!
 //! init alive and `create` unfinished: creating. init alive and its cgroup frozen (cgroup-v2.rst
-//! "cgroup.freeze"): paused. init alive and the gate has a reader: created. init alive otherwise: running.
-//! Else: stopped, unless a `create` that lives has yet to make init.
+//! "cgroup.freeze"): paused. init alive and the gate has a reader: created. init alive and the program is
+//! executed: running. Else: stopped, unless a `create` that lives has yet to make init.
 
 use std::fmt;
 
@@ -47,9 +47,7 @@ impl Status {
             let alive = record.creating && record.creator.is_alive()?;
             return Ok(if alive { Self::Creating } else { Self::Stopped });
         };
-        if !init.is_alive()? {
-            return Ok(Self::Stopped);
-        }
+        let Some(executed) = init.has_executed()? else { return Ok(Self::Stopped) };
         if record.creating {
             return Ok(Self::Creating);
         }
@@ -57,7 +55,12 @@ impl Status {
         if record.cgroup.as_ref().is_some_and(is_frozen) {
             return Ok(Self::Paused);
         }
-        Ok(if gate::has_reader(entry)? { Self::Created } else { Self::Running })
+        Ok(match (gate::has_reader(entry)?, executed) {
+            (true, _) => Self::Created,
+            // `run`: there is no gate, and init has not become the program yet.
+            (false, false) => Self::Creating,
+            (false, true) => Self::Running,
+        })
     }
 }
 
