@@ -1,7 +1,7 @@
 //! The rules of a profile, sorted by the numbers of one architecture.
 
 use super::arch::Arch;
-use super::calls::ARM_PRIVATE_BASE;
+use super::calls::{ARM_PRIVATE_BASE, Column};
 use super::conditions::Conjunction;
 use super::multiplex::{self, Derived};
 use super::profile::{Action, Profile, wrong};
@@ -20,41 +20,43 @@ pub fn decide(profile: &Profile, arch: &Arch, lists: &mut Vec<List>) -> Result<R
     uses.extend(derived.iter().map(|derived| (derived.number, DERIVED)));
     uses.sort_unstable();
 
-    let newer = profile.newer();
+    let default = Decision::Act(profile.default);
     let mut ranges = Ranges::default();
-    ranges.begin(arch.base(), Decision::Act(profile.default));
-    // Where the numbers begin that the profile does not know yet.
-    let mut boundary = largest.map(|largest| largest + 1);
-    for group in uses.chunk_by(|left, right| left.0 == right.0) {
-        let number = group[0].0;
-        if let Some(first) = boundary.take_if(|first| number >= *first) {
-            ranges.begin(first, Decision::Act(newer));
-        }
-        let gap = if largest.is_some_and(|largest| number > largest) { newer } else { profile.default };
-        let rules = group.iter().map(|&(_, rule)| rule).filter(|&rule| rule != DERIVED);
-        let decision =
-            decide_call(profile, arch, rules, derived.iter().filter(|d| d.number == number), lists)?;
-        ranges.begin(number, decision);
-        ranges.begin(number + 1, Decision::Act(gap));
+    ranges.begin(arch.base(), default);
+    let (ordinary, private) = uses.split_at(uses.partition_point(|&(number, _)| !is_private(arch, number)));
+    for group in ordinary.chunk_by(|left, right| left.0 == right.0) {
+        ranges.begin(group[0].0, decide_call(profile, arch, group, &derived, lists)?);
+        ranges.begin(group[0].0 + 1, default);
     }
-    if let Some(first) = boundary {
-        ranges.begin(first, Decision::Act(newer));
+    if let Some(largest) = largest {
+        ranges.begin(largest + 1, Decision::Act(profile.newer()));
+    }
+    if matches!(arch.calls, Column::Arm) {
+        ranges.begin(ARM_PRIVATE_BASE, default);
+    }
+    for group in private.chunk_by(|left, right| left.0 == right.0) {
+        ranges.begin(group[0].0, decide_call(profile, arch, group, &derived, lists)?);
+        ranges.begin(group[0].0 + 1, default);
     }
     Ok(ranges)
+}
+
+/// Whether it is one of ARM's private calls. They lie above all calls to come and are none of those, so they
+/// do not say which calls a profile knows.
+fn is_private(arch: &Arch, number: u32) -> bool {
+    matches!(arch.calls, Column::Arm) && number >= ARM_PRIVATE_BASE
 }
 
 /// Stands for a rule that [`multiplex`] derived.
 const DERIVED: usize = usize::MAX;
 
 /// Each number with the positions of its rules, and the largest number the profile knows.
-///
-/// ARM's private calls do not count as known: they lie above all calls to come.
 fn numbers(profile: &Profile, arch: &Arch) -> (Vec<(u32, usize)>, Option<u32>) {
     let mut uses = Vec::with_capacity(512);
     let mut largest = None;
     for (position, rule) in profile.rules.iter().enumerate() {
         for number in rule.calls.iter().filter_map(|call| call.number(arch.calls)) {
-            if number < ARM_PRIVATE_BASE {
+            if !is_private(arch, number) {
                 largest = largest.max(Some(arch.base() + number));
             }
             if rule.action != profile.default {
@@ -66,13 +68,15 @@ fn numbers(profile: &Profile, arch: &Arch) -> (Vec<(u32, usize)>, Option<u32>) {
 }
 
 /// What happens to one call.
-fn decide_call<'a>(
+fn decide_call(
     profile: &Profile,
     arch: &Arch,
-    rules: impl Iterator<Item = usize> + Clone,
-    derived: impl Iterator<Item = &'a Derived>,
+    uses: &[(u32, usize)],
+    derived: &[Derived],
     lists: &mut Vec<List>,
 ) -> Result<Decision> {
+    let rules = uses.iter().map(|&(_, rule)| rule).filter(|&rule| rule != DERIVED);
+    let derived = derived.iter().filter(|derived| derived.number == uses[0].0);
     let mut unconditional = rules.clone().map(|rule| &profile.rules[rule]);
     if let Some(rule) = unconditional.find(|rule| rule.alternatives.is_empty()) {
         return Ok(Decision::Act(rule.action));

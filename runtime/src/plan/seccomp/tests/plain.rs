@@ -8,13 +8,41 @@ use super::bpf::Call;
 use crate::spec::{Seccomp, Syscall, SyscallArg};
 
 const SOCKETCALLS: [&str; 21] = [
-    "", "socket", "bind", "connect", "listen", "accept", "getsockname", "getpeername", "socketpair", "send",
-    "recv", "sendto", "recvfrom", "shutdown", "setsockopt", "getsockopt", "sendmsg", "recvmsg", "accept4",
-    "recvmmsg", "sendmmsg",
+    "",
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "send",
+    "recv",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
 ];
 const IPCS: [(&str, u64); 12] = [
-    ("semop", 1), ("semget", 2), ("semctl", 3), ("semtimedop", 4), ("msgsnd", 11), ("msgrcv", 12),
-    ("msgget", 13), ("msgctl", 14), ("shmat", 21), ("shmdt", 22), ("shmget", 23), ("shmctl", 24),
+    ("semop", 1),
+    ("semget", 2),
+    ("semctl", 3),
+    ("semtimedop", 4),
+    ("msgsnd", 11),
+    ("msgrcv", 12),
+    ("msgget", 13),
+    ("msgctl", 14),
+    ("shmat", 21),
+    ("shmdt", 22),
+    ("shmget", 23),
+    ("shmctl", 24),
 ];
 
 /// The number of a call, from the crate's own look-up.
@@ -66,7 +94,8 @@ fn action(name: &str, errno: Option<u32>) -> u32 {
 }
 
 fn strictness(action: u32) -> u32 {
-    let order = [0x8000_0000, 0, 0x0003_0000, 0x0005_0000, 0x7fc0_0000, 0x7ff0_0000, 0x7ffc_0000, 0x7fff_0000];
+    let order =
+        [0x8000_0000, 0, 0x0003_0000, 0x0005_0000, 0x7fc0_0000, 0x7ff0_0000, 0x7ffc_0000, 0x7fff_0000];
     let position = order.iter().position(|&known| known == action & 0xffff_0000).unwrap();
     (order.len() - position) as u32
 }
@@ -112,15 +141,16 @@ impl<'a> Plain<'a> {
     pub fn decide(&self, call: &Call) -> Option<u32> {
         let Some(name) = self.arch(call) else { return Some(0) };
         let default = action(&self.seccomp.default_action, self.seccomp.default_errno_ret);
-        let numbered = |rule: &Syscall| {
-            rule.names.iter().filter_map(|one| number(name, one)).collect::<Vec<_>>()
-        };
+        let numbered =
+            |rule: &Syscall| rule.names.iter().filter_map(|one| number(name, one)).collect::<Vec<_>>();
+        // ARM's private calls are not newer than any profile.
+        let private = if name == "SCMP_ARCH_ARM" { 0xf_0000..=u32::MAX } else { 1..=0 };
         let mut largest = None;
         let mut entries = Vec::new();
         let mut unconditional = None;
         for rule in &self.seccomp.syscalls {
             let numbers = numbered(rule);
-            largest = largest.max(numbers.iter().copied().filter(|&number| number < 0xf_0000 || number > 0xf_ffff).max());
+            largest = largest.max(numbers.iter().copied().filter(|number| !private.contains(number)).max());
             let done = action(&rule.action, rule.errno_ret);
             if done == default || !numbers.contains(&call.number) {
                 continue;
@@ -128,27 +158,34 @@ impl<'a> Plain<'a> {
             if rule.args.is_empty() {
                 unconditional.get_or_insert(done);
             }
-            entries.extend(alternatives(rule, wide(name)).into_iter().filter_map(|all| entry(all, done, name, false)));
+            entries.extend(
+                alternatives(rule, wide(name)).into_iter().filter_map(|all| entry(all, done, name, false)),
+            );
         }
         if unconditional.is_some() {
             return unconditional;
         }
         entries.extend(self.behind(call, name, default));
         entries.sort_by(|left, right| compare(&left.key, &right.key).then(left.derived.cmp(&right.derived)));
-        if entries.windows(2).any(|pair| {
-            pair[0].key == pair[1].key && pair[0].action != pair[1].action && !pair[1].derived
-        }) {
+        if entries
+            .windows(2)
+            .any(|pair| pair[0].key == pair[1].key && pair[0].action != pair[1].action && !pair[1].derived)
+        {
             return None;
         }
-        let hit = entries.iter().find(|entry| entry.conditions.iter().all(|one| holds(one, call, wide(name))));
+        let hit =
+            entries.iter().find(|entry| entry.conditions.iter().all(|one| holds(one, call, wide(name))));
         let lets_through = matches!(default & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000);
-        let newer = largest.is_some_and(|largest| call.number > largest) && !lets_through;
+        let newer = largest.is_some_and(|largest| call.number > largest);
+        let newer = newer && !lets_through && !private.contains(&call.number);
         Some(hit.map_or(if newer { 0x0005_0026 } else { default }, |entry| entry.action))
     }
 
     /// Rules for the calls behind socketcall and ipc, as rules for those.
     fn behind(&self, call: &Call, arch: &str, default: u32) -> Vec<Entry> {
-        if !["X86", "MIPS", "MIPSEL", "PPC", "PPC64", "PPC64LE", "S390X"].contains(&&arch["SCMP_ARCH_".len()..]) {
+        if !["X86", "MIPS", "MIPSEL", "PPC", "PPC64", "PPC64LE", "S390X"]
+            .contains(&&arch["SCMP_ARCH_".len()..])
+        {
             return Vec::new();
         }
         let (mask, calls): (u64, Vec<(&str, u64)>) = if number(arch, "socketcall") == Some(call.number) {

@@ -28,7 +28,8 @@ fn theirs(args: &[SyscallArg]) -> SeccompRule {
 #[test]
 fn seccompiler_agrees() {
     let mut random = Random(2021);
-    let natives = [("X86_64", TargetArch::x86_64), ("AARCH64", TargetArch::aarch64), ("RISCV64", TargetArch::riscv64)];
+    let natives =
+        [("X86_64", TargetArch::x86_64), ("AARCH64", TargetArch::aarch64), ("RISCV64", TargetArch::riscv64)];
     let mut hits = 0;
     for round in 0..600 {
         let (native, target) = natives[round % 3];
@@ -40,7 +41,7 @@ fn seccompiler_agrees() {
                 // Each argument at most once: seccompiler has no alternatives within a rule.
                 let args: Vec<SyscallArg> = (0..1 + random.below(3) as u32)
                     .map(|index| {
-                        let op = *random.pick(&["EQ", "NE", "LT", "LE", "GT", "GE", "MASKED_EQ"]);
+                        let op = random.pick(&["EQ", "NE", "LT", "LE", "GT", "GE", "MASKED_EQ"]);
                         SyscallArg { value_two: random.value(), ..arg(index, op, random.value()) }
                     })
                     .collect();
@@ -52,15 +53,17 @@ fn seccompiler_agrees() {
         if numbers.is_empty() {
             continue;
         }
-        let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(7), target).unwrap();
+        let filter =
+            SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(7), target).unwrap();
         let filter: seccompiler::BpfProgram = filter.try_into().unwrap();
         let seccomp = profile("SCMP_ACT_ALLOW", ours);
         let program = compile_for(&seccomp, arch(native)).unwrap().program;
-        let values: Vec<u64> = seccomp.syscalls.iter().flat_map(|r| &r.args).flat_map(|a| [a.value, a.value_two]).collect();
+        let values: Vec<u64> =
+            seccomp.syscalls.iter().flat_map(|r| &r.args).flat_map(|a| [a.value, a.value_two]).collect();
         for _ in 0..60 {
             let mut args = [0; 6];
             args.fill_with(|| random.pick(&values).wrapping_add(random.below(3) as u64).wrapping_sub(1));
-            let number = *random.pick(&numbers) as u32 + random.below(2) as u32;
+            let number = random.pick(&numbers) as u32 + random.below(2) as u32;
             let call = bpf::Call { arch: arch(native).audit, number, args };
             let answer = bpf::run(&program, &call, false).0;
             assert_eq!(answer, bpf::run(&filter, &call, false).0, "{call:x?} {seccomp:#?}");
