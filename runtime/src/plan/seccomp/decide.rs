@@ -5,15 +5,24 @@ use super::calls::{ARM_PRIVATE_BASE, Column};
 use super::conditions::Conjunction;
 use super::multiplex::{self, Derived};
 use super::profile::{Action, Profile, wrong};
-use super::ranges::{Decision, Ranges};
+use super::ranges::Ranges;
 use super::terms::List;
 use crate::error::Result;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Always the same.
+    Act(Action),
+    /// It depends on the arguments: position in the filter's lists.
+    List(usize),
+}
 
 /// What happens to every number of the architecture; lists that are new are added to `lists`.
 ///
 /// # Errors
 /// Two rules with the same conditions for the same call, but different actions.
-pub fn decide(profile: &Profile, arch: &Arch, lists: &mut Vec<List>) -> Result<Ranges> {
+pub fn decide(profile: &Profile, arch: &Arch, lists: &mut Vec<List>) -> Result<Ranges<Decision>> {
     let derived = multiplex::derive(profile, arch);
     let (mut uses, largest) = numbers(profile, arch);
     // A multiplexer may have rules of its own, derived ones, or both.

@@ -129,7 +129,7 @@ fn programs_run_under_dockers_profile() {
 
 #[test]
 fn the_longest_program_is_taken_by_the_kernel() {
-    let rules = (1..=900)
+    let rules = (1..=800)
         .map(|value| Syscall {
             errno_ret: Some(value),
             ..when(&["personality"], "SCMP_ACT_ERRNO", &[arg(1, "EQ", u64::from(value) << 31 | 1)])
