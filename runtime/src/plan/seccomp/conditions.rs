@@ -154,6 +154,11 @@ impl Conjunction {
         &self.0
     }
 
+    /// Whether any test looks at more than the low 32 bits of an argument with 64.
+    pub fn needs_high_words(&self) -> bool {
+        self.0.iter().any(|&(_, test)| !matches!(test, Test::Equal { mask, .. } if mask >> 32 == 0))
+    }
+
     /// Which of two is evaluated first: it does not depend on the order of the document, as with libseccomp.
     ///
     /// Equal only where both are the same.

@@ -114,7 +114,9 @@ fn decide_call(
     if rules.is_empty() {
         return Ok(Decision::Act(profile.default));
     }
-    let list = List { rules, otherwise: profile.default, wide: arch.wide, big_endian: arch.big_endian };
+    // Where no high word is looked at, both kinds of ABI share one list.
+    let wide = arch.wide && rules.iter().any(|(conjunction, _)| conjunction.needs_high_words());
+    let list = List { rules, otherwise: profile.default, wide, big_endian: arch.big_endian };
     let known = lists.iter().position(|known| *known == list);
     Ok(Decision::List(known.unwrap_or_else(|| {
         lists.push(list);

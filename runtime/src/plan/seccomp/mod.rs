@@ -131,7 +131,9 @@ const ARCH: u32 = 4;
 /// The program, from its end to its beginning.
 fn write(sections: &[(u32, Ranges<Decision>)], lists: &[List]) -> Vec<seccompiler::sock_filter> {
     let mut program = Assembler::default();
-    let begins: Vec<Goto> = lists.iter().map(|list| terms::write(list, &mut program)).collect();
+    let mut searches = terms::Searches::new();
+    let write = |list| terms::write(list, &mut program, &mut searches);
+    let begins: Vec<Goto> = lists.iter().map(write).collect();
     let begins = |decision| match decision {
         Decision::Act(action) => Goto::Return(action),
         Decision::List(position) => begins[position],

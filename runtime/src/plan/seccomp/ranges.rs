@@ -81,7 +81,7 @@ impl<T: Copy + PartialEq> Ranges<T> {
 }
 
 /// More exceptions in a leaf make the program shorter and the way through it longer.
-const EXCEPTIONS: usize = 2;
+const EXCEPTIONS: usize = 3;
 
 /// Numbers from `first` up to the next leaf's.
 #[derive(Debug, Clone, Copy)]

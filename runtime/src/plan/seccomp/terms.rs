@@ -41,8 +41,11 @@ impl Entry {
     }
 }
 
+/// Searches of words that are written: offset of the word, its outcomes, beginning.
+pub type Searches = Vec<(u32, Ranges<Goto>, Goto)>;
+
 /// Writes the list; it begins at what is returned.
-pub fn write(list: &List, program: &mut Assembler) -> Goto {
+pub fn write(list: &List, program: &mut Assembler, searches: &mut Searches) -> Goto {
     let mut next = Entry::answer(list.otherwise);
     let mut rules = list.rules.as_slice();
     while let Some(((conjunction, action), before)) = rules.split_last() {
@@ -50,7 +53,7 @@ pub fn write(list: &List, program: &mut Assembler) -> Goto {
             rules.iter().rev().take_while(|rule| is_searched_with(conjunction, &rule.0, list.wide)).count();
         if run > 1 {
             let (before, run) = rules.split_at(rules.len() - run);
-            next = search(list, run, next, program);
+            next = search(list, run, next, program, searches);
             rules = before;
             continue;
         }
@@ -78,7 +81,13 @@ fn largest(wide: bool) -> u64 {
 }
 
 /// Writes rules on intervals of one argument as a search for its value.
-fn search(list: &List, rules: &[(Conjunction, Action)], next: Entry, program: &mut Assembler) -> Entry {
+fn search(
+    list: &List,
+    rules: &[(Conjunction, Action)],
+    next: Entry,
+    program: &mut Assembler,
+    searches: &mut Searches,
+) -> Entry {
     let mut outcomes = Outcomes::default();
     // The first rule that matches counts, so it is written over the others.
     for (conjunction, action) in rules.iter().rev() {
@@ -87,7 +96,7 @@ fn search(list: &List, rules: &[(Conjunction, Action)], next: Entry, program: &m
         }
     }
     let argument = rules[0].0.tests()[0].0;
-    Words::new(list, argument).search(&outcomes, next, program)
+    Words::new(list, argument).search(&outcomes, next, program, searches)
 }
 
 /// What happens to each value of an argument: from a value up to the next one; `None` where no rule matches.
@@ -158,7 +167,13 @@ impl Words {
     }
 
     /// Searches for the high word, and where that does not say it all, for the low one.
-    fn search(self, outcomes: &Outcomes, next: Entry, program: &mut Assembler) -> Entry {
+    fn search(
+        self,
+        outcomes: &Outcomes,
+        next: Entry,
+        program: &mut Assembler,
+        searches: &mut Searches,
+    ) -> Entry {
         let then = |outcome: Option<Action>, word| outcome.map_or(next.with(word), Goto::Return);
         let mut highs = Ranges::default();
         let mut values = outcomes.0.iter().map(|(value, outcome)| (*value, *outcome)).peekable();
@@ -173,16 +188,14 @@ impl Words {
                 present = outcome;
             }
             let Some(word) = self.high else {
-                let start = lows.write(&|goto| goto, program);
-                return load(self.low, start, program);
+                let start = low_search(self.low, lows, program, searches);
+                return Entry { start, loaded: None };
             };
-            let start = if lows.is_uniform() {
-                then(present, word)
-            } else {
-                let start = lows.write(&|goto| goto, program);
-                load(self.low, start, program).start
-            };
-            highs.begin(high, start);
+            let uniform = lows.is_uniform();
+            highs.begin(
+                high,
+                if uniform { then(present, word) } else { low_search(self.low, lows, program, searches) },
+            );
             if let Some(above) = high.checked_add(1) {
                 highs.begin(above, then(present, word));
             }
@@ -224,6 +237,19 @@ impl Words {
         };
         load(high, start, program)
     }
+}
+
+/// Writes a search of the word at `offset`, or finds the one already written: the same conditions on a
+/// 64-bit and a 32-bit ABI differ in the high words only.
+fn low_search(offset: u32, lows: Ranges<Goto>, program: &mut Assembler, searches: &mut Searches) -> Goto {
+    let known = searches.iter().find(|(word, ranges, _)| *word == offset && *ranges == lows);
+    if let Some(&(_, _, start)) = known {
+        return start;
+    }
+    let start = lows.write(&|goto| goto, program);
+    let start = load(offset, start, program).start;
+    searches.push((offset, lows, start));
+    start
 }
 
 /// Tests whether the masked word has the value.
