@@ -18,7 +18,7 @@ impl Call {
             4 => self.arch,
             16..64 => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                let first = offset % 8 == 0;
+                let first = offset.is_multiple_of(8);
                 if first == big_endian { (arg >> 32) as u32 } else { (arg & 0xffff_ffff) as u32 }
             }
             _ => panic!("load at {offset}"),

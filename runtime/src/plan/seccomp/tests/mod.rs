@@ -1,5 +1,10 @@
 //! Tests of the compiler as a whole: against a plain reading of the profile, against another compiler, and
 //! against the kernel.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "random values and small counts; a cut value would only be another random value"
+)]
 
 mod bpf;
 mod cost;

@@ -144,13 +144,13 @@ impl<'a> Plain<'a> {
         let numbered =
             |rule: &Syscall| rule.names.iter().filter_map(|one| number(name, one)).collect::<Vec<_>>();
         // ARM's private calls are not newer than any profile.
-        let private = if name == "SCMP_ARCH_ARM" { 0xf_0000..=u32::MAX } else { 1..=0 };
+        let private = |number: u32| name == "SCMP_ARCH_ARM" && number >= 0xf_0000;
         let mut largest = None;
         let mut entries = Vec::new();
         let mut unconditional = None;
         for rule in &self.seccomp.syscalls {
             let numbers = numbered(rule);
-            largest = largest.max(numbers.iter().copied().filter(|number| !private.contains(number)).max());
+            largest = largest.max(numbers.iter().copied().filter(|number| !private(*number)).max());
             let done = action(&rule.action, rule.errno_ret);
             if done == default || !numbers.contains(&call.number) {
                 continue;
@@ -177,7 +177,7 @@ impl<'a> Plain<'a> {
             entries.iter().find(|entry| entry.conditions.iter().all(|one| holds(one, call, wide(name))));
         let lets_through = matches!(default & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000);
         let newer = largest.is_some_and(|largest| call.number > largest);
-        let newer = newer && !lets_through && !private.contains(&call.number);
+        let newer = newer && !lets_through && !private(call.number);
         Some(hit.map_or(if newer { 0x0005_0026 } else { default }, |entry| entry.action))
     }
 
