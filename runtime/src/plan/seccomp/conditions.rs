@@ -94,6 +94,19 @@ pub enum Test {
 }
 
 impl Test {
+    /// The values it is true of, unless a mask scatters them; `all` is the largest value of the ABI.
+    pub fn interval(self, all: u64) -> Option<Interval> {
+        match self {
+            Self::Equal { mask, value } if mask == all => {
+                Some(Interval { first: value, last: value, inside: true })
+            }
+            Self::AtMost(value) => Some(Interval { first: 0, last: value, inside: true }),
+            Self::AtLeast(value) => Some(Interval { first: value, last: all, inside: true }),
+            Self::Differs(value) => Some(Interval { first: value, last: value, inside: false }),
+            Self::Equal { .. } | Self::Always | Self::Never => None,
+        }
+    }
+
     /// Sorts equality before upper before lower bounds, and the narrower first.
     fn rank(self) -> (u8, u32, u64, u64) {
         match self {
@@ -104,6 +117,17 @@ impl Test {
             Self::Always | Self::Never => (4, 0, 0, 0),
         }
     }
+}
+
+/// Values that pass a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// The lowest.
+    pub first: u64,
+    /// The highest.
+    pub last: u64,
+    /// Whether those inside pass, or those outside.
+    pub inside: bool,
 }
 
 /// Tests of one rule that must all hold, highest argument first.
@@ -128,6 +152,11 @@ impl Conjunction {
     /// Argument and test, in the order of evaluation.
     pub fn tests(&self) -> &[(u8, Test)] {
         &self.0
+    }
+
+    /// Whether any test looks at more than the low 32 bits of an argument with 64.
+    pub fn needs_high_words(&self) -> bool {
+        self.0.iter().any(|&(_, test)| !matches!(test, Test::Equal { mask, .. } if mask >> 32 == 0))
     }
 
     /// Which of two is evaluated first: it does not depend on the order of the document, as with libseccomp.
