@@ -102,7 +102,9 @@ fn clean_up(container: &Container, what: &str) {
     let folder = container.state_root().join(container.id());
     assert!(folder.symlink_metadata().is_err(), "{what}: the folder is left");
     // An init that was never told of is gone with the runtime, though perhaps a moment later.
-    wait_for(&format!("{what}: the end of all processes"), || processes_of(container).is_empty().then_some(()));
+    wait_for(&format!("{what}: the end of all processes"), || {
+        processes_of(container).is_empty().then_some(())
+    });
     // Nor is a cgroup left that came after what `delete` knew of.
     let left = cgroups_of(container);
     assert!(left.is_empty(), "{what}: {left:?}");
@@ -233,8 +235,7 @@ fn of_many_starts_exactly_one_starts() {
             .sh("echo started; trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done")
             .container();
         container.create().expect_ok();
-        let calls: Vec<_> =
-            (0..6).map(|_| container.call("start").args([container.id()]).spawn()).collect();
+        let calls: Vec<_> = (0..6).map(|_| container.call("start").args([container.id()]).spawn()).collect();
         let outputs: Vec<Output> = calls.into_iter().map(integration::Running::wait).collect();
         let winners = outputs.iter().filter(|output| output.status.success()).count();
         assert_eq!(winners, 1, "{outputs:#?}");

@@ -44,7 +44,8 @@ fn cve_2024_21626_no_descriptor_of_the_runtime_is_a_working_directory() {
             let text = original.replace("\"cwd\":\"/\"", &format!("\"cwd\":{cwd:?}"));
             assert_ne!(text, original);
             fs::write(&config, text).unwrap();
-            let output = called_with(&format!("7< {0:?} 9< {0:?} 8< /", canary.path()), &container, "run", &[]);
+            let output =
+                called_with(&format!("7< {0:?} 9< {0:?} 8< /", canary.path()), &container, "run", &[]);
             let output = output.output().expect_fail().expect_stderr("process.cwd");
             assert!(!output.stdout.contains("canary"), "{cwd}: {output}");
             canary.assert_untouched(&cwd);
@@ -195,7 +196,8 @@ fn no_socket_of_the_runtime_has_an_abstract_name() {
     let container = Bundle::new().sleeping().remove_namespace("network").container();
     container.create().expect_ok();
     let init = container.init();
-    let sockets: Vec<_> = init.descriptors().into_iter().filter(|(_, to)| to.starts_with("socket:")).collect();
+    let sockets: Vec<_> =
+        init.descriptors().into_iter().filter(|(_, to)| to.starts_with("socket:")).collect();
     assert!(sockets.is_empty(), "{sockets:?}");
     container.start().expect_ok();
     let name = runtime_under_test().file_name().unwrap().to_str().unwrap();
@@ -207,7 +209,8 @@ fn no_socket_of_the_runtime_has_an_abstract_name() {
 #[test]
 fn a_script_of_the_test_really_hands_descriptors_over() {
     // Or the tests above would show nothing: `sh` keeps what it opened by number over exec.
-    let output = Call::of("sh").args(["-c", "exec 7< / ; exec readlink /proc/self/fd/7"]).output().expect_ok();
+    let output =
+        Call::of("sh").args(["-c", "exec 7< / ; exec readlink /proc/self/fd/7"]).output().expect_ok();
     assert_eq!(output.stdout, "/\n");
     assert_eq!(json!("/").to_string(), "\"/\"");
 }

@@ -174,7 +174,8 @@ fn deep_nesting_is_an_error() {
     ours_only!();
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let depth = 1 << 20;
-        let text = format!("{{\"ociVersion\":\"1.0.2\",\"x\":{}1{}}}", open.repeat(depth), close.repeat(depth));
+        let text =
+            format!("{{\"ociVersion\":\"1.0.2\",\"x\":{}1{}}}", open.repeat(depth), close.repeat(depth));
         let container = Bundle::new().container_of_raw(text.as_bytes());
         expect_named(container.create(), "config.json");
     }
@@ -183,7 +184,9 @@ fn deep_nesting_is_an_error() {
 #[test]
 fn bytes_that_are_no_document_are_an_error() {
     ours_only!();
-    for bytes in [&b""[..], b"\0", b"\xff\xfe", b"{", b"[]", b"null", b"{\"ociVersion\":\"1.0.2\",", b"\xef\xbb\xbf{}"] {
+    for bytes in
+        [&b""[..], b"\0", b"\xff\xfe", b"{", b"[]", b"null", b"{\"ociVersion\":\"1.0.2\",", b"\xef\xbb\xbf{}"]
+    {
         let container = Bundle::new().container_of_raw(bytes);
         expect_named(container.create(), "config.json");
         expect_nothing_left(&container);
@@ -207,7 +210,8 @@ fn cve_2021_43784_values_longer_than_any_packet_are_named_and_not_cut() {
                 ("linux.maskedPaths[0]", Bundle::new().set("/linux/maskedPaths", json!([long]))),
                 (
                     "linux.devices[0]",
-                    Bundle::new().push("/linux/devices", json!({"path": long, "type": "c", "major": 1, "minor": 3})),
+                    Bundle::new()
+                        .push("/linux/devices", json!({"path": long, "type": "c", "major": 1, "minor": 3})),
                 ),
                 ("exec", Bundle::new().args(&[&long])),
             ];
@@ -246,8 +250,10 @@ fn cve_2021_43784_more_mappings_than_the_kernel_takes_are_an_error() {
     let mappings: Vec<_> =
         (0..10_000).map(|id| json!({"containerID": id, "hostID": 100_000 + id, "size": 1})).collect();
     let bundle = Bundle::new().new_namespace("user");
-    let container =
-        bundle.set("/linux/uidMappings", json!(mappings)).set("/linux/gidMappings", json!(mappings)).container();
+    let container = bundle
+        .set("/linux/uidMappings", json!(mappings))
+        .set("/linux/gidMappings", json!(mappings))
+        .container();
     expect_named(container.create(), "Mappings");
     expect_nothing_left(&container);
 }
@@ -256,7 +262,14 @@ fn cve_2021_43784_more_mappings_than_the_kernel_takes_are_an_error() {
 fn cve_2024_40635_and_2026_46680_ids_beyond_the_range_are_refused_and_never_root() {
     ours_only!();
     for field in ["uid", "gid"] {
-        for id in [json!(4_294_967_295_u64), json!(4_294_967_296_u64), json!(-1), json!("0"), json!(1e30), json!(0.5)] {
+        for id in [
+            json!(4_294_967_295_u64),
+            json!(4_294_967_296_u64),
+            json!(-1),
+            json!("0"),
+            json!(1e30),
+            json!(0.5),
+        ] {
             let container =
                 Bundle::new().sh("id").set(&format!("/process/user/{field}"), id.clone()).container();
             let output = container.run();
@@ -303,8 +316,7 @@ fn kernel_parameters_of_the_host_are_not_reached_by_any_name() {
         "net.ipv4.../../../../sysrq-trigger",
         "kernel.domainname/../core_pattern",
     ] {
-        let container =
-            Bundle::new().set("/linux/sysctl", json!({name: pattern})).container();
+        let container = Bundle::new().set("/linux/sysctl", json!({name: pattern})).container();
         expect_named(container.create(), "linux.sysctl");
         expect_nothing_left(&container);
     }
@@ -343,7 +355,8 @@ fn two_fields_of_one_name_are_not_two_configurations() {
     ours_only!();
     // Whoever checked the first would let through the second.
     let text = Bundle::new().config().0.to_string();
-    let doubled = text.replacen("\"process\":", "\"process\":{\"args\":[\"false\"],\"cwd\":\"/\"},\"process\":", 1);
+    let doubled =
+        text.replacen("\"process\":", "\"process\":{\"args\":[\"false\"],\"cwd\":\"/\"},\"process\":", 1);
     assert_ne!(text, doubled);
     expect_named(Bundle::new().container_of_raw(doubled.as_bytes()).create(), "duplicate field `process`");
 }

@@ -45,8 +45,7 @@ fn cve_2022_29162_no_capability_is_inherited_from_the_caller() {
     // Without the field there are none at all.
     let container = Bundle::new().remove("/process/capabilities").sh(show).container();
     let output = run_under(&full, &container).output().expect_ok();
-    let wanted =
-        format!("CapInh:\t{none} CapPrm:\t{none} CapEff:\t{none} CapBnd:\t{none} CapAmb:\t{none} ");
+    let wanted = format!("CapInh:\t{none} CapPrm:\t{none} CapEff:\t{none} CapBnd:\t{none} CapAmb:\t{none} ");
     assert_eq!(output.stdout, wanted);
 }
 
@@ -60,7 +59,8 @@ fn cve_2022_29162_a_file_with_capabilities_gives_no_more_than_the_bounding_set()
     let mut value = 0x0200_0001_u32.to_le_bytes().to_vec();
     value.extend([0xff; 8]);
     value.extend([0xff, 0x01, 0, 0, 0xff, 0x01, 0, 0]);
-    if let Err(error) = rustix::fs::setxattr(&file, "security.capability", &value, rustix::fs::XattrFlags::empty())
+    if let Err(error) =
+        rustix::fs::setxattr(&file, "security.capability", &value, rustix::fs::XattrFlags::empty())
     {
         integration::skip!("no file capabilities in this file system: {error}");
     }
@@ -111,7 +111,12 @@ fn the_environment_of_a_created_container_is_gone_once_it_runs() {
     let container = Bundle::new().sleeping().container();
     let output = container.bundle().scratch_file("output");
     fs::create_dir(&output).unwrap();
-    container.birth("create", &[]).env("CAISSON_SECRET", "secret").output_in(output.as_ref()).output().expect_ok();
+    container
+        .birth("create", &[])
+        .env("CAISSON_SECRET", "secret")
+        .output_in(output.as_ref())
+        .output()
+        .expect_ok();
     container.start().expect_ok();
     let environment = container.init().environ();
     assert!(!environment.iter().any(|entry| entry.starts_with("CAISSON_SECRET")), "{environment:?}");
@@ -124,7 +129,8 @@ fn cve_2025_23266_a_hook_gets_neither_the_container_s_environment_nor_the_caller
         let bundle = Bundle::new().sleeping();
         let report = bundle.scratch_file("report");
         // The cwd too: a folder of the image must not be where a careless hook looks for its libraries.
-        let script = format!("/usr/bin/env > {report}; /bin/pwd >> {report}; ls -l /proc/self/fd >> {report}");
+        let script =
+            format!("/usr/bin/env > {report}; /bin/pwd >> {report}; ls -l /proc/self/fd >> {report}");
         let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["LISTED=1"]});
         let container = bundle
             .env("LD_PRELOAD", "/evil.so")
@@ -147,8 +153,10 @@ fn cve_2025_23266_a_hook_gets_neither_the_container_s_environment_nor_the_caller
         let bundle = bundle.to_str().unwrap();
         let place = report.lines().find(|line| line.starts_with('/')).unwrap();
         assert_eq!(place, bundle, "{kind}");
-        let numbers: Vec<_> =
-            report.lines().filter_map(|line| line.split(" -> ").next()?.rsplit(' ').next()?.parse::<u32>().ok()).collect();
+        let numbers: Vec<_> = report
+            .lines()
+            .filter_map(|line| line.split(" -> ").next()?.rsplit(' ').next()?.parse::<u32>().ok())
+            .collect();
         assert!(numbers.iter().all(|number| *number <= 3), "{kind}: {report}");
     }
 }

@@ -125,7 +125,8 @@ fn cve_2026_88265_a_link_at_dev_null_is_neither_used_nor_changed() {
 fn cve_2025_31133_only_the_null_device_masks_files() {
     ours_only!();
     let (fifo, zero, folder) = ("mkfifo null", "mknod null c 1 5", "mkdir null");
-    for make in [fifo, zero, folder, "ln -s ../../outside/null null", "ln -s OUTSIDE/null null", "touch null"] {
+    for make in [fifo, zero, folder, "ln -s ../../outside/null null", "ln -s OUTSIDE/null null", "touch null"]
+    {
         let bundle = Bundle::new();
         let canary = Canary::of(&bundle);
         // The attacker's own folder as /dev: no node is made in it, and its null masks.

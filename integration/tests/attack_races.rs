@@ -70,7 +70,11 @@ impl Volume {
         let path = bundle.scratch().join("shared");
         fs::create_dir(&path).unwrap();
         let entry = path.join("entry");
-        if is_folder { fs::create_dir(entry).unwrap() } else { fs::write(entry, "").unwrap() }
+        if is_folder {
+            fs::create_dir(entry).unwrap()
+        } else {
+            fs::write(entry, "").unwrap()
+        }
         symlink(link, path.join("link")).unwrap();
         Volume { path }
     }
@@ -121,9 +125,7 @@ fn rounds(container: &Container, volume: &Volume, title: &str, canary: &Canary) 
 #[test]
 fn cve_2021_30465_a_folder_mounted_through_an_exchanged_link_stays_inside() {
     ours_only!();
-    race("tmpfs on the entry", true, FOLDER, |bundle| {
-        bundle.mount("/shared/entry", "tmpfs", "tmpfs", &[])
-    });
+    race("tmpfs on the entry", true, FOLDER, |bundle| bundle.mount("/shared/entry", "tmpfs", "tmpfs", &[]));
     race("bind mount below the entry", true, FOLDER, |bundle| {
         let source = bundle.scratch_file("source");
         fs::create_dir(&source).unwrap();
@@ -184,8 +186,6 @@ fn devices_are_made_inside_whatever_is_exchanged() {
 fn tmpcopyup_copies_nothing_from_outside_whatever_is_exchanged() {
     ours_only!();
     race("tmpcopyup", true, FOLDER, |bundle| {
-        bundle
-            .mount("/shared/entry", "tmpfs", "tmpfs", &["tmpcopyup"])
-            .sh("! grep -r canary /shared/entry/")
+        bundle.mount("/shared/entry", "tmpfs", "tmpfs", &["tmpcopyup"]).sh("! grep -r canary /shared/entry/")
     });
 }

@@ -133,7 +133,20 @@ fn ids_reach_no_folder_outside_the_state_root() {
     fs::copy(record_of(&container), beside.join("state.json")).unwrap();
     let absolute = beside.to_str().unwrap().to_owned();
     let doubled = format!("{}/../../beside", container.id());
-    for id in ["../beside", "./../beside", "../outside", "..", ".", "", "/", &absolute, &doubled, "a\nb", "-f", "%2e%2e"] {
+    for id in [
+        "../beside",
+        "./../beside",
+        "../outside",
+        "..",
+        ".",
+        "",
+        "/",
+        &absolute,
+        &doubled,
+        "a\nb",
+        "-f",
+        "%2e%2e",
+    ] {
         let hostile = container.sibling().with_id(id);
         let outputs = [
             hostile.state_output(),

@@ -113,7 +113,8 @@ fn given_devices_have_type_number_mode_and_owner() {
 #[test]
 fn a_default_device_may_be_given_another_mode() {
     known_gap!(Runc, "1.1.5 cannot open /dev/null then");
-    let device = json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "gid": 7});
+    let device =
+        json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "gid": 7});
     let inside = Bundle::new().push("/linux/devices", device).in_container("stat -c '%a %u:%g' /dev/null");
     assert_eq!(inside, "640 0:7");
 }

@@ -95,7 +95,8 @@ fn cut_middle(text: &mut String) {
     if text.len() <= 2 * KEPT_BYTES {
         return;
     }
-    let (head, tail) = (text.floor_char_boundary(KEPT_BYTES), text.ceil_char_boundary(text.len() - KEPT_BYTES));
+    let (head, tail) =
+        (text.floor_char_boundary(KEPT_BYTES), text.ceil_char_boundary(text.len() - KEPT_BYTES));
     let cut = tail - head;
     text.replace_range(head..tail, &format!("[{cut} bytes cut]"));
 }

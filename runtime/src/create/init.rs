@@ -303,7 +303,13 @@ fn run_hooks_before_pivot(plan: &Plan, prepared: &Prepared, channel: &Channel) -
     }
     channel.send(&ToParent::Mounted)?;
     expect(channel, |message| matches!(message, ToInit::Continue))?;
-    run_own_hooks("createContainer", ContainerState::Creating, &hooks.create_container, prepared, &prepared.bundle)
+    run_own_hooks(
+        "createContainer",
+        ContainerState::Creating,
+        &hooks.create_container,
+        prepared,
+        &prepared.bundle,
+    )
 }
 
 /// Hooks in the container's namespaces; they are told init's id as it is seen there (runtime.md "State").

@@ -107,13 +107,13 @@ impl Test {
         }
     }
 
-    /// Sorts equality before upper before lower bounds, and the narrower first.
+    /// Sorts equality before its opposite before upper before lower bounds, and the narrower first.
     fn rank(self) -> (u8, u32, u64, u64) {
         match self {
             Self::Equal { mask, value } => (0, mask.count_zeros(), !mask, value),
-            Self::AtMost(value) => (1, 0, value, 0),
-            Self::AtLeast(value) => (2, 0, !value, 0),
-            Self::Differs(value) => (3, 0, value, 0),
+            Self::Differs(value) => (1, 0, value, 0),
+            Self::AtMost(value) => (2, 0, value, 0),
+            Self::AtLeast(value) => (3, 0, !value, 0),
             Self::Always | Self::Never => (4, 0, 0, 0),
         }
     }
@@ -130,7 +130,7 @@ pub struct Interval {
     pub inside: bool,
 }
 
-/// Tests of one rule that must all hold, highest argument first.
+/// Tests of one rule that must all hold, lowest argument first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conjunction(Vec<(u8, Test)>);
 
@@ -145,7 +145,7 @@ impl Conjunction {
                 test => tests.push((condition.argument, test)),
             }
         }
-        tests.sort_unstable_by_key(|&(argument, _)| std::cmp::Reverse(argument));
+        tests.sort_unstable_by_key(|&(argument, _)| argument);
         Some(Self(tests))
     }
 
@@ -159,7 +159,8 @@ impl Conjunction {
         self.0.iter().any(|&(_, test)| !matches!(test, Test::Equal { mask, .. } if mask >> 32 == 0))
     }
 
-    /// Which of two is evaluated first: it does not depend on the order of the document, as with libseccomp.
+    /// Which of two is evaluated first: as with libseccomp this does not depend on the order of the document,
+    /// and the rule whose lowest argument is the higher goes first.
     ///
     /// Equal only where both are the same.
     pub fn precedence(&self, other: &Self) -> Ordering {

@@ -260,7 +260,7 @@ fn holds(one: &SyscallArg, call: &Call, wide: bool) -> bool {
 
 /// `None` where the conditions are never true together.
 fn entry(mut conditions: Vec<SyscallArg>, action: u32, arch: &str, derived: bool) -> Option<Entry> {
-    conditions.sort_by_key(|one| Reverse(one.index));
+    conditions.sort_by_key(|one| one.index);
     let mut key = Vec::new();
     for one in &conditions {
         let (all, value, mask) = operands(one, wide(arch));
@@ -272,11 +272,11 @@ fn entry(mut conditions: Vec<SyscallArg>, action: u32, arch: &str, derived: bool
             ("GE", 0) => {}
             ("LE", value) if value == all => {}
             ("EQ" | "MASKED_EQ", _) => key.push((at, 0, mask.count_zeros(), Reverse(mask), value)),
-            ("LT", _) => key.push((at, 1, 0, Reverse(0), value - 1)),
-            ("LE", _) => key.push((at, 1, 0, Reverse(0), value)),
-            ("GT", _) => key.push((at, 2, 0, Reverse(value + 1), 0)),
-            ("GE", _) => key.push((at, 2, 0, Reverse(value), 0)),
-            _ => key.push((at, 3, 0, Reverse(0), value)),
+            ("LT", _) => key.push((at, 2, 0, Reverse(0), value - 1)),
+            ("LE", _) => key.push((at, 2, 0, Reverse(0), value)),
+            ("GT", _) => key.push((at, 3, 0, Reverse(value + 1), 0)),
+            ("GE", _) => key.push((at, 3, 0, Reverse(value), 0)),
+            _ => key.push((at, 1, 0, Reverse(0), value)),
         }
     }
     Some(Entry { key, conditions, action, derived })

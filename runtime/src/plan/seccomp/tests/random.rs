@@ -268,7 +268,7 @@ fn is_x32_only(number: u32) -> bool {
         vmsplice move_pages preadv pwritev rt_tgsigqueueinfo recvmmsg sendmmsg process_vm_readv \
         process_vm_writev setsockopt getsockopt io_setup io_submit execveat preadv2 pwritev2 create_module \
         get_kernel_syms query_module nfsservctl set_thread_area get_thread_area epoll_ctl_old epoll_wait_old \
-        vserver";
+        vserver uretprobe uprobe";
     (470..=511).contains(&number)
         || twins.split_whitespace().any(|name| super::plain::number("SCMP_ARCH_X86_64", name) == Some(number))
 }

@@ -52,7 +52,6 @@ fn the_first_unconditional_rule_wins_over_all() {
 #[test]
 fn overlapping_conditions_have_an_order_of_their_own() {
     let rules = vec![
-        Syscall { errno_ret: Some(1), ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(0, "NE", 99)]) },
         Syscall { errno_ret: Some(2), ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(0, "GE", 20)]) },
         Syscall { errno_ret: Some(3), ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(0, "GE", 30)]) },
         Syscall { errno_ret: Some(4), ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(0, "LE", 40)]) },
@@ -63,19 +62,30 @@ fn overlapping_conditions_have_an_order_of_their_own() {
             ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(0, "EQ", 7), arg(1, "EQ", 1)])
         },
         Syscall { errno_ret: Some(8), ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(1, "EQ", 2)]) },
+        // Its lowest argument is 0, so the rule on argument 1 alone goes first.
+        Syscall {
+            errno_ret: Some(9),
+            ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(0, "EQ", 7), arg(2, "EQ", 0)])
+        },
+        Syscall { errno_ret: Some(10), ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(5, "NE", 0)]) },
+        Syscall { errno_ret: Some(11), ..when(&["mount"], "SCMP_ACT_ERRNO", &[arg(5, "GE", 2)]) },
     ];
     let mut reversed = rules.clone();
     reversed.reverse();
     for rules in [rules, reversed] {
         let seccomp = profile("SCMP_ACT_ALLOW", rules);
         let mount = |zero, one| {
-            answer(&seccomp, "X86_64", "X86_64", 165, [zero, one, 0, 0, 0, 0]) & libc::SECCOMP_RET_DATA
+            answer(&seccomp, "X86_64", "X86_64", 165, [zero, one, 1, 0, 0, 0]) & libc::SECCOMP_RET_DATA
         };
         for (zero, one, errno) in
-            [(7, 0, 6), (7, 1, 7), (7, 2, 8), (24, 0, 5), (26, 0, 4), (40, 0, 4), (41, 0, 3), (99, 0, 3)]
+            [(7, 0, 6), (7, 1, 7), (7, 2, 8), (24, 0, 5), (26, 0, 4), (40, 0, 4), (41, 0, 3)]
         {
             assert_eq!(mount(zero, one), errno, "mount({zero}, {one})");
         }
+        let mount = |args| answer(&seccomp, "X86_64", "X86_64", 165, args) & libc::SECCOMP_RET_DATA;
+        assert_eq!(mount([7, 2, 0, 0, 0, 0]), 8);
+        assert_eq!(mount([7, 3, 0, 0, 0, 0]), 9);
+        assert_eq!(mount([7, 2, 0, 0, 0, 2]), 10);
     }
 }
 
