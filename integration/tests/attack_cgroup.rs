@@ -6,6 +6,7 @@
 mod attack;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use integration::{Bundle, json, requires};
 
@@ -36,7 +37,6 @@ fn a_container_with_a_cgroup_namespace_sees_its_own_cgroup_and_nothing_above() {
     // Seen from outside, what is mounted there is the container's own cgroup.
     let inside = fs::metadata(init.inside(CGROUP)).unwrap();
     let outside = fs::metadata(&own).unwrap();
-    use std::os::unix::fs::MetadataExt;
     assert_eq!((inside.dev(), inside.ino()), (outside.dev(), outside.ino()));
     // The path of the mount does not tell where that is on the host, beyond `..`.
     assert_eq!(init.mount_at(CGROUP).kind, "cgroup2");
@@ -60,6 +60,8 @@ fn a_read_only_mount_of_cgroups_stays_so() {
     }
 }
 
+// Without either namespace a container gets the tree that was asked for, as from runc and crun: privileged
+// containers manage the host's cgroups by it. Engines ask for it read-only for all others, which is tested above.
 #[test]
 fn cve_2023_25809_without_a_cgroup_namespace_a_user_namespace_sees_its_own_cgroup_only() {
     ours_only!();
@@ -72,7 +74,6 @@ fn cve_2023_25809_without_a_cgroup_namespace_a_user_namespace_sees_its_own_cgrou
         .container();
     container.run_detached().expect_ok();
     let init = container.init();
-    use std::os::unix::fs::MetadataExt;
     let inside = fs::metadata(init.inside(CGROUP)).unwrap();
     let outside = fs::metadata(init.cgroup_folder()).unwrap();
     assert_eq!((inside.dev(), inside.ino()), (outside.dev(), outside.ino()));

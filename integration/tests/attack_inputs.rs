@@ -133,6 +133,33 @@ fn limited(container: &Container) -> Output {
 }
 
 #[test]
+fn a_passwd_that_is_the_environment_of_the_runtime_tells_nothing_of_it() {
+    ours_only!();
+    let links = ["/proc/self/environ", "/proc/1/environ", "/proc/thread-self/environ"];
+    for (uid, link) in [0, 1000].into_iter().flat_map(|uid| links.map(|link| (uid, link))) {
+        let bundle = Bundle::new();
+        fs::remove_file(bundle.rootfs().join("etc/passwd")).unwrap();
+        symlink(link, bundle.rootfs().join("etc/passwd")).unwrap();
+        let container = bundle.set("/process/user/uid", json!(uid)).sh("echo $HOME").container();
+        let secret = format!("\nuser:x:{uid}:{uid}::/secret-of-the-caller:/bin/sh\n");
+        container.birth("run", &[]).env("CAISSON_SECRET", secret).output().expect_ok().expect_stdout("/\n");
+    }
+}
+
+#[test]
+fn a_namespace_that_is_no_namespace_is_refused_and_waited_for_never() {
+    ours_only!();
+    for kind in KINDS {
+        let bundle = Bundle::new();
+        let path = bundle.scratch().join("namespace");
+        put(kind, &path, bundle.scratch());
+        let container = bundle.join_namespace("network", path.to_str().unwrap()).container();
+        expect_named(container.create(), "linux.namespaces[");
+        expect_nothing_left(&container);
+    }
+}
+
+#[test]
 fn cve_2026_47262_an_endless_passwd_is_read_up_to_a_bound() {
     ours_only!();
     let bundle = Bundle::new();

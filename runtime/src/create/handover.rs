@@ -18,7 +18,10 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let step = || "--pid-file";
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{pid}"));
-    let written = File::create(&temporary)
+    // What stands at that name is of a runtime that was killed, or a trap for this one (a link to some file of
+    // the host): it is taken away, and the file is a new one.
+    let _ = std::fs::remove_file(&temporary);
+    let written = File::create_new(&temporary)
         .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .call("open", || format!("{temporary:?}"))
         .and_then(|()| {
@@ -116,6 +119,25 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let error = write_pid_file(Path::new("/nonexistent/pid"), 42).unwrap_err().to_string();
         assert_eq!(error, "--pid-file: open(\"/nonexistent/.pid.42\"): no such file or directory (ENOENT)");
+    }
+
+    #[test]
+    fn a_link_that_waits_for_the_pid_file_is_not_followed() {
+        let folder = std::env::temp_dir().join(format!("caisson-test-pid-link-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let precious = folder.join("precious");
+        std::fs::write(&precious, "precious").unwrap();
+        for name in [".pid.42", "pid"] {
+            std::os::unix::fs::symlink(&precious, folder.join(name)).unwrap();
+        }
+        write_pid_file(&folder.join("pid"), 42).unwrap();
+        assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
+        assert!(!folder.join("pid").is_symlink());
+        assert_eq!(std::fs::read(folder.join("pid")).unwrap(), b"42");
+        for name in ["pid", "precious"] {
+            std::fs::remove_file(folder.join(name)).unwrap();
+        }
+        std::fs::remove_dir(&folder).unwrap();
     }
 
     #[test]

@@ -62,6 +62,10 @@ fn home_of(uid: u32) -> Option<String> {
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
         return None;
     }
+    // A link to /proc/self/environ would show the runtime's own environment, which is the caller's.
+    if rustix::fs::fstatfs(&file).ok()?.f_type == rustix::fs::PROC_SUPER_MAGIC {
+        return None;
+    }
     let mut text = String::new();
     std::fs::File::from(file).take(MAX_PASSWD).read_to_string(&mut text).ok()?;
     home_in(&text, uid)

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
@@ -31,11 +31,17 @@ pub struct Pair {
 /// # Errors
 /// Where /dev/pts is no devpts, or the failing call.
 pub fn open(root: &RootFd, size: Option<ConsoleSize>) -> Result<Pair> {
-    let master = root.open("/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).context(|| "process.terminal")?;
-    let magic = rustix::fs::fstatfs(&master).call("fstatfs", || "\"/dev/pts/ptmx\"")?.f_type;
+    // The folder first: what an image has put there (a FIFO, a device) must not even be opened.
+    let folder = root.open("/dev/pts", OFlags::PATH | OFlags::DIRECTORY).context(|| "process.terminal")?;
+    let magic = rustix::fs::fstatfs(&folder).call("fstatfs", || "\"/dev/pts\"")?.f_type;
     if u64::try_from(magic) != Ok(DEVPTS_MAGIC) {
         bail!("process.terminal: /dev/pts is not a devpts file system");
     }
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
+    let master = rustix::fs::openat2(&folder, "ptmx", flags, Mode::empty(), resolve)
+        .call("openat2", || "\"/dev/pts/ptmx\"")
+        .context(|| "process.terminal")?;
     rustix::pty::unlockpt(&master).call("ioctl", || "TIOCSPTLCK")?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).call("ioctl", || "TIOCGPTPEER")?;
