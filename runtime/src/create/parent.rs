@@ -551,7 +551,7 @@ impl Birth<'_> {
                     self.channel.send(&ToInit::Continue)?;
                 }
                 Some(ToParent::Mounted) => {
-                    self.run_early_hooks(record)?;
+                    self.run_early_hooks(record, signals)?;
                     self.channel.send(&ToInit::Continue)?;
                 }
                 Some(ToParent::SeccompListener(number)) => {
@@ -597,13 +597,13 @@ impl Birth<'_> {
         self.channel.send(&ToInit::Go)
     }
 
-    fn run_early_hooks(&self, record: &Record) -> Result<()> {
+    fn run_early_hooks(&self, record: &Record, signals: &mut Signals) -> Result<()> {
         let plan = &self.bundle.plan;
         self.affinity.iter().for_each(Affinity::restore); // hooks run where they like
         let state = record.state(ContainerState::Creating)?;
         let cwd = Path::new(&self.bundle.path);
-        hooks::run("prestart", &plan.hooks.prestart, &state, cwd)?;
-        hooks::run("createRuntime", &plan.hooks.create_runtime, &state, cwd)
+        hooks::run_until_told("prestart", &plan.hooks.prestart, &state, cwd, signals)?;
+        hooks::run_until_told("createRuntime", &plan.hooks.create_runtime, &state, cwd, signals)
     }
 
     /// Takes the seccomp listener off init and sends it to its agent.
