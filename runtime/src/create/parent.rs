@@ -577,11 +577,12 @@ impl Birth<'_> {
             ];
             container::poll(&mut fds, None)?;
             let word = fds[0].any().unwrap_or(false);
-            if let Some(signal) = signals.next_to_end()? {
-                bail!("interrupted by {signal}");
-            }
+            // First what init says: once its program runs, signals are for the program.
             if word {
                 return Ok(());
+            }
+            if let Some(signal) = signals.next_to_end()? {
+                bail!("interrupted by {signal}");
             }
         }
     }
