@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use attack::Canary;
-use integration::{Bundle, Container, Output, json};
+use integration::{Bundle, Container, Output, json, requires};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 const PRIVATE: Mode = Mode::S_IRWXU;
@@ -85,7 +85,8 @@ fn a_bundle_that_is_no_folder_is_refused() {
         let path = container.bundle().scratch().join("other");
         put(kind, &path, container.bundle().scratch());
         let call = container.call("create").args(["--bundle".as_ref(), path.as_os_str()]);
-        expect_named(call.args([container.id()]).output(), "other");
+        let scratch = container.bundle().scratch().to_str().unwrap();
+        expect_named(call.args([container.id()]).output(), scratch);
     }
 }
 
@@ -324,23 +325,28 @@ fn kernel_parameters_of_the_host_are_not_reached_by_any_name() {
 #[test]
 fn cgroups_are_not_made_outside_their_tree() {
     ours_only!();
-    for path in [
-        "../../outside",
-        "/../../outside",
-        "/a/../../../outside",
-        "..",
-        "/..",
-        "/a\0b",
-        "a/./../..",
-        "/a\n/b",
-    ] {
+    for path in ["..", "/..", "/", "a/..", "/a/./../..", "/a\0b", "/a\n/b"] {
+        let container = Bundle::new().set("/linux/cgroupsPath", json!(path)).container();
+        expect_named(container.create(), "linux.cgroupsPath");
+        expect_nothing_left(&container);
+    }
+    requires!(integration::cgroup2_mount().is_some(), "no cgroup v2");
+    for path in ["../../../../NAME", "/../../../NAME", "/x/../../../NAME", "x/../../../../../NAME"] {
         let bundle = Bundle::new();
         let canary = Canary::of(&bundle);
-        let container = bundle.set("/linux/cgroupsPath", json!(path)).container();
-        let output = container.create();
-        assert!(!output.status.success(), "{path:?}: {output}");
-        expect_named(output, "linux.cgroupsPath");
-        canary.assert_untouched(path);
+        let name = format!("{}{}-outside", integration::mark(), std::process::id());
+        let path = path.replace("NAME", &name);
+        let container = bundle.sleeping().set("/linux/cgroupsPath", json!(path)).container();
+        container.create().expect_ok();
+        // `..` leads no higher than the start: from the root of the hierarchy there is one name.
+        let cgroup = container.init().cgroup();
+        assert!(!cgroup.contains("..") && cgroup.ends_with(&format!("/{name}")), "{path}: {cgroup}");
+        assert!(!path.starts_with('/') || cgroup == format!("/{name}"), "{path}: {cgroup}");
+        let folder = container.init().cgroup_folder();
+        assert!(folder.join("cgroup.procs").exists());
+        container.delete_force().expect_ok();
+        assert!(!folder.exists(), "{path}: left {}", folder.display());
+        canary.assert_untouched(&path);
     }
 }
 

@@ -73,10 +73,32 @@ impl Error {
         self
     }
 
+    /// The same error with every text cut to a few pages at most, so that it fits into one packet or pipe,
+    /// whatever the configuration had it quote.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.chain.iter_mut().chain(&mut self.notes).for_each(cut_middle);
+        self
+    }
+
     /// Attaches a failure of clean-up beneath the cause.
     pub fn attach(&mut self, cleanup: &Error) {
         self.notes.push(cleanup.to_string());
     }
+}
+
+/// Bytes at each end of a text that stay when it is cut; no path the kernel takes is as long as both.
+const KEPT_BYTES: usize = 2048;
+
+/// Takes out the middle of a text that is too long: the reason stands at its end.
+fn cut_middle(text: &mut String) {
+    if text.len() <= 2 * KEPT_BYTES {
+        return;
+    }
+    let (head, tail) =
+        (text.floor_char_boundary(KEPT_BYTES), text.ceil_char_boundary(text.len() - KEPT_BYTES));
+    let cut = tail - head;
+    text.replace_range(head..tail, &format!("[{cut} bytes cut]"));
 }
 
 impl fmt::Display for Error {
@@ -161,6 +183,16 @@ mod tests {
             "create \"web\": mount /mounts/3 at /etc/hosts: open_tree(\"/srv/hosts\"): no such file or directory (ENOENT)"
         );
         assert_eq!(error.errno(), libc::ENOENT);
+    }
+
+    #[test]
+    fn a_long_text_keeps_its_beginning_and_its_reason() {
+        let path = "é".repeat(100_000);
+        let error: Error = sys::Error::new("open", format!("{path:?}"), libc::ENAMETOOLONG).into();
+        let text = error.context("short").bounded().to_string();
+        assert!(text.len() < 2 * KEPT_BYTES + 100, "{}", text.len());
+        assert!(text.starts_with("short: open(\"éé") && text.contains("é[195"), "{text}");
+        assert!(text.ends_with("é\"): file name too long (ENAMETOOLONG)"), "{text}");
     }
 
     #[test]

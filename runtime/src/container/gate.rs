@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +133,18 @@ pub fn has_reader(entry: &Entry) -> Result<bool> {
         Ok(_) => Ok(true),
         Err(Errno::NXIO | Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno).call("open", || format!("{:?}", entry.path().join(GATE))),
+    }
+}
+
+/// Whether the container was made to wait at a gate, as `create` does and `run` does not.
+///
+/// # Errors
+/// As fstatat(2), except ENOENT.
+pub fn exists(entry: &Entry) -> Result<bool> {
+    match rustix::fs::statat(entry, GATE, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno).call("fstatat", || format!("{:?}", entry.path().join(GATE))),
     }
 }
 

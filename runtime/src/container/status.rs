@@ -47,7 +47,9 @@ impl Status {
             let alive = record.creating && record.creator.is_alive()?;
             return Ok(if alive { Self::Creating } else { Self::Stopped });
         };
-        let Some(executed) = init.has_executed()? else { return Ok(Self::Stopped) };
+        if !init.is_alive()? {
+            return Ok(Self::Stopped);
+        }
         if record.creating {
             return Ok(Self::Creating);
         }
@@ -55,11 +57,16 @@ impl Status {
         if record.cgroup.as_ref().is_some_and(is_frozen) {
             return Ok(Self::Paused);
         }
-        Ok(match (gate::has_reader(entry)?, executed) {
-            (true, _) => Self::Created,
+        if gate::has_reader(entry)? {
+            return Ok(Self::Created);
+        }
+        // Asked after the gate: an init lets go of that when it executes the program, or ends.
+        Ok(match init.has_executed()? {
+            Some(true) => Self::Running,
             // `run`: there is no gate, and init has not become the program yet.
-            (false, false) => Self::Creating,
-            (false, true) => Self::Running,
+            Some(false) if !gate::exists(entry)? => Self::Creating,
+            // It was killed at the gate, and the kernel has closed its descriptors first.
+            Some(false) | None => Self::Stopped,
         })
     }
 }

@@ -56,7 +56,7 @@ pub struct Prepared {
     pub no_new_keyring: bool,
     /// The state document on the standard input of hooks that init runs.
     pub state: Option<oci_spec::runtime::State>,
-    /// Working directory of those hooks.
+    /// Working directory of those hooks that run before pivot_root.
     pub bundle: String,
 }
 
@@ -66,9 +66,9 @@ pub fn run(plan: &Plan, prepared: Prepared, channel: &Channel) -> ! {
     let Err((error, gate)) = birth(plan, prepared, channel, &mut state);
     let result = match (&gate, state) {
         // After Go the runtime that made us may be gone: `start` listens at the gate.
-        (Some(gate), Progress::Hooks) => gate.report_hook(&error),
-        (Some(gate), Progress::Released) => gate.report(&error),
-        _ => channel.send(&ToParent::Failed(error)),
+        (Some(gate), Progress::Hooks) => gate.report_hook(&error.bounded()),
+        (Some(gate), Progress::Released) => gate.report(&error.bounded()),
+        _ => channel.send(&ToParent::Failed(error.bounded())),
     };
     sys::process::exit_now(if result.is_ok() { 1 } else { 2 })
 }
@@ -303,7 +303,13 @@ fn run_hooks_before_pivot(plan: &Plan, prepared: &Prepared, channel: &Channel) -
     }
     channel.send(&ToParent::Mounted)?;
     expect(channel, |message| matches!(message, ToInit::Continue))?;
-    run_own_hooks("createContainer", ContainerState::Creating, &hooks.create_container, prepared)
+    run_own_hooks(
+        "createContainer",
+        ContainerState::Creating,
+        &hooks.create_container,
+        prepared,
+        &prepared.bundle,
+    )
 }
 
 /// Hooks in the container's namespaces; they are told init's id as it is seen there (runtime.md "State").
@@ -312,13 +318,14 @@ fn run_own_hooks(
     status: ContainerState,
     hooks: &[crate::spec::Hook],
     prepared: &Prepared,
+    cwd: &str,
 ) -> Result<()> {
     match (&prepared.state, hooks.is_empty()) {
         (Some(state), false) => {
             prepared.affinity.iter().for_each(Affinity::restore);
             let mut state = state.clone();
             state.set_status(status).set_pid(Some(nix::unistd::getpid().as_raw()));
-            crate::hooks::run(kind, hooks, &state, std::path::Path::new(&prepared.bundle))
+            crate::hooks::run(kind, hooks, &state, std::path::Path::new(cwd))
         }
         _ => Ok(()),
     }
@@ -495,7 +502,8 @@ fn become_program(
 ) -> Result<std::convert::Infallible> {
     // step 30: startContainer hooks
     *progress = Progress::Hooks;
-    run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared)?;
+    // The bundle is out of sight by now, and a folder of the image at its path would not be the bundle.
+    run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared, "/")?;
     *progress = Progress::Released;
     // step 31: descriptors close-on-exec, signals and CPUs as they were born
     prepared.affinity.iter().for_each(Affinity::restore);

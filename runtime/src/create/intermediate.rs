@@ -22,7 +22,7 @@ const CLONE_PARENT: u64 = 0x8000;
 /// Joins what is to be joined, makes init, tells the runtime its process id, and ends.
 pub fn run(plan: &Plan, prepared: Prepared, channel: &Channel, cgroup: Option<BorrowedFd<'_>>) -> ! {
     let Err(error) = steps(plan, prepared, channel, cgroup);
-    let told = channel.send(&ToParent::Failed(error));
+    let told = channel.send(&ToParent::Failed(error.bounded()));
     sys::process::exit_now(if told.is_ok() { 1 } else { 2 })
 }
 

@@ -20,8 +20,8 @@ pub fn mask(root: &RootFd, paths: &[String], label: &str) -> Result<()> {
     let mut empty: Option<OwnedFd> = None;
     let mut null: Option<OwnedFd> = None;
     for (index, path) in paths.iter().enumerate() {
-        let Some(target) = open_existing(root, path)? else { continue };
         let step = || format!("linux.maskedPaths[{index}] {path:?}");
+        let Some(target) = open_existing(root, path).context(step)? else { continue };
         let stat = rustix::fs::fstat(&target).call("fstat", || format!("{path:?}")).context(step)?;
         let cover = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             match &empty {
@@ -53,8 +53,8 @@ pub fn mask(root: &RootFd, paths: &[String], label: &str) -> Result<()> {
 /// The failing call with the path's place in the specification.
 pub fn make_readonly(root: &RootFd, paths: &[String]) -> Result<()> {
     for (index, path) in paths.iter().enumerate() {
-        let Some(target) = open_existing(root, path)? else { continue };
         let step = || format!("linux.readonlyPaths[{index}] {path:?}");
+        let Some(target) = open_existing(root, path).context(step)? else { continue };
         let tree = mount::clone_tree(target.as_fd(), true).context(step)?;
         mount::set_attributes(tree.as_fd(), Attributes { set: RDONLY, clear: 0 }, false).context(step)?;
         mount::attach(tree.as_fd(), target.as_fd()).context(step)?;
