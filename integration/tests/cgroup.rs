@@ -9,8 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use integration::{
-    Bundle, Call, Container, Flavour, Process, Running, Scratch, cgroup2_mount, flavour, json, known_gap, requires,
-    wait_for,
+    Bundle, Call, Container, Flavour, Process, Running, Scratch, cgroup2_mount, flavour, json, known_gap,
+    requires, wait_for,
 };
 
 const ON_V1: &str = "this runtime uses cgroup v1 on a hybrid host";
@@ -55,7 +55,8 @@ impl Folder {
     }
 
     fn write(&self, file: &str, value: &str) {
-        fs::write(self.path.join(file), value).unwrap_or_else(|error| panic!("write {value} to {file}: {error}"));
+        fs::write(self.path.join(file), value)
+            .unwrap_or_else(|error| panic!("write {value} to {file}: {error}"));
     }
 
     fn read(&self, file: &str) -> String {

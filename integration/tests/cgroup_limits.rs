@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use integration::{
-    Bundle, Call, Container, Flavour, Value, cgroup2_mount, flavour, has_controller, json, known_gap, report_skip,
-    requires,
+    Bundle, Call, Container, Flavour, Value, cgroup2_mount, flavour, has_controller, json, known_gap,
+    report_skip, requires,
 };
 
 const ON_V1: &str = "this runtime uses cgroup v1 on a hybrid host";
@@ -67,7 +67,13 @@ type Limit = (&'static str, &'static str, Value, &'static str, &'static str);
 
 fn limits() -> Vec<Limit> {
     vec![
-        ("hugetlb", "/hugepageLimits", json!([{"pageSize": "2MB", "limit": 4_194_304}]), "hugetlb.2MB.max", "4194304"),
+        (
+            "hugetlb",
+            "/hugepageLimits",
+            json!([{"pageSize": "2MB", "limit": 4_194_304}]),
+            "hugetlb.2MB.max",
+            "4194304",
+        ),
         (
             "hugetlb",
             "/hugepageLimits",
@@ -78,7 +84,13 @@ fn limits() -> Vec<Limit> {
         ("hugetlb", "/unified", json!({"hugetlb.2MB.max": "6291456"}), "hugetlb.2MB.max", "6291456"),
         ("hugetlb", "/unified", json!({"hugetlb.2MB.max": "max"}), "hugetlb.2MB.max", "max"),
         ("memory", "/memory", json!({"limit": 33_554_432}), "memory.max", "33554432"),
-        ("memory", "/memory", json!({"limit": 33_554_432, "swap": 50_331_648}), "memory.swap.max", "16777216"),
+        (
+            "memory",
+            "/memory",
+            json!({"limit": 33_554_432, "swap": 50_331_648}),
+            "memory.swap.max",
+            "16777216",
+        ),
         ("memory", "/memory", json!({"limit": -1}), "memory.max", "max"),
         ("memory", "/memory", json!({"reservation": 16_777_216}), "memory.low", "16777216"),
         ("memory", "/unified", json!({"memory.high": "29360128"}), "memory.high", "29360128"),
@@ -132,7 +144,8 @@ fn a_weight_of_block_devices_stands_in_the_file_of_the_scheduler_there_is() {
     let _controllers = Controllers::keep();
     let container = running(with("/blockIO", json!({"weight": 1000})));
     let has = |file: &str| container.init().cgroup_folder().join(file).exists();
-    let (file, expected) = if has("io.bfq.weight") { ("io.bfq.weight", "1000") } else { ("io.weight", "10000") };
+    let (file, expected) =
+        if has("io.bfq.weight") { ("io.bfq.weight", "1000") } else { ("io.weight", "10000") };
     assert!(container.init().cgroup_file(file).contains(expected));
 }
 
@@ -204,7 +217,8 @@ fn too_many_processes_cannot_be_made() {
     requires!(uses_cgroup2(), "{ON_V1}");
     requires!(has_controller("pids"), "no controller pids on cgroup v2");
     let _controllers = Controllers::keep();
-    let script = "for i in 1 2 3 4 5; do sleep 5 & done 2>&1 | grep -q -i -e fork -e resource && echo limited";
+    let script =
+        "for i in 1 2 3 4 5; do sleep 5 & done 2>&1 | grep -q -i -e fork -e resource && echo limited";
     assert_eq!(with("/pids", json!({"limit": 3})).sh(script).run().stdout, "limited\n");
 }
 
@@ -232,7 +246,8 @@ fn processor_time_is_limited() {
     requires!(uses_cgroup2(), "{ON_V1}");
     requires!(has_controller("cpu"), "no controller cpu on cgroup v2");
     let _controllers = Controllers::keep();
-    let container = with("/cpu", json!({"quota": 5000, "period": 100_000})).sh("while :; do :; done").container();
+    let container =
+        with("/cpu", json!({"quota": 5000, "period": 100_000})).sh("while :; do :; done").container();
     container.run_detached().expect_ok();
     integration::wait_for("a period in which it was stopped", || {
         let stat = container.init().cgroup_file("cpu.stat");
@@ -251,7 +266,12 @@ fn needs() -> [(&'static str, &'static str, Value, &'static str); 10] {
         ("cpu", "/cpu", json!({"quota": 5000}), "linux.resources.cpu.quota"),
         ("cpuset", "/cpu", json!({"cpus": "0"}), "linux.resources.cpu.cpus"),
         ("io", "/blockIO", json!({"weight": 500}), "linux.resources.blockIO.weight"),
-        ("hugetlb", "/hugepageLimits", json!([{"pageSize": "2MB", "limit": 0}]), "linux.resources.hugepageLimits[0]"),
+        (
+            "hugetlb",
+            "/hugepageLimits",
+            json!([{"pageSize": "2MB", "limit": 0}]),
+            "linux.resources.hugepageLimits[0]",
+        ),
         ("rdma", "/rdma", json!({"mlx5_0": {"hcaHandles": 1}}), "linux.resources.rdma.mlx5_0"),
         ("memory", "/unified", json!({"memory.high": "1000000"}), "linux.resources.unified[\"memory.high\"]"),
     ]
@@ -261,7 +281,8 @@ fn needs() -> [(&'static str, &'static str, Value, &'static str); 10] {
 fn a_limit_without_its_controller_is_refused_with_field_controller_and_cure() {
     requires!(uses_cgroup2(), "{ON_V1}");
     known_gap!(Runc, Crun, "they name the file alone, or go without");
-    let missing: Vec<_> = needs().into_iter().filter(|(controller, ..)| !has_controller(controller)).collect();
+    let missing: Vec<_> =
+        needs().into_iter().filter(|(controller, ..)| !has_controller(controller)).collect();
     requires!(!missing.is_empty(), "every controller is on cgroup v2");
     let kernel = fs::read_to_string("/proc/cgroups").unwrap();
     for (controller, pointer, value, field) in missing {
@@ -270,7 +291,9 @@ fn a_limit_without_its_controller_is_refused_with_field_controller_and_cure() {
         let cure = match fields.into_iter().find(|fields| fields[0] == v1_name) {
             None => "this kernel was built without it",
             Some(fields) if fields[3] == "0" => "boot without cgroup_disable",
-            Some(fields) if fields[1] != "0" => "boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all",
+            Some(fields) if fields[1] != "0" => {
+                "boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all"
+            }
             Some(_) => "delegate it in the cgroup above",
         };
         let container = with(pointer, value).container();
@@ -308,7 +331,11 @@ fn a_limit_that_cgroup_v2_does_not_have_is_refused_by_its_field() {
         ("/cpu", json!({"realtimePeriod": 1000}), "linux.resources.cpu.realtimePeriod"),
         ("/blockIO", json!({"leafWeight": 500}), "linux.resources.blockIO.leafWeight"),
         ("/network", json!({"classID": 1}), "linux.resources.network.classID"),
-        ("/network", json!({"priorities": [{"name": "lo", "priority": 1}]}), "linux.resources.network.priorities"),
+        (
+            "/network",
+            json!({"priorities": [{"name": "lo", "priority": 1}]}),
+            "linux.resources.network.priorities",
+        ),
     ] {
         let refused = with(pointer, value).run().expect_fail();
         refused.expect_stderr(field).expect_stderr("cgroup v2 has no such limit");
@@ -326,7 +353,11 @@ fn a_value_out_of_range_is_refused_by_its_field() {
         ("/memory", json!({"swap": 4096}), "linux.resources.memory.swap"),
         ("/cpu", json!({"idle": 2}), "linux.resources.cpu.idle"),
         ("/blockIO", json!({"weight": 5}), "linux.resources.blockIO.weight"),
-        ("/hugepageLimits", json!([{"pageSize": "2M", "limit": 0}]), "linux.resources.hugepageLimits[0].pageSize"),
+        (
+            "/hugepageLimits",
+            json!([{"pageSize": "2M", "limit": 0}]),
+            "linux.resources.hugepageLimits[0].pageSize",
+        ),
         ("/rdma", json!({"mlx5_0": {}}), "linux.resources.rdma.mlx5_0"),
         ("/unified", json!({"nodot": "1"}), "linux.resources.unified[\"nodot\"]"),
         ("/unified", json!({"../x.y": "1"}), "linux.resources.unified[\"../x.y\"]"),
@@ -373,10 +404,16 @@ fn run_without_cgroup2(bundle: Bundle) -> integration::Output {
     let container = bundle.container();
     let script = "umount --lazy \"$0\" && exec \"$@\"";
     let call = Call::of("unshare").args(["--mount", "sh", "-c", script]);
-    let call = call.args([cgroup2_mount().expect("a mount of cgroup v2")]).args([integration::runtime_under_test()]);
+    let call =
+        call.args([cgroup2_mount().expect("a mount of cgroup v2")]).args([integration::runtime_under_test()]);
     let call = call.args(["--root".as_ref(), container.state_root().as_os_str()]);
-    call.args(["run".as_ref(), "--bundle".as_ref(), container.bundle().path().as_os_str(), container.id().as_ref()])
-        .output()
+    call.args([
+        "run".as_ref(),
+        "--bundle".as_ref(),
+        container.bundle().path().as_os_str(),
+        container.id().as_ref(),
+    ])
+    .output()
 }
 
 #[test]
@@ -391,6 +428,9 @@ fn a_host_without_cgroup_v2_runs_what_asks_for_no_limit() {
         ("/linux/resources/devices", json!([{"allow": false}]), "linux.resources.devices"),
     ] {
         let refused = run_without_cgroup2(bundle().set(pointer, value)).expect_fail();
-        refused.expect_stderr(field).expect_stderr("cgroup2 is not mounted").expect_stderr("mount -t cgroup2");
+        refused
+            .expect_stderr(field)
+            .expect_stderr("cgroup2 is not mounted")
+            .expect_stderr("mount -t cgroup2");
     }
 }

@@ -233,11 +233,11 @@ fn the_last_of_two_recursive_attributes_counts() {
     known_gap!(Runc, Crun, "1.1.5 sets what it was told to clear");
     let bundle = Bundle::new();
     let source = host_tree(&bundle, "source", MsFlags::empty(), MsFlags::MS_PRIVATE);
-    let container = running(
-        bundle
-            .bind(&source, "/mnt/rw", &["rbind", "rro", "rrw"])
-            .bind(&source, "/mnt/ro", &["rbind", "rrw", "rro"]),
-    );
+    let container = running(bundle.bind(&source, "/mnt/rw", &["rbind", "rro", "rrw"]).bind(
+        &source,
+        "/mnt/ro",
+        &["rbind", "rrw", "rro"],
+    ));
     for path in ["", "/sub"] {
         check(&container.init().mount_at(&format!("/mnt/rw{path}")), &["rro", "rrw"], "rw", "ro");
         check(&container.init().mount_at(&format!("/mnt/ro{path}")), &["rrw", "rro"], "ro", "rw");

@@ -156,7 +156,11 @@ fn nothing_of_the_old_root_is_seen_without_pivot_root() {
     known_gap!(Runc, Crun, "they unmount proc and sysfs of the host by a list of their own");
     for bundle in [Bundle::new(), Bundle::new().user_namespace(500_000, 65_536)] {
         let container = bundle.sleeping().container();
-        container.birth("run", &["--detach", "--no-pivot"]).output_in(container.bundle().scratch()).output().expect_ok();
+        container
+            .birth("run", &["--detach", "--no-pivot"])
+            .output_in(container.bundle().scratch())
+            .output()
+            .expect_ok();
         only_own_mounts(&container);
     }
 }
@@ -221,10 +225,7 @@ fn masked_files_are_empty_and_masked_folders_too() {
         .file("/other/file", 0o644, b"secret")
         .file("/plain", 0o644, b"secret")
         .file("/second", 0o644, b"secret")
-        .set(
-            "/linux/maskedPaths",
-            json!(["/secret", "/plain", "/other", "/second", "/not/there"]),
-        )
+        .set("/linux/maskedPaths", json!(["/secret", "/plain", "/other", "/second", "/not/there"]))
         .in_container(
             "ls /secret /other | grep file; cat /plain /second; \
              touch /secret/x 2>/dev/null && echo wrong; touch /other/x 2>/dev/null && echo wrong; \

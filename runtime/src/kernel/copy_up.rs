@@ -37,7 +37,8 @@ pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, given: Given) -> Result<()
     copy_folder(&from, to.as_fd(), 0)?;
     if given.owner || given.group {
         let (owner, group) = ids(&own);
-        rustix::fs::fchown(&to, given.owner.then_some(owner), given.group.then_some(group)).call("fchown", || "")?;
+        rustix::fs::fchown(&to, given.owner.then_some(owner), given.group.then_some(group))
+            .call("fchown", || "")?;
     }
     if given.mode {
         let mode: RawMode = own.st_mode & 0o7777;

@@ -180,7 +180,11 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
         What::Bind { .. } | What::Remount { .. } => return Ok(None),
         What::Cgroup => new_filesystem("cgroup2", "cgroup", &[], mount.attributes.set)?,
         What::Filesystem { fstype, source, parameters } => {
-            let set = if is_finished_late(mount) { mount.attributes.set & !ATTR_RDONLY } else { mount.attributes.set };
+            let set = if is_finished_late(mount) {
+                mount.attributes.set & !ATTR_RDONLY
+            } else {
+                mount.attributes.set
+            };
             new_filesystem(fstype, source, parameters, set)?
         }
     };

@@ -76,7 +76,8 @@ pub fn pivot(root: &RootFd) -> Result<()> {
 /// The failing call.
 pub fn move_root(root: &RootFd, mountinfo: &str) -> Result<()> {
     let (mask, flags) = (rustix::fs::StatxFlags::MNT_ID, rustix::fs::AtFlags::EMPTY_PATH);
-    let root_id = rustix::fs::statx(root, "", flags, mask).call("statx", || "the root, STATX_MNT_ID")?.stx_mnt_id;
+    let root_id =
+        rustix::fs::statx(root, "", flags, mask).call("statx", || "the root, STATX_MNT_ID")?.stx_mnt_id;
     for path in host_pseudo_mounts(mountinfo, root_id) {
         match rustix::mount::unmount(path.as_str(), UnmountFlags::DETACH) {
             // gone together with a mount above it, or locked in a user namespace, where it is harmless
@@ -109,7 +110,8 @@ fn host_pseudo_mounts(mountinfo: &str, root: u64) -> Vec<String> {
     for line in mountinfo.lines() {
         let Some((mount, filesystem)) = line.split_once(" - ") else { continue };
         let fields: Vec<&str> = mount.split(' ').collect();
-        let [Ok(id), Ok(parent)] = [0, 1].map(|field| fields.get(field).copied().unwrap_or_default().parse::<u64>())
+        let [Ok(id), Ok(parent)] =
+            [0, 1].map(|field| fields.get(field).copied().unwrap_or_default().parse::<u64>())
         else {
             continue;
         };
