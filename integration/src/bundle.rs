@@ -1,7 +1,7 @@
 //! A bundle on disk: a scratch folder that holds the root, `config.json`, and a `--root` for the runtime.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -182,6 +182,18 @@ impl Bundle {
         fs::write(&path, content).unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("chmod a file in the root");
         self
+    }
+
+    /// The host's programs, such as perl, at /usr inside; they cannot be written there.
+    #[must_use]
+    #[track_caller]
+    pub fn host_programs(self) -> Bundle {
+        // As on Debian: what dynamic programs are loaded with and from lies there.
+        fs::remove_dir(self.rootfs().join("lib")).expect("remove an empty folder of the root");
+        for link in ["lib", "lib64"] {
+            symlink(format!("usr/{link}"), self.rootfs().join(link)).expect("link to the host's libraries");
+        }
+        self.bind("/usr", "/usr", &["rbind", "ro", "nosuid", "nodev"])
     }
 
     /// Writes `config.json` and gives the bundle a container, not yet created.

@@ -9,6 +9,13 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether the tests hold a capability, by its number (linux/capability.h); virtual machines may lack some.
+#[must_use]
+pub fn holds_capability(number: u32) -> bool {
+    let effective = u64::from_str_radix(&crate::Process::this().status("CapEff"), 16);
+    effective.expect("a mask") & (1 << number) != 0
+}
+
 /// Whether the running kernel is of this version or a later one.
 #[must_use]
 pub fn kernel_at_least(major: u32, minor: u32) -> bool {

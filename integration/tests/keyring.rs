@@ -8,9 +8,16 @@ const KEYCTL: u32 = 250;
 #[cfg(not(target_arch = "x86_64"))]
 const KEYCTL: u32 = 219;
 
-/// Runs the container from within a session keyring of this name; what it sees in /proc/keys.
-fn keys_seen(container: &Container, keyring: &str, options: &[&str]) -> String {
-    // KEYCTL_JOIN_SESSION_KEYRING is 1. No tool for keys is part of every Debian; perl is.
+/// A container whose program prints the name of its session keyring: KEYCTL_DESCRIBE is 6,
+/// KEY_SPEC_SESSION_KEYRING -3. No tool for keys is part of every Debian; perl is.
+fn reader() -> Container {
+    let script = r#"my $b = "\0" x 999; my $n = syscall(shift, 6, -3, $b, 999); die "keyctl: $!" if $n < 1;
+        print substr($b, 0, $n - 1) =~ s/.*;//r"#;
+    Bundle::new().host_programs().args(&["/usr/bin/perl", "-e", script, &KEYCTL.to_string()]).container()
+}
+
+/// Runs it from within a session keyring of this name: KEYCTL_JOIN_SESSION_KEYRING is 1.
+fn keyring_seen(container: &Container, keyring: &str, options: &[&str]) -> String {
     let script = "syscall(shift, 1, shift) > 0 or die \"keyctl: $!\"; exec @ARGV or die";
     let call = Call::of("perl").args(["-e", script, &KEYCTL.to_string(), keyring]);
     let call =
@@ -19,22 +26,13 @@ fn keys_seen(container: &Container, keyring: &str, options: &[&str]) -> String {
     call.args([container.id()]).output().expect_ok().stdout
 }
 
-/// /proc/keys is among the masked paths.
-fn reader() -> Container {
-    let container = Bundle::new().remove("/linux/maskedPaths").sh("cat /proc/keys");
-    // The runtime may do without a keyring only where the kernel has none.
-    container.container()
-}
-
 #[test]
 fn a_container_has_a_session_keyring_of_its_own() {
     known_gap!(Crun, "the harness calls it through a shell of its own");
     requires!(integration::kernel_has("/proc/keys"), "this kernel has no keys");
-    let callers = format!("{}keyring", mark());
     let container = reader();
-    let keys = keys_seen(&container, &callers, &[]);
-    assert!(!keys.contains(&callers), "{keys}");
-    assert!(keys.contains(&format!("_ses.{}", container.id())), "{keys}");
+    let keyring = keyring_seen(&container, &format!("{}keyring", mark()), &[]);
+    assert_eq!(keyring, format!("_ses.{}", container.id()));
 }
 
 #[test]
@@ -42,8 +40,15 @@ fn the_callers_session_keyring_stays_with_no_new_keyring() {
     known_gap!(Crun, "the harness calls it through a shell of its own");
     requires!(integration::kernel_has("/proc/keys"), "this kernel has no keys");
     let callers = format!("{}keyring-kept", mark());
-    let container = reader();
-    let keys = keys_seen(&container, &callers, &["--no-new-keyring"]);
-    assert!(keys.contains(&callers), "{keys}");
-    assert!(!keys.contains(&format!("_ses.{}", container.id())), "{keys}");
+    assert_eq!(keyring_seen(&reader(), &callers, &["--no-new-keyring"]), callers);
+}
+
+#[test]
+fn two_containers_do_not_share_a_keyring() {
+    known_gap!(Crun, "the harness calls it through a shell of its own");
+    requires!(integration::kernel_has("/proc/keys"), "this kernel has no keys");
+    let first = reader();
+    let second = first.sibling();
+    let callers = format!("{}keyring-two", mark());
+    assert_ne!(keyring_seen(&first, &callers, &[]), keyring_seen(&second, &callers, &[]));
 }

@@ -42,6 +42,7 @@ fn groups_of_the_caller_are_dropped() {
 
 #[test]
 fn ids_need_no_entry_in_passwd() {
+    known_gap!(Runc, "1.1.5 takes ids up to 2^31 - 1");
     let user = json!({"uid": 4_294_967_294_u32, "gid": 4_294_967_293_u32});
     assert_eq!(
         Bundle::new().set("/process/user", user).in_container("id -u; id -g"),

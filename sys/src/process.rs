@@ -131,12 +131,16 @@ pub fn heed_children() -> Result<()> {
 /// # Errors
 /// None in practice; sigprocmask's otherwise.
 pub fn reset_signals() -> Result<()> {
-    for signal in 1..=64 {
-        if signal == libc::SIGKILL || signal == libc::SIGSTOP || signal == 32 || signal == 33 {
-            continue; // cannot be changed; 32 and 33 are glibc's own
-        }
-        // SAFETY: SIG_DFL is no handler of ours, so no code can run in a signal context.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's own structure (rt_sigaction(2)), at least as large as on any architecture: all zero is
+    // SIG_DFL. glibc's wrapper refuses signals 32 and 33, its own, which its posix_spawn leaves ignored.
+    let default = [0_u64; 8];
+    for signal in (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        let size = size_of::<u64>(); // of the kernel's signal mask
+        // SAFETY: SIG_DFL is no handler of ours, so no code can run in a signal context; the kernel reads
+        // less than `default` holds and writes nothing.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, std::ptr::null::<u8>(), size)
+        };
     }
     // SAFETY: an all-zero sigset_t is the empty set on Linux, and both pointers are valid or null.
     let result = unsafe {

@@ -364,14 +364,13 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
         tty::become_terminal(pair.slave)?;
     }
     tty::settle_stdio(process.user.uid, process.terminal)?;
-    // step 26: personality, memory policy, priorities, limits, no_new_privs
-    apply_scheduling(process)?;
-    rlimit::apply(&process.rlimits)?;
+    // step 26: personality, memory policy, priorities, no_new_privs
+    apply_scheduling(process, prepared.affinity.as_ref())?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call("prctl", || "PR_SET_NO_NEW_PRIVS")?;
     }
     drop(inside);
-    // step 27: working directory, capabilities, groups, user; find the program as that user.
+    // step 27: working directory, capabilities, groups, user; find the program as that user
     // As runc: a folder that only root reaches is fine, one that only the user reaches is too.
     let entered = match program::enter_cwd(&process.cwd) {
         Err(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => false,
@@ -389,8 +388,11 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
     }
     let env = program::environment(&process.env, process.user.uid, prepared.inherited.listen);
     let program = Program::find(&process.args, &env)?;
-    // step 28: without no_new_privs, load the system call filter now
+    // step 28: without no_new_privs, limits and the system call filter now
     if filter_is_privileged {
+        // Calls that the filter may not let through.
+        prepared.affinity.iter().for_each(Affinity::restore);
+        rlimit::apply(&process.rlimits)?;
         sets.effective |= capability::SYS_ADMIN;
         capability::apply(&sets)?;
         load_seccomp(plan, channel, None)?;
@@ -400,7 +402,7 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
     Ok(program)
 }
 
-fn apply_scheduling(process: &crate::plan::Process) -> Result<()> {
+fn apply_scheduling(process: &crate::plan::Process, affinity: Option<&Affinity>) -> Result<()> {
     if let Some(domain) = process.personality {
         scheduler::set_personality(domain)?;
     }
@@ -411,6 +413,7 @@ fn apply_scheduling(process: &crate::plan::Process) -> Result<()> {
         scheduler::set_io_priority(priority)?;
     }
     if let Some(attr) = &process.scheduler {
+        affinity.into_iter().for_each(Affinity::restore); // SCHED_DEADLINE wants all CPUs (sched(7))
         scheduler::set_scheduler(attr)?;
     }
     Ok(())
@@ -498,8 +501,10 @@ fn become_program(
     prepared.affinity.iter().for_each(Affinity::restore);
     close_descriptors(prepared.inherited.total)?;
     sys::process::reset_signals()?;
-    // step 32: with no_new_privs, load the system call filter as the last thing
-    if plan.process.no_new_privileges {
+    // step 32: with no_new_privs, limits and the system call filter as the last thing
+    if plan.process.no_new_privileges || plan.seccomp.is_none() {
+        // They are meant for the program: init opens files, uses memory and runs hooks.
+        rlimit::apply(&plan.process.rlimits)?;
         load_seccomp(plan, channel, gate)?;
     }
     // step 33: become the program
