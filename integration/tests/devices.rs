@@ -1,5 +1,7 @@
 //! Device nodes of the container's /dev, and which devices its processes may use. (runtime-spec,
 //! config-linux.md: "Default Devices", "Devices", "Allowed Device list".)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};

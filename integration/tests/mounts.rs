@@ -1,5 +1,7 @@
 //! Mounts: sources, targets made inside the root, types of file systems, order, `tmpcopyup`, `remount`, and
 //! errors that name the mount. (runtime-spec, config.md: "Mounts"; config-linux.md: "Default Filesystems".)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};

@@ -1,5 +1,7 @@
 //! Namespaces: made, joined by path, shared with the host; names of the host; clocks. (runtime-spec,
 //! config-linux.md: "Namespaces", "Offset for Time Namespace"; config.md: "Hostname"; namespaces(7).)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 

@@ -1,5 +1,7 @@
 //! User namespaces: mappings, who owns what, joining, and the other namespaces with them. (runtime-spec,
 //! config-linux.md: "User namespace mappings"; user_namespaces(7).)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
