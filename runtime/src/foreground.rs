@@ -235,7 +235,7 @@ fn wait(
 }
 
 fn forward(init: BorrowedFd<'_>, signals: &mut Signals, terminal: Option<&Terminal>) -> Result<()> {
-    while let Some(signal) = signals.next()? {
+    while let Some(signal) = signals.take()? {
         match (signal, terminal) {
             (libc::SIGCHLD | libc::SIGURG | libc::SIGPIPE | libc::SIGTTOU | libc::SIGTTIN, _) => {}
             (libc::SIGWINCH, Some(terminal)) => terminal.resize(),

@@ -31,7 +31,7 @@ impl Signals {
     ///
     /// # Errors
     /// As read(2).
-    pub fn next(&mut self) -> Result<Option<i32>> {
+    pub fn take(&mut self) -> Result<Option<i32>> {
         let info = self.0.read_signal().call("read", || "signalfd")?;
         Ok(info.and_then(|info| i32::try_from(info.ssi_signo).ok()))
     }
@@ -41,12 +41,11 @@ impl Signals {
     /// # Errors
     /// As read(2).
     pub fn next_to_end(&mut self) -> Result<Option<Signal>> {
-        while let Some(number) = self.next()? {
-            match Signal::try_from(number) {
-                Ok(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)) => {
-                    return Ok(Some(signal));
-                }
-                _ => {}
+        while let Some(number) = self.take()? {
+            if let Ok(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)) =
+                Signal::try_from(number)
+            {
+                return Ok(Some(signal));
             }
         }
         Ok(None)

@@ -138,7 +138,9 @@ pub fn reset_signals() -> Result<()> {
         let size = size_of::<u64>(); // of the kernel's signal mask
         // SAFETY: SIG_DFL is no handler of ours, so no code can run in a signal context; the kernel reads
         // less than `default` holds and writes nothing.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, std::ptr::null::<u8>(), size) };
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, std::ptr::null::<u8>(), size)
+        };
     }
     // SAFETY: an all-zero sigset_t is the empty set on Linux, and both pointers are valid or null.
     let result = unsafe {

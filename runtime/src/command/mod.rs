@@ -16,12 +16,16 @@ pub mod state;
 use crate::cli::{Command, Globals};
 use crate::error::Result;
 use crate::report::Log;
+use crate::seal;
 
 /// Carries out a command.
 ///
 /// # Errors
 /// Whatever the command fails with.
 pub fn execute(globals: &Globals, command: &Command, log: &mut Log) -> Result<u8> {
+    if matches!(command, Command::Create(_) | Command::Run(_)) {
+        seal::protect_own_binary()?; // first of all: where it starts the program again, nothing is done twice
+    }
     match command {
         Command::Create(args) => create::execute(globals, args, log),
         Command::Start(args) => start::execute(globals, args, log),

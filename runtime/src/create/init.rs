@@ -25,7 +25,7 @@ use crate::kernel::{
 };
 use crate::plan::Plan;
 use crate::plan::capability::Sets;
-use crate::plan::mount::What;
+use crate::plan::mount::{Mount, What};
 use crate::plan::namespace::Namespace;
 use crate::spec::User;
 
@@ -190,7 +190,7 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
     let own_mounts = plan.namespaces.is_own(Namespace::Mount);
     // step 18: make the mounts, detached, and enter the network namespace.
     // File systems that need no network namespace are made while the runtime is still making that.
-    let mut made = make_mounts(plan, |fstype| fstype != "sysfs")?;
+    let mut made = make_mounts(plan, prepared, |fstype| fstype != "sysfs")?;
     enter_network(plan, channel)?;
     make_missing(plan, &mut made)?;
     // step 19: attach the mounts in order
@@ -233,14 +233,24 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
 
 type Made = Vec<Option<Detached>>;
 
-fn make_mounts(plan: &Plan, wanted: impl Fn(&str) -> bool) -> Result<Made> {
+fn make_mounts(plan: &Plan, prepared: &mut Prepared, wanted: impl Fn(&str) -> bool) -> Result<Made> {
     plan.mounts
         .iter()
-        .map(|entry| match &entry.what {
+        .enumerate()
+        .map(|(index, entry)| match &entry.what {
             What::Filesystem { fstype, .. } if !wanted(fstype) => Ok(None),
+            What::Cgroup => make_cgroup_mount(entry, prepared.binds.get_mut(index).and_then(Option::take)),
             _ => mount::make(entry).context(|| entry.describe()),
         })
         .collect()
+}
+
+/// cgroup2 or, where the cgroup namespace belongs to somebody else, the folder of the container's cgroup.
+fn make_cgroup_mount(entry: &Mount, folder: Option<Detached>) -> Result<Option<Detached>> {
+    match (mount::make(entry), folder) {
+        (Err(error), Some(folder)) if error.errno() == libc::EPERM => Ok(Some(folder)),
+        (result, _) => result.context(|| entry.describe()),
+    }
 }
 
 fn make_missing(plan: &Plan, made: &mut Made) -> Result<()> {

@@ -311,6 +311,7 @@ fn birth(
     let plan = &bundle.plan;
     // step 4: write the first record, then make the cgroup with its limits
     let cgroup = make_cgroup(bundle, locked, hierarchy, record, log)?;
+    open_cgroup_mounts(plan, cgroup.as_ref(), &mut prepared)?;
     // step 5: make the gate, unless the program starts at once
     if request.gate {
         prepared.gate = Some(Gate::create(locked)?);
@@ -366,6 +367,17 @@ fn make_cgroup(
         }
         Err(error) => Err(error),
     }
+}
+
+/// The cgroup's folder for entries that mount it, where no cgroup namespace is made that init would own.
+fn open_cgroup_mounts(plan: &Plan, cgroup: Option<&Cgroup>, prepared: &mut Prepared) -> Result<()> {
+    let Some(cgroup) = cgroup.filter(|_| !plan.namespaces.is_new(Namespace::Cgroup)) else { return Ok(()) };
+    for (entry, bind) in plan.mounts.iter().zip(&mut prepared.binds) {
+        if entry.what == What::Cgroup {
+            *bind = Some(mount::open_cgroup(entry, cgroup.fd()).context(|| entry.describe())?);
+        }
+    }
+    Ok(())
 }
 
 /// The cgroup as its record will be if all levels that are missing now are made; `None` for none.

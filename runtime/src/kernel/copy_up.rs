@@ -14,13 +14,37 @@ use crate::error::{Call, Context, Result};
 /// A tree deeper than this is refused rather than followed until the stack ends.
 const MAX_DEPTH: usize = 256;
 
+/// What the configuration says of the new file system's own folder, and what is therefore not copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Given {
+    /// The option `mode`.
+    pub mode: bool,
+    /// The option `uid`.
+    pub owner: bool,
+    /// The option `gid`.
+    pub group: bool,
+}
+
 /// Copies the content of the folder `from` into the empty folder `to`, with owners, modes, times, links
-/// and special files.
+/// and special files; and, except for what is `given`, its own metadata. Both may be `O_PATH` descriptors.
 ///
 /// # Errors
 /// The failing call with the entry's name.
-pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    copy_folder(&open_folder(from, c".")?, to, 0)
+pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, given: Given) -> Result<()> {
+    // fchown(2) and fchmod(2) do not take the descriptor of fsmount(2), which is an O_PATH one.
+    let (from, to) = (open_folder(from, c".")?, open_folder(to, c".")?);
+    let own = rustix::fs::fstat(&to).call("fstat", || "the new file system")?;
+    copy_folder(&from, to.as_fd(), 0)?;
+    if given.owner || given.group {
+        let (owner, group) = ids(&own);
+        rustix::fs::fchown(&to, given.owner.then_some(owner), given.group.then_some(group))
+            .call("fchown", || "")?;
+    }
+    if given.mode {
+        let mode: RawMode = own.st_mode & 0o7777;
+        rustix::fs::fchmod(&to, Mode::from_raw_mode(mode)).call("fchmod", || "")?;
+    }
+    Ok(())
 }
 
 fn copy_folder(from: &OwnedFd, to: BorrowedFd<'_>, depth: usize) -> Result<()> {

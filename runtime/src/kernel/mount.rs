@@ -144,6 +144,18 @@ pub fn open_bind(mount: &Mount, source: &str, recursive: bool, inherited: Propag
     Ok(Detached { tree, target: if is_folder { Target::Folder } else { Target::File } })
 }
 
+/// Clones the folder of the container's cgroup as a detached mount, with the entry's flags set: for a
+/// container that may not mount cgroup2, which only the owner of its cgroup namespace may.
+///
+/// # Errors
+/// As open_tree(2) and mount_setattr(2).
+pub fn open_cgroup(mount: &Mount, cgroup: BorrowedFd<'_>) -> Result<Detached> {
+    let tree = clone_tree(cgroup, false)?;
+    set_propagation(tree.as_fd(), Propagation { flag: libc::MS_PRIVATE, recursive: true })?;
+    finish(tree.as_fd(), mount)?;
+    Ok(Detached { tree, target: Target::Folder })
+}
+
 /// The flags and the propagation that come after a mount is made.
 fn finish(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     if mount.idmap.is_none() && mount.propagation.is_empty() {
@@ -168,12 +180,15 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
         What::Bind { .. } | What::Remount { .. } => return Ok(None),
         What::Cgroup => new_filesystem("cgroup2", "cgroup", &[], mount.attributes.set)?,
         What::Filesystem { fstype, source, parameters } => {
-            // a tmpfs that is filled first must not be read-only yet
-            let set = if mount.copy_up { mount.attributes.set & !ATTR_RDONLY } else { mount.attributes.set };
+            let set = if is_finished_late(mount) {
+                mount.attributes.set & !ATTR_RDONLY
+            } else {
+                mount.attributes.set
+            };
             new_filesystem(fstype, source, parameters, set)?
         }
     };
-    if !mount.recursive.is_empty() && !mount.copy_up {
+    if !mount.recursive.is_empty() && !is_finished_late(mount) {
         set_attributes(tree.as_fd(), mount.recursive, true)?;
     }
     for propagation in &mount.propagation {
@@ -187,8 +202,8 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
 /// # Errors
 /// The failing call; the caller adds which mount it was.
 pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
-    // A folder that is only made for the mount has no mode worth keeping.
-    let inherits = mount.inherit_mode && !mount.copy_up && root.resolve(&mount.destination).is_ok();
+    // A folder that is only made for the mount has nothing worth keeping.
+    let covers = is_finished_late(mount) && root.resolve(&mount.destination).is_ok();
     let target = if is_pseudo(mount) {
         // /proc and /sys must be real folders of the image, never behind links, and what was looked at is
         // what is mounted on (CVE-2023-27561, CVE-2025-54867).
@@ -196,15 +211,35 @@ pub fn place(root: &RootFd, mount: &Mount, detached: &Detached) -> Result<()> {
     } else {
         root.ensure(&mount.destination, detached.target)?
     };
-    if inherits {
+    if covers && mount.copy_up {
+        super::copy_up::copy(target.as_fd(), detached.tree.as_fd(), given(mount))?;
+    } else if covers {
         inherit_mode(target.as_fd(), detached.tree.as_fd())?;
     }
-    if mount.copy_up {
-        super::copy_up::copy(target.as_fd(), detached.tree.as_fd())?;
-        set_attributes(detached.tree.as_fd(), mount.attributes, false)?;
+    if is_finished_late(mount) {
+        set_attributes(detached.tree.as_fd(), late(mount.attributes), false)?;
         set_attributes(detached.tree.as_fd(), mount.recursive, true)?;
     }
     attach(detached.tree.as_fd(), target.as_fd())
+}
+
+/// Whether something is done to a new file system when its target is known: it is read-only only after that.
+fn is_finished_late(mount: &Mount) -> bool {
+    mount.copy_up || mount.inherit_mode
+}
+
+/// Of flags that were set when the file system was made, the one that could not be.
+fn late(attributes: Attributes) -> Attributes {
+    Attributes { set: attributes.set & ATTR_RDONLY, clear: 0 }
+}
+
+/// What a tmpfs has from its options and not from the folder it covers.
+fn given(mount: &Mount) -> super::copy_up::Given {
+    let has = |name| match &mount.what {
+        What::Filesystem { parameters, .. } => parameters.iter().any(|(key, _)| key == name),
+        _ => false,
+    };
+    super::copy_up::Given { mode: has("mode"), owner: has("uid"), group: has("gid") }
 }
 
 /// Gives the root of a new file system the mode of the folder that it will cover.

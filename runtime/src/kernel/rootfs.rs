@@ -1,5 +1,6 @@
 //! The container's root: attached, entered by pivot_root(2), and made what the plan says.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
@@ -68,12 +69,16 @@ pub fn pivot(root: &RootFd) -> Result<()> {
 
 /// `--no-pivot`: moves the root onto `/` and chroots, for hosts whose root is an initramfs.
 ///
-/// The host's proc and sysfs mounts are taken away first: they would stay reachable beneath.
+/// The host's proc and sysfs mounts are taken away first: they would stay reachable beneath. The container's
+/// own, which hang on the root already, stay.
 ///
 /// # Errors
 /// The failing call.
 pub fn move_root(root: &RootFd, mountinfo: &str) -> Result<()> {
-    for path in host_pseudo_mounts(mountinfo) {
+    let (mask, flags) = (rustix::fs::StatxFlags::MNT_ID, rustix::fs::AtFlags::EMPTY_PATH);
+    let root_id =
+        rustix::fs::statx(root, "", flags, mask).call("statx", || "the root, STATX_MNT_ID")?.stx_mnt_id;
+    for path in host_pseudo_mounts(mountinfo, root_id) {
         match rustix::mount::unmount(path.as_str(), UnmountFlags::DETACH) {
             // gone together with a mount above it, or locked in a user namespace, where it is harmless
             Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT | rustix::io::Errno::PERM) => {}
@@ -97,16 +102,36 @@ pub fn change_root(root: &RootFd) -> Result<()> {
     rustix::process::chdir("/").call("chdir", || "\"/\"")
 }
 
-/// Mount points of proc and sysfs in a mountinfo text (proc_pid_mountinfo(5)), with its escapes undone.
-fn host_pseudo_mounts(mountinfo: &str) -> Vec<String> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            let (mount, filesystem) = line.split_once(" - ")?;
-            let fstype = filesystem.split(' ').next()?;
-            matches!(fstype, "proc" | "sysfs").then(|| mount.split(' ').nth(4).map(unescape))?
-        })
-        .collect()
+/// Mount points of proc and sysfs in a mountinfo text (proc_pid_mountinfo(5)), with its escapes undone; but
+/// not those on the mount with the number `root` or, a parent further, below it.
+fn host_pseudo_mounts(mountinfo: &str, root: u64) -> Vec<String> {
+    let mut parents = BTreeMap::new();
+    let mut found = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((mount, filesystem)) = line.split_once(" - ") else { continue };
+        let fields: Vec<&str> = mount.split(' ').collect();
+        let [Ok(id), Ok(parent)] =
+            [0, 1].map(|field| fields.get(field).copied().unwrap_or_default().parse::<u64>())
+        else {
+            continue;
+        };
+        parents.insert(id, parent);
+        if matches!(filesystem.split(' ').next(), Some("proc" | "sysfs")) {
+            found.push((id, fields.get(4).copied().map(unescape).unwrap_or_default()));
+        }
+    }
+    let is_below_root = |mut id: u64| {
+        // No deeper than there are mounts, whatever the text says.
+        for _ in 0..=parents.len() {
+            match parents.get(&id) {
+                _ if id == root => return true,
+                Some(parent) if *parent != id => id = *parent,
+                _ => return false,
+            }
+        }
+        false
+    };
+    found.into_iter().filter(|(id, _)| !is_below_root(*id)).map(|(_, path)| path).collect()
 }
 
 fn unescape(field: &str) -> String {
@@ -137,6 +162,17 @@ mod tests {
         let text = "22 1 0:20 / /proc rw - proc proc rw\n\
                     23 1 8:1 / / rw - ext4 /dev/vda rw\n\
                     24 1 0:21 / /mnt/a\\040b rw shared:1 - sysfs sysfs rw\n";
-        assert_eq!(host_pseudo_mounts(text), ["/proc", "/mnt/a b"]);
+        assert_eq!(host_pseudo_mounts(text, 7), ["/proc", "/mnt/a b"]);
+    }
+
+    #[test]
+    fn pseudo_mounts_of_the_container_are_not_the_hosts() {
+        let text = "1 1 8:1 / / rw - ext4 /dev/vda rw\n\
+                    2 1 0:20 / /proc rw - proc proc rw\n\
+                    3 1 8:1 /bundle/rootfs /bundle/rootfs rw - ext4 /dev/vda rw\n\
+                    4 3 0:20 / /bundle/rootfs/proc rw - proc proc rw\n\
+                    5 3 0:21 / /bundle/rootfs/mnt rw - tmpfs tmpfs rw\n\
+                    6 5 0:22 / /bundle/rootfs/mnt/sys rw - sysfs sysfs rw\n";
+        assert_eq!(host_pseudo_mounts(text, 3), ["/proc"]);
     }
 }

@@ -131,9 +131,13 @@ impl Namespaces {
     /// Whether the runtime makes the network namespace while init mounts.
     ///
     /// Making one takes the kernel longer than all other namespaces together. With a user namespace it
-    /// must be made inside that, by init.
+    /// must be made inside that, by init. With offsets of clocks init waits for an answer before it is ready
+    /// for the network: two messages that are sent unasked would meet.
     pub fn network_by_parent(&self) -> bool {
-        self.is_new(Namespace::Network) && !self.is_own(Namespace::User) && !self.need_intermediate()
+        self.is_new(Namespace::Network)
+            && !self.is_own(Namespace::User)
+            && !self.need_intermediate()
+            && self.time_offsets.is_empty()
     }
 }
 
@@ -204,6 +208,9 @@ mod tests {
     fn the_network_is_made_meanwhile_except_inside_a_user_namespace() {
         assert!(plan(&linux(&[("network", "")])).unwrap().network_by_parent());
         assert!(!plan(&linux(&[("network", ""), ("user", "")])).unwrap().network_by_parent());
+        let mut shifted = linux(&[("network", ""), ("time", "")]);
+        shifted.time_offsets.insert("monotonic".into(), spec::TimeOffset { secs: 1, nanosecs: 0 });
+        assert!(!plan(&shifted).unwrap().network_by_parent());
     }
 
     #[test]

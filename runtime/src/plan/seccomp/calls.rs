@@ -166,6 +166,8 @@ const NOT_X32: &[&str] = &[
     "epoll_ctl_old",
     "epoll_wait_old",
     "vserver",
+    "uretprobe",
+    "uprobe",
 ];
 
 /// Calls that have a number of their own on x32 (same table, ABI "x32").

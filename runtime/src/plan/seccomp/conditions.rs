@@ -94,19 +94,43 @@ pub enum Test {
 }
 
 impl Test {
-    /// Sorts equality before upper before lower bounds, and the narrower first.
+    /// The values it is true of, unless a mask scatters them; `all` is the largest value of the ABI.
+    pub fn interval(self, all: u64) -> Option<Interval> {
+        match self {
+            Self::Equal { mask, value } if mask == all => {
+                Some(Interval { first: value, last: value, inside: true })
+            }
+            Self::AtMost(value) => Some(Interval { first: 0, last: value, inside: true }),
+            Self::AtLeast(value) => Some(Interval { first: value, last: all, inside: true }),
+            Self::Differs(value) => Some(Interval { first: value, last: value, inside: false }),
+            Self::Equal { .. } | Self::Always | Self::Never => None,
+        }
+    }
+
+    /// Sorts equality before its opposite before upper before lower bounds, and the narrower first.
     fn rank(self) -> (u8, u32, u64, u64) {
         match self {
             Self::Equal { mask, value } => (0, mask.count_zeros(), !mask, value),
-            Self::AtMost(value) => (1, 0, value, 0),
-            Self::AtLeast(value) => (2, 0, !value, 0),
-            Self::Differs(value) => (3, 0, value, 0),
+            Self::Differs(value) => (1, 0, value, 0),
+            Self::AtMost(value) => (2, 0, value, 0),
+            Self::AtLeast(value) => (3, 0, !value, 0),
             Self::Always | Self::Never => (4, 0, 0, 0),
         }
     }
 }
 
-/// Tests of one rule that must all hold, highest argument first.
+/// Values that pass a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// The lowest.
+    pub first: u64,
+    /// The highest.
+    pub last: u64,
+    /// Whether those inside pass, or those outside.
+    pub inside: bool,
+}
+
+/// Tests of one rule that must all hold, lowest argument first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conjunction(Vec<(u8, Test)>);
 
@@ -121,7 +145,7 @@ impl Conjunction {
                 test => tests.push((condition.argument, test)),
             }
         }
-        tests.sort_unstable_by_key(|&(argument, _)| std::cmp::Reverse(argument));
+        tests.sort_unstable_by_key(|&(argument, _)| argument);
         Some(Self(tests))
     }
 
@@ -130,7 +154,13 @@ impl Conjunction {
         &self.0
     }
 
-    /// Which of two is evaluated first: it does not depend on the order of the document, as with libseccomp.
+    /// Whether any test looks at more than the low 32 bits of an argument with 64.
+    pub fn needs_high_words(&self) -> bool {
+        self.0.iter().any(|&(_, test)| !matches!(test, Test::Equal { mask, .. } if mask >> 32 == 0))
+    }
+
+    /// Which of two is evaluated first: as with libseccomp this does not depend on the order of the document,
+    /// and the rule whose lowest argument is the higher goes first.
     ///
     /// Equal only where both are the same.
     pub fn precedence(&self, other: &Self) -> Ordering {

@@ -1,60 +1,71 @@
 //! The rules of a profile, sorted by the numbers of one architecture.
 
 use super::arch::Arch;
-use super::calls::ARM_PRIVATE_BASE;
+use super::calls::{ARM_PRIVATE_BASE, Column};
 use super::conditions::Conjunction;
 use super::multiplex::{self, Derived};
 use super::profile::{Action, Profile, wrong};
-use super::ranges::{Decision, Ranges};
+use super::ranges::Ranges;
 use super::terms::List;
 use crate::error::Result;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Always the same.
+    Act(Action),
+    /// It depends on the arguments: position in the filter's lists.
+    List(usize),
+}
 
 /// What happens to every number of the architecture; lists that are new are added to `lists`.
 ///
 /// # Errors
 /// Two rules with the same conditions for the same call, but different actions.
-pub fn decide(profile: &Profile, arch: &Arch, lists: &mut Vec<List>) -> Result<Ranges> {
+pub fn decide(profile: &Profile, arch: &Arch, lists: &mut Vec<List>) -> Result<Ranges<Decision>> {
     let derived = multiplex::derive(profile, arch);
     let (mut uses, largest) = numbers(profile, arch);
     // A multiplexer may have rules of its own, derived ones, or both.
     uses.extend(derived.iter().map(|derived| (derived.number, DERIVED)));
     uses.sort_unstable();
 
-    let newer = profile.newer();
+    let default = Decision::Act(profile.default);
     let mut ranges = Ranges::default();
-    ranges.begin(arch.base(), Decision::Act(profile.default));
-    // Where the numbers begin that the profile does not know yet.
-    let mut boundary = largest.map(|largest| largest + 1);
-    for group in uses.chunk_by(|left, right| left.0 == right.0) {
-        let number = group[0].0;
-        if let Some(first) = boundary.take_if(|first| number >= *first) {
-            ranges.begin(first, Decision::Act(newer));
-        }
-        let gap = if largest.is_some_and(|largest| number > largest) { newer } else { profile.default };
-        let rules = group.iter().map(|&(_, rule)| rule).filter(|&rule| rule != DERIVED);
-        let decision =
-            decide_call(profile, arch, rules, derived.iter().filter(|d| d.number == number), lists)?;
-        ranges.begin(number, decision);
-        ranges.begin(number + 1, Decision::Act(gap));
+    ranges.begin(arch.base(), default);
+    let (ordinary, private) = uses.split_at(uses.partition_point(|&(number, _)| !is_private(arch, number)));
+    for group in ordinary.chunk_by(|left, right| left.0 == right.0) {
+        ranges.begin(group[0].0, decide_call(profile, arch, group, &derived, lists)?);
+        ranges.begin(group[0].0 + 1, default);
     }
-    if let Some(first) = boundary {
-        ranges.begin(first, Decision::Act(newer));
+    if let Some(largest) = largest {
+        ranges.begin(largest + 1, Decision::Act(profile.newer()));
+    }
+    if matches!(arch.calls, Column::Arm) {
+        ranges.begin(ARM_PRIVATE_BASE, default);
+    }
+    for group in private.chunk_by(|left, right| left.0 == right.0) {
+        ranges.begin(group[0].0, decide_call(profile, arch, group, &derived, lists)?);
+        ranges.begin(group[0].0 + 1, default);
     }
     Ok(ranges)
+}
+
+/// Whether it is one of ARM's private calls. They lie above all calls to come and are none of those, so they
+/// do not say which calls a profile knows.
+fn is_private(arch: &Arch, number: u32) -> bool {
+    matches!(arch.calls, Column::Arm) && number >= ARM_PRIVATE_BASE
 }
 
 /// Stands for a rule that [`multiplex`] derived.
 const DERIVED: usize = usize::MAX;
 
 /// Each number with the positions of its rules, and the largest number the profile knows.
-///
-/// ARM's private calls do not count as known: they lie above all calls to come.
 fn numbers(profile: &Profile, arch: &Arch) -> (Vec<(u32, usize)>, Option<u32>) {
     let mut uses = Vec::with_capacity(512);
     let mut largest = None;
     for (position, rule) in profile.rules.iter().enumerate() {
         for number in rule.calls.iter().filter_map(|call| call.number(arch.calls)) {
-            if number < ARM_PRIVATE_BASE {
+            if !is_private(arch, number) {
                 largest = largest.max(Some(arch.base() + number));
             }
             if rule.action != profile.default {
@@ -66,13 +77,15 @@ fn numbers(profile: &Profile, arch: &Arch) -> (Vec<(u32, usize)>, Option<u32>) {
 }
 
 /// What happens to one call.
-fn decide_call<'a>(
+fn decide_call(
     profile: &Profile,
     arch: &Arch,
-    rules: impl Iterator<Item = usize> + Clone,
-    derived: impl Iterator<Item = &'a Derived>,
+    uses: &[(u32, usize)],
+    derived: &[Derived],
     lists: &mut Vec<List>,
 ) -> Result<Decision> {
+    let rules = uses.iter().map(|&(_, rule)| rule).filter(|&rule| rule != DERIVED);
+    let derived = derived.iter().filter(|derived| derived.number == uses[0].0);
     let mut unconditional = rules.clone().map(|rule| &profile.rules[rule]);
     if let Some(rule) = unconditional.find(|rule| rule.alternatives.is_empty()) {
         return Ok(Decision::Act(rule.action));
@@ -101,7 +114,9 @@ fn decide_call<'a>(
     if rules.is_empty() {
         return Ok(Decision::Act(profile.default));
     }
-    let list = List { rules, otherwise: profile.default, wide: arch.wide, big_endian: arch.big_endian };
+    // Where no high word is looked at, both kinds of ABI share one list.
+    let wide = arch.wide && rules.iter().any(|(conjunction, _)| conjunction.needs_high_words());
+    let list = List { rules, otherwise: profile.default, wide, big_endian: arch.big_endian };
     let known = lists.iter().position(|known| *known == list);
     Ok(Decision::List(known.unwrap_or_else(|| {
         lists.push(list);

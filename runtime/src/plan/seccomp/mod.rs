@@ -26,8 +26,9 @@ use crate::error::Result;
 use crate::spec::Seccomp;
 use arch::{ARCHS, Arch, X32_BIT};
 use assembler::{Assembler, Compare, Goto, LONGEST};
+use decide::Decision;
 use profile::{Action, Profile, wrong};
-use ranges::{Decision, Ranges};
+use ranges::Ranges;
 use terms::List;
 
 /// A filter that is ready to be loaded.
@@ -95,7 +96,7 @@ fn compile_for(seccomp: &Seccomp, native: &'static Arch) -> Result<Filter> {
 }
 
 /// Everything that has one `AUDIT_ARCH_…`: x86_64 and x32 share theirs.
-fn section(profile: &Profile, audit: u32, lists: &mut Vec<List>) -> Result<Ranges> {
+fn section(profile: &Profile, audit: u32, lists: &mut Vec<List>) -> Result<Ranges<Decision>> {
     let mut ranges = Ranges::default();
     let mut x32 = None;
     for arch in profile.archs.iter().filter(|arch| arch.audit == audit) {
@@ -128,9 +129,11 @@ const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 
 /// The program, from its end to its beginning.
-fn write(sections: &[(u32, Ranges)], lists: &[List]) -> Vec<seccompiler::sock_filter> {
+fn write(sections: &[(u32, Ranges<Decision>)], lists: &[List]) -> Vec<seccompiler::sock_filter> {
     let mut program = Assembler::default();
-    let begins: Vec<Goto> = lists.iter().map(|list| terms::write(list, &mut program)).collect();
+    let mut searches = terms::Searches::new();
+    let write = |list| terms::write(list, &mut program, &mut searches);
+    let begins: Vec<Goto> = lists.iter().map(write).collect();
     let begins = |decision| match decision {
         Decision::Act(action) => Goto::Return(action),
         Decision::List(position) => begins[position],

@@ -1,96 +1,103 @@
-//! System call numbers: runs of numbers with one decision, found by a binary search.
+//! Numbers in runs with one outcome each, found by a binary search.
+//!
+//! Call numbers are searched like this, and the words of arguments.
 
 use super::assembler::{Assembler, Compare, Goto};
 use super::profile::Action;
 
-/// What happens to a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// Always the same.
-    Act(Action),
-    /// It depends on the arguments: position in the filter's lists.
-    List(usize),
-}
-
 /// Numbers from `first` up to the next range's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    /// The lowest number.
-    pub first: u32,
-    /// What happens to all of them.
-    pub decision: Decision,
+struct Range<T> {
+    first: u32,
+    outcome: T,
 }
 
-/// Ranges in ascending order, neighbours with different decisions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ranges(Vec<Range>);
+/// Ranges in ascending order, neighbours with different outcomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranges<T>(Vec<Range<T>>);
 
-impl Ranges {
-    /// Numbers from `first` on are decided like this, up to the next call with a higher `first`.
-    pub fn begin(&mut self, first: u32, decision: Decision) {
+impl<T> Default for Ranges<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Copy + PartialEq> Ranges<T> {
+    /// Numbers from `first` on have this outcome, up to the next call with a higher `first`.
+    pub fn begin(&mut self, first: u32, outcome: T) {
         if self.0.last().is_some_and(|last| last.first == first) {
             self.0.pop();
         }
-        if self.0.last().is_none_or(|last| last.decision != decision) {
-            self.0.push(Range { first, decision });
+        if self.0.last().is_none_or(|last| last.outcome != outcome) {
+            self.0.push(Range { first, outcome });
         }
     }
 
     /// Adds ranges that begin above the present ones.
     pub fn extend(&mut self, other: &Self) {
         for range in &other.0 {
-            self.begin(range.first, range.decision);
+            self.begin(range.first, range.outcome);
         }
     }
 
-    /// The decision of the highest number.
-    pub fn last(&self) -> Option<Decision> {
-        self.0.last().map(|range| range.decision)
+    /// Whether all numbers have the same outcome.
+    pub fn is_uniform(&self) -> bool {
+        self.0.len() <= 1
     }
 
-    /// Writes the search for a number in the accumulator; `begins` says where a decision is carried out.
-    pub fn write(&self, begins: &impl Fn(Decision) -> Goto, program: &mut Assembler) -> Goto {
+    /// The outcome of the highest number.
+    pub fn last(&self) -> Option<T> {
+        self.0.last().map(|range| range.outcome)
+    }
+
+    /// Writes the search for the number in the accumulator; `begins` says where an outcome is carried out.
+    pub fn write(&self, begins: &impl Fn(T) -> Goto, program: &mut Assembler) -> Goto {
         search(&self.leaves(), begins, program)
     }
 
-    /// The leaves of the search tree. A single number amid others of one decision takes one instruction less
+    /// The leaves of the search tree. A single number amid others of one outcome takes one instruction less
     /// as `== n` than as two bounds.
-    fn leaves(&self) -> Vec<Leaf> {
+    fn leaves(&self) -> Vec<Leaf<T>> {
         let mut leaves = Vec::with_capacity(self.0.len());
         let mut rest = self.0.as_slice();
-        while let Some((range, others)) = rest.split_first() {
-            let mut leaf = Leaf { first: range.first, decision: range.decision, except: None };
-            rest = others;
-            if let [single, after, beyond @ ..] = others
-                && after.first == single.first + 1
-                && after.decision == range.decision
-            {
-                leaf.except = Some((single.first, single.decision));
-                rest = beyond;
+        while let Some((&Range { first, outcome }, mut others)) = rest.split_first() {
+            let mut leaf = Leaf { first, outcome, exceptions: [None; EXCEPTIONS] };
+            for exception in &mut leaf.exceptions {
+                match others {
+                    [single, after, beyond @ ..]
+                        if after.first == single.first + 1 && after.outcome == outcome =>
+                    {
+                        *exception = Some(*single);
+                        others = beyond;
+                    }
+                    _ => break,
+                }
             }
             leaves.push(leaf);
+            rest = others;
         }
         leaves
     }
 }
 
+/// More exceptions in a leaf make the program shorter and the way through it longer.
+const EXCEPTIONS: usize = 3;
+
 /// Numbers from `first` up to the next leaf's.
 #[derive(Debug, Clone, Copy)]
-struct Leaf {
+struct Leaf<T> {
     first: u32,
-    decision: Decision,
-    except: Option<(u32, Decision)>,
+    outcome: T,
+    /// Single numbers with another outcome.
+    exceptions: [Option<Range<T>>; EXCEPTIONS],
 }
 
-fn search(leaves: &[Leaf], begins: &impl Fn(Decision) -> Goto, program: &mut Assembler) -> Goto {
+fn search<T: Copy>(leaves: &[Leaf<T>], begins: &impl Fn(T) -> Goto, program: &mut Assembler) -> Goto {
     match leaves {
         [] => Goto::Return(Action::KILL_THREAD),
-        [leaf] => match leaf.except {
-            None => begins(leaf.decision),
-            Some((number, decision)) => {
-                program.branch(Compare::Equal, number, begins(decision), begins(leaf.decision))
-            }
-        },
+        [leaf] => leaf.exceptions.iter().flatten().rev().fold(begins(leaf.outcome), |next, exception| {
+            program.branch(Compare::Equal, exception.first, begins(exception.outcome), next)
+        }),
         _ => {
             let (below, above) = leaves.split_at(leaves.len() / 2);
             let bound = above[0].first;

@@ -152,8 +152,10 @@ fn mounts(mounts: &[Mount], findings: &mut Findings) {
             let reason = format_args!("{:?} is not absolute and is taken from the root", mount.destination);
             findings.warning(at("destination"), reason);
         }
-        if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
-            findings.error(format_args!("mounts[{index}]"), "uidMappings and gidMappings go together");
+        match (mount.uid_mappings.is_empty(), mount.gid_mappings.is_empty()) {
+            (true, false) => findings.error(at("uidMappings"), "is required together with gidMappings"),
+            (false, true) => findings.error(at("gidMappings"), "is required together with uidMappings"),
+            _ => {}
         }
         namespaces::mappings(&at("uidMappings"), &mount.uid_mappings, findings);
         namespaces::mappings(&at("gidMappings"), &mount.gid_mappings, findings);

@@ -106,7 +106,7 @@ fn every_violation_names_its_field() {
         (
             "/mounts/0/uidMappings",
             json!([{ "containerID": 0, "hostID": 0, "size": 1 }]),
-            "mounts[0]: uidMappings and gidMappings go together",
+            "mounts[0].gidMappings: is required together with uidMappings",
         ),
         (
             "/hooks",
