@@ -180,6 +180,8 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inh
     let plan = &bundle.plan;
     let own_user = plan.namespaces.is_own(Namespace::User);
     let console = request.console.as_ref().map(|fd| fd.try_clone().call("dup", || "")).transpose()?;
+    let join = plan.namespaces.join.iter().map(Opened::open).collect::<Result<Vec<_>>>()?;
+    namespace::spare_the_host(plan, &join, host)?;
     Ok(Prepared {
         id: request.id.to_owned(),
         root: Some(open_root(plan)?),
@@ -188,7 +190,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inh
             Some(devices) if own_user => device::clone_nodes(devices)?,
             _ => Vec::new(),
         },
-        join: plan.namespaces.join.iter().map(Opened::open).collect::<Result<_>>()?,
+        join,
         console,
         gate: None,
         affinity: None,
