@@ -45,7 +45,7 @@ fn applets_of_busybox_work() {
         let script = "set -e; cd /tmp; echo b >f; echo a >>f; sort f | tr '\\n' ' '; cp f g; mv g h; ln -s h l; \
             tar cf t.tar f h l; rm f h l; tar xf t.tar; ls | tr '\\n' ' '; find . -type l; dd if=/dev/zero bs=1k \
             count=4 2>/dev/null | wc -c; sleep 0.01; chown 5:6 f; stat -c '%u %g' f; mknod n c 1 3; \
-            ps | grep -c ps; date >/dev/null; id -u; renice -n 5 -p $$ >/dev/null; mkfifo p; (echo x >p &); cat p; sync; \
+            ps -o comm | grep -cx ps; date >/dev/null; id -u; renice -n 5 -p $$ >/dev/null; mkfifo p; (echo x >p &); cat p; sync; \
             chroot / true; kill -0 $$; ( trap 'echo usr' USR1; sh -c 'kill -USR1 $PPID'; true ); echo end";
         let seen = docker().in_container(script);
         assert_eq!(seen, "a b f h l t.tar ./l\n4096\n5 6\n1\n0\nx\nusr\nend", "{seen}");

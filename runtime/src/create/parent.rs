@@ -626,15 +626,15 @@ impl Birth<'_> {
     /// The channel also closes when init dies on its way: then its process never has executed a program.
     fn check_executed(&self) -> Result<()> {
         use rustix::process::{WaitId, WaitIdOptions};
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let ended =
-            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
-        let Some(ended) = ended else { return Ok(()) };
         let stat = self.host.read(&format!("{}/stat", self.pid), 4096)?;
         if !never_executed(&String::from_utf8_lossy(&stat)) {
             return Ok(());
         }
-        match ended.terminating_signal() {
+        // On its way out: the kernel closes what it has open before it can be waited for.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let ended =
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
+        match ended.and_then(|ended| ended.terminating_signal()) {
             Some(signal) => {
                 bail!("the container's init was killed by signal {signal} before it ran the program")
             }
