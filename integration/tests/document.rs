@@ -1,5 +1,6 @@
 //! config.json as a document: versions, annotations, unknown fields, broken text. (runtime-spec config.md
 //! "Specification version", "Annotations", "Extensibility", "Valid values".)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use integration::{Bundle, Flavour, Value, flavour, json, known_gap};
 
@@ -44,7 +45,9 @@ fn annotations_are_shown_as_they_are() {
 
 #[test]
 fn no_annotations_are_fine() {
-    for bundle in [Bundle::new().set("/annotations", json!({})), Bundle::new().set("/annotations", json!(null))] {
+    for bundle in
+        [Bundle::new().set("/annotations", json!({})), Bundle::new().set("/annotations", json!(null))]
+    {
         let container = bundle.sleeping().container();
         container.create().expect_ok();
         let state = container.state();

@@ -14,7 +14,10 @@ fn tests_of(path: &Path) -> Vec<String> {
     let file = path.file_stem().unwrap().to_string_lossy().into_owned();
     let text = fs::read_to_string(path).unwrap();
     let named = text.lines().filter_map(|line| {
-        line.trim_start().strip_prefix("fn ")?.split_once(['(', '<']).map(|(name, _)| format!("{file}::{name}"))
+        line.trim_start()
+            .strip_prefix("fn ")?
+            .split_once(['(', '<'])
+            .map(|(name, _)| format!("{file}::{name}"))
     });
     named.collect()
 }
@@ -25,7 +28,8 @@ fn named_in(document: &str) -> BTreeSet<String> {
     let is_name = |word: &&str| {
         word.split_once("::").is_some_and(|(file, test)| {
             [file, test].iter().all(|part| {
-                !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+                !part.is_empty()
+                    && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
             })
         })
     };
@@ -36,8 +40,10 @@ fn named_in(document: &str) -> BTreeSet<String> {
 fn every_test_that_a_document_names_exists() {
     let folder = repository().join("integration/tests");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let known: BTreeSet<String> =
-        files.filter(|path| path.extension().is_some_and(|end| end == "rs")).flat_map(|path| tests_of(&path)).collect();
+    let known: BTreeSet<String> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .flat_map(|path| tests_of(&path))
+        .collect();
     for document in ["conformance.md", "attacks.md"] {
         let named = named_in(document);
         assert!(named.len() > 20, "{document} names {} tests", named.len());

@@ -1,6 +1,7 @@
 //! AppArmor, SELinux and Intel RDT on a host that lacks them: what is asked for and cannot be had is an error
 //! with the field's name, never nothing. (runtime-spec config.md "Linux Process", config-linux.md "Intel RDT",
 //! "Mount Label".)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 
@@ -66,7 +67,8 @@ fn a_label_without_selinux_is_an_error() {
 
 #[test]
 fn empty_labels_ask_for_nothing() {
-    let bundle = Bundle::new().set("/process/apparmorProfile", json!("")).set("/process/selinuxLabel", json!(""));
+    let bundle =
+        Bundle::new().set("/process/apparmorProfile", json!("")).set("/process/selinuxLabel", json!(""));
     bundle.set("/linux/mountLabel", json!("")).run().expect_ok().expect_no_stderr();
 }
 

@@ -1,5 +1,6 @@
 //! Descriptors between caller and container: --preserve-fds, LISTEN_FDS, --pidfd-socket, standard streams.
 //! (sd_listen_fds(3), pidfd_open(2), unix(7).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 use std::io::Read;

@@ -1,5 +1,6 @@
 //! `linux.seccomp.architectures`: programs of 32 bits, calls that hide other calls, numbers of x32.
 //! (runtime-spec config-linux.md "Seccomp"; syscall(2), socketcall(2), ipc(2).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 #![cfg(target_arch = "x86_64")]
 
 use integration::elf::{Exit, call32, call64};
@@ -59,9 +60,7 @@ fn each_architecture_has_its_own_numbers() {
 #[test]
 fn a_call_that_only_one_architecture_has_is_filtered_there() {
     requires!(runs_32_bits(), "this kernel runs no 32-bit programs");
-    let filter = || {
-        filter(&["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "SCMP_ACT_ALLOW", errno("waitpid", 77))
-    };
+    let filter = || filter(&["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "SCMP_ACT_ALLOW", errno("waitpid", 77));
     assert_eq!(call(filter(), &call32(7, [0; 3], Exit::Errno)), 77);
     assert_eq!(call(filter(), &call64(110, [0; 3], Exit::Errno)), 0);
 }

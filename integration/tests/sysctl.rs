@@ -1,5 +1,6 @@
 //! `linux.sysctl`: kernel parameters of the container's own namespaces, and of no others. (runtime-spec
 //! config-linux.md "Sysctl"; namespaces(7).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 
