@@ -2,6 +2,7 @@
 //!
 //! After a SIGKILL nothing is said about what is left, except that it is never lied about, that no call
 //! crashes or hangs on it, and that `delete --force` leaves nothing: no folder, process, cgroup or mount.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 mod attack;
 

@@ -3,6 +3,7 @@
 //!
 //! CVE-2022-29162, CVE-2022-27650, CVE-2022-24769, CVE-2025-27612, CVE-2022-36109, CVE-2023-25173,
 //! CVE-2020-14370, CVE-2025-23266. See docs/attacks.md.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 mod attack;
 

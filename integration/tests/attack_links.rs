@@ -3,6 +3,7 @@
 //! CVE-2019-18837, CVE-2019-16884, CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2024-45310,
 //! CVE-2025-31133, CVE-2025-52565, CVE-2025-54867, CVE-2026-41579, CVE-2026-88264, CVE-2026-88265.
 //! See docs/attacks.md.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 mod attack;
 

@@ -3,6 +3,7 @@
 //!
 //! CVE-2019-5736. See docs/attacks.md. The runtime is a copy in the scratch folder, so that an attack that
 //! gets through spoils nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 mod attack;
 

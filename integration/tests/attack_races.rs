@@ -3,6 +3,7 @@
 //!
 //! CVE-2021-30465, CVE-2024-45310, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881. See docs/attacks.md. Every
 //! loop is bounded by a count; the thread is joined before the folders go.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 mod attack;
 

@@ -1,5 +1,6 @@
 //! `process.capabilities`: what the program may do, as the kernel shows it and as the program finds out.
 //! (runtime-spec config.md "Linux Process"; capabilities(7).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 

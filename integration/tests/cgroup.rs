@@ -3,6 +3,8 @@
 //! admin-guide/cgroup-v2.rst.)
 //!
 //! Device rules, which are part of a cgroup too, have their tests beside the devices.
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,5 +1,7 @@
 //! Device nodes of the container's /dev, and which devices its processes may use. (runtime-spec,
 //! config-linux.md: "Default Devices", "Devices", "Allowed Device list".)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
@@ -199,6 +201,25 @@ fn a_fifo_is_made_in_a_user_namespace_too() {
         .push("/linux/devices", fifo)
         .in_container("stat -c '%F %a %u:%g' /dev/pipe");
     assert_eq!(inside, "fifo 622 3:9");
+}
+
+#[test]
+fn a_dev_that_is_bound_is_left_as_it_is() {
+    known_gap!(Runc, Crun, "they do not warn");
+    let bundle = Bundle::new();
+    let dev = bundle.scratch_file("dev");
+    fs::create_dir(&dev).unwrap();
+    let all = Mode::from_bits_truncate(0o666);
+    mknod(Path::new(&dev).join("null").as_path(), SFlag::S_IFCHR, all, makedev(1, 3)).unwrap();
+    let (log, device) =
+        (bundle.scratch_file("log"), json!({"path": "/dev/x", "type": "c", "major": 1, "minor": 5}));
+    let mounts = json!([{"destination": "/dev", "type": "bind", "source": dev, "options": ["bind"]},
+                        {"destination": "/proc", "type": "proc", "source": "proc"}]);
+    let bundle =
+        bundle.set("/mounts", mounts).push("/linux/devices", device).sh("ls /dev; echo x >/dev/null");
+    let container = bundle.container().with_globals(&["--log", &log]);
+    assert_eq!(container.run().expect_ok().stdout, "null\n");
+    assert!(fs::read_to_string(&log).unwrap().contains("linux.devices"));
 }
 
 /// A character device that no driver has: opened where that is allowed, the kernel finds no such device.

@@ -1,4 +1,5 @@
 //! The harness itself, against the runtime under test: that what other tests stand on shows what happened.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use integration::{Bundle, ConsoleSocket, Process, Terminal, json, known_gap};
 

@@ -1,5 +1,6 @@
 //! The session keyring: the container's own, or with `--no-new-keyring` the caller's. (session-keyring(7),
 //! keyctl(2).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use integration::{Bundle, Call, Container, known_gap, mark, requires, runtime_under_test};
 

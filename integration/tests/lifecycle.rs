@@ -1,5 +1,6 @@
 //! The life of a container: run, create, start, state, kill, delete, list; statuses, exit codes, and the
 //! phrases that callers look for. (runtime-spec, runtime.md: "Lifecycle", "Operations".)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 

@@ -1,5 +1,6 @@
 //! Operations in the wrong state, on what is not there, and on what is broken: exit codes, the phrases that
 //! callers search for, and that a refused operation changes nothing. (runtime-spec, runtime.md "Operations".)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 

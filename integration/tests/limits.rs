@@ -1,5 +1,6 @@
 //! `process.rlimits` and `process.oomScoreAdj`. (runtime-spec config.md "POSIX Process"; getrlimit(2),
 //! proc_pid_oom_score_adj(5).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 

@@ -1,5 +1,7 @@
 //! Options of mounts: attributes of one mount and of a tree of mounts, flags of file systems, propagation,
 //! id mappings. (runtime-spec, config.md: "Linux mount options"; mount_setattr(2), mount_namespaces(7).)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};

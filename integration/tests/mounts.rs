@@ -1,5 +1,7 @@
 //! Mounts: sources, targets made inside the root, types of file systems, order, `tmpcopyup`, `remount`, and
 //! errors that name the mount. (runtime-spec, config.md: "Mounts"; config-linux.md: "Default Filesystems".)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -69,6 +71,31 @@ fn the_option_bind_makes_the_type_unimportant() {
         .push("/mounts", json!({"destination": "/mnt/b", "source": source, "options": ["rbind"]}))
         .in_container("cat /mnt/a/file /mnt/b/file");
     assert_eq!(inside, "contentcontent");
+}
+
+#[test]
+fn a_socket_and_a_fifo_are_bound_as_files() {
+    let bundle = Bundle::new();
+    let (socket, fifo) = (bundle.scratch_file("socket"), bundle.scratch_file("fifo"));
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    nix::unistd::mkfifo(fifo.as_str(), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let inside = bundle
+        .bind(&socket, "/run/made/socket", &["bind"])
+        .bind(&fifo, "/run/made/fifo", &["bind", "ro"])
+        .in_container("stat -c %F /run/made/socket /run/made/fifo");
+    assert_eq!(inside, "socket\nfifo");
+    drop(listener);
+}
+
+#[test]
+fn the_root_itself_cannot_be_covered() {
+    known_gap!(Runc, Crun, "they do it");
+    let (bundle, source) = with_source(Bundle::new());
+    for destination in ["/", "//", "/./", "/.."] {
+        let container = Bundle::new().bind(&source, destination, &["bind"]).container();
+        container.run().expect_fail().expect_stderr("mounts[7].destination");
+    }
+    drop(bundle);
 }
 
 #[test]

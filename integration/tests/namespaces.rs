@@ -1,5 +1,7 @@
 //! Namespaces: made, joined by path, shared with the host; names of the host; clocks. (runtime-spec,
 //! config-linux.md: "Namespaces", "Offset for Time Namespace"; config.md: "Hostname"; namespaces(7).)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 
@@ -228,6 +230,42 @@ fn a_time_namespace_is_joined() {
         assert_eq!(second.init().namespace("time"), first.init().namespace("time"));
         assert_eq!(second.init().namespace("time_for_children"), first.init().namespace("time"));
     }
+}
+
+#[test]
+fn offsets_cannot_be_given_to_a_time_namespace_that_is_joined() {
+    known_gap!(Runc, Crun, "no time namespaces in these versions");
+    requires!(kernel_has("/proc/self/ns/time"), "no time namespaces in this kernel");
+    let sleeper = Sleeper::new(&["--time"]);
+    // unshare's own process stays where it was; its children are in the new namespace.
+    let path = sleeper.path("time_for_children");
+    let bundle = || Bundle::new().join_namespace("time", &path);
+    let joined = running(bundle());
+    assert_eq!(joined.init().namespace("time"), sleeper.process().namespace("time_for_children"));
+    let shifted = bundle().set("/linux/timeOffsets", json!({"monotonic": {"secs": 1}}));
+    shifted.run().expect_fail().expect_stderr("linux.timeOffsets");
+}
+
+#[test]
+fn every_namespace_of_a_pod_is_joined_at_once() {
+    known_gap!(Runc, "1.1.5 joins the cgroup namespace too early");
+    let pause = running(Bundle::new());
+    let mut bundle = Bundle::new().remove("/hostname");
+    for (kind, name) in KINDS.into_iter().filter(|(kind, _)| *kind != "mount") {
+        bundle = bundle.join_namespace(kind, &format!("/proc/{}/ns/{name}", pause.init_pid()));
+    }
+    let container = running(bundle);
+    for (kind, name) in KINDS {
+        let same = container.init().namespace(name) == pause.init().namespace(name);
+        assert_eq!(same, kind != "mount", "{kind}");
+    }
+    let status = container.init().status("NSpid");
+    assert_eq!(status.split_whitespace().count(), pause.init().status("NSpid").split_whitespace().count());
+    // The pod outlives its container.
+    container.kill("KILL").expect_ok();
+    container.wait_status("stopped");
+    container.delete().expect_ok();
+    assert!(pause.init().is_alive());
 }
 
 #[test]

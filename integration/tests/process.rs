@@ -1,5 +1,6 @@
 //! `process.args`, `process.env`, `process.cwd`: what the program is given, seen from inside and in
 //! /proc/PID. (runtime-spec config.md "Process".)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

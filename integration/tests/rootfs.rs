@@ -1,6 +1,8 @@
 //! The container's root: `root`, the way into it, its propagation, and what is hidden or read-only in it.
 //! (runtime-spec, config.md: "Root"; config-linux.md: "Rootfs Mount Propagation", "Masked Paths", "Readonly
 //! Paths"; pivot_root(2).)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,6 +1,7 @@
 //! `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy`, `linux.personality`: how the kernel treats
 //! the program. (runtime-spec config.md "Linux Process", config-linux.md; sched(7), ioprio_set(2),
 //! set_mempolicy(2), personality(2).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 

@@ -1,5 +1,6 @@
 //! Signals to a foreground `run`, to a `create` at work, and what the program finds of the caller's own
 //! signal settings. (signal(7), runtime-spec runtime.md "Kill".)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 

@@ -1,5 +1,6 @@
 //! `process.user`, `process.noNewPrivileges`, keyrings: who the program is. (runtime-spec config.md "User",
 //! "Linux Process"; credentials(7), session-keyring(7).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::os::unix::fs::MetadataExt;
 

@@ -1,10 +1,13 @@
 //! User namespaces: mappings, who owns what, joining, and the other namespaces with them. (runtime-spec,
 //! config-linux.md: "User namespace mappings"; user_namespaces(7).)
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use integration::{Bundle, Container, Process, json, kernel_has, known_gap, requires};
+use nix::mount::{MsFlags, mount};
 
 /// The first id of the host that the tests' namespaces map; no user of the host has it.
 const FIRST: u32 = 500_000;
@@ -293,5 +296,59 @@ fn the_cgroup_of_a_user_namespace_is_mounted_without_a_cgroup_namespace() {
     let entry = container.init().mount_at("/sys/fs/cgroup");
     assert_eq!(entry.kind, "cgroup2");
     assert!(entry.has("ro") && entry.has("nosuid"), "{entry:?}");
-    assert!(container.init().inside("/sys/fs/cgroup/cgroup.procs").exists());
+    assert!(entry.propagation.is_empty(), "{entry:?}");
+    // The container's own cgroup, and nothing of the host's above it.
+    let file = |path: &std::path::Path| fs::metadata(path.join("cgroup.procs")).unwrap().ino();
+    assert_eq!(file(&container.init().inside("/sys/fs/cgroup")), file(&container.init().cgroup_folder()));
+}
+
+#[test]
+fn the_cgroup_of_a_user_namespace_is_mounted_in_the_hosts_cgroup_namespace_that_is_joined() {
+    known_gap!(Runc, Crun, "these use cgroup v1 on a hybrid host");
+    let container = running(mapped().join_namespace("cgroup", "/proc/self/ns/cgroup"));
+    assert_eq!(container.init().namespace("cgroup"), Process::this().namespace("cgroup"));
+    let file = |path: &std::path::Path| fs::metadata(path.join("cgroup.procs")).unwrap().ino();
+    assert_eq!(file(&container.init().inside("/sys/fs/cgroup")), file(&container.init().cgroup_folder()));
+}
+
+#[test]
+fn a_tree_of_the_host_is_bound_with_recursive_attributes() {
+    known_gap!(Crun, "1.8.1 sets them as the mapped user");
+    let bundle = mapped();
+    let source = bundle.scratch_file("source");
+    for path in [source.clone(), format!("{source}/sub")] {
+        fs::create_dir(&path).unwrap();
+        mount(Some("tmpfs"), path.as_str(), Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    }
+    let container =
+        running(bundle.bind(&source, "/mnt/a", &["rbind", "rro", "rnosuid", "rnoexec", "rprivate"]).bind(
+            &source,
+            "/mnt/b",
+            &["rbind"],
+        ));
+    for path in ["/mnt/a", "/mnt/a/sub"] {
+        let entry = container.init().mount_at(path);
+        assert!(["ro", "nosuid", "noexec"].iter().all(|flag| entry.has(flag)), "{entry:?}");
+    }
+    assert!(container.init().mount_at("/mnt/b/sub").has("rw"));
+}
+
+#[test]
+fn a_pod_with_clocks_of_its_own_is_joined() {
+    known_gap!(Runc, Crun, "no time namespaces in these versions");
+    requires!(kernel_has("/proc/self/ns/time"), "no time namespaces in this kernel");
+    let offsets = json!({"boottime": {"secs": 1_000_000}});
+    let pause = running(mapped().new_namespace("time").set("/linux/timeOffsets", offsets));
+    let mut bundle = mapped().remove("/hostname");
+    let kinds = ["user", "time", "network", "ipc", "pid", "uts", "cgroup"];
+    for kind in kinds {
+        let name = if kind == "network" { "net" } else { kind };
+        bundle = bundle.join_namespace(kind, &format!("/proc/{}/ns/{name}", pause.init_pid()));
+    }
+    let container = running(bundle);
+    for kind in kinds {
+        let name = if kind == "network" { "net" } else { kind };
+        assert_eq!(container.init().namespace(name), pause.init().namespace(name), "{kind}");
+    }
+    assert_ne!(container.init().namespace("mnt"), pause.init().namespace("mnt"));
 }

@@ -25,6 +25,7 @@ use rustix::process::PidfdFlags;
 
 use crate::container::poll;
 use crate::error::{Call, Context, Error, Result};
+use crate::signals::Signals;
 use crate::spec::Hook;
 
 /// How much of a hook's output is kept, and how much of that an error shows, in bytes.
@@ -39,9 +40,36 @@ const SHOWN_BYTES: usize = 1 << 10;
 /// # Errors
 /// Read `hook poststart[0] "/path": exit status 1: "what it printed"`.
 pub fn run(kind: &str, hooks: &[Hook], state: &State, cwd: &Path) -> Result<()> {
+    run_list(kind, hooks, state, cwd, None)
+}
+
+/// As [`run`], in a process that reads its signals: one that asks it to end ends the hook first.
+///
+/// # Errors
+/// As [`run`]; "interrupted by SIGTERM".
+pub fn run_until_told(
+    kind: &str,
+    hooks: &[Hook],
+    state: &State,
+    cwd: &Path,
+    signals: &mut Signals,
+) -> Result<()> {
+    run_list(kind, hooks, state, cwd, Some(signals))
+}
+
+fn run_list(
+    kind: &str,
+    hooks: &[Hook],
+    state: &State,
+    cwd: &Path,
+    mut signals: Option<&mut Signals>,
+) -> Result<()> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
     let stdin = document(state)?;
     for (position, hook) in hooks.iter().enumerate() {
-        run_one(hook, &stdin, cwd).context(|| title(kind, position, hook))?;
+        run_one(hook, &stdin, cwd, signals.as_deref_mut()).context(|| title(kind, position, hook))?;
     }
     Ok(())
 }
@@ -53,7 +81,7 @@ pub fn run_all(kind: &str, hooks: &[Hook], state: &State, cwd: &Path, warn: &mut
         Err(error) => return warn(error),
     };
     for (position, hook) in hooks.iter().enumerate() {
-        if let Err(error) = run_one(hook, &stdin, cwd).context(|| title(kind, position, hook)) {
+        if let Err(error) = run_one(hook, &stdin, cwd, None).context(|| title(kind, position, hook)) {
             warn(error);
         }
     }
@@ -68,7 +96,7 @@ fn document(state: &State) -> Result<Vec<u8>> {
 }
 
 /// One hook from start to end.
-fn run_one(hook: &Hook, stdin: &[u8], cwd: &Path) -> Result<()> {
+fn run_one(hook: &Hook, stdin: &[u8], cwd: &Path, signals: Option<&mut Signals>) -> Result<()> {
     let mut command = command(hook, cwd)?;
     let (mut input, output) = connect(&mut command, stdin)?;
     let mut child = command.spawn().call("execve", || format!("{:?}", hook.path))?;
@@ -79,7 +107,7 @@ fn run_one(hook: &Hook, stdin: &[u8], cwd: &Path) -> Result<()> {
         Instant::now().checked_add(Duration::from_secs(seconds))
     });
     let mut printed = Vec::new();
-    let watched = watch(&child, &mut input, &output, &mut printed, deadline.flatten());
+    let watched = watch(&child, &mut input, &output, &mut printed, deadline.flatten(), signals);
     if !matches!(watched, Ok(true)) {
         kill_group(&mut child);
     }
@@ -162,6 +190,7 @@ fn watch(
     output: &File,
     printed: &mut Vec<u8>,
     deadline: Option<Instant>,
+    mut signals: Option<&mut Signals>,
 ) -> Result<bool> {
     let raw = rustix::process::Pid::from_child(child);
     let pidfd = rustix::process::pidfd_open(raw, PidfdFlags::empty())
@@ -176,6 +205,9 @@ fn watch(
         if let Some(pipe) = &input.write_end {
             fds.push(PollFd::new(pipe.as_fd(), PollFlags::POLLOUT));
         }
+        if let Some(signals) = &signals {
+            fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+        }
         if !poll(&mut fds, deadline)? {
             return Ok(false);
         }
@@ -184,10 +216,14 @@ fn watch(
             match position {
                 0 => ended = happened,
                 1 if listening => can_read = happened,
-                _ => can_write = happened,
+                // The signals' descriptor may stand here too; feeding a full pipe does no harm.
+                _ => can_write |= happened,
             }
         }
         drop(fds);
+        if let Some(signal) = signals.as_deref_mut().map(Signals::next_to_end).transpose()?.flatten() {
+            crate::bail!("interrupted by {signal}");
+        }
         if can_read || ended {
             listening = listen(output, printed)?;
         }

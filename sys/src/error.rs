@@ -44,9 +44,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The text of an errno in lower case, as Go prints it: engines search for "no such file or directory".
+/// The text of an errno as strerror(3) has it, in lower case as Go prints it: engines search for
+/// "no such file or directory".
 pub fn errno_text(errno: i32) -> String {
-    let text = Errno::from_raw(errno).desc();
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    let text = text.rsplit_once(" (os error ").map_or(text.as_str(), |(text, _)| text);
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
         (Some(first), Some(second)) if second.is_lowercase() => {
@@ -77,8 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn abbreviations_keep_their_capitals() {
-        assert_eq!(errno_text(libc::EIO), "I/O error");
+    fn texts_are_strerrors_in_lower_case() {
+        assert_eq!(errno_text(libc::EBADF), "bad file descriptor");
         assert_eq!(errno_text(libc::EACCES), "permission denied");
+        assert_eq!(errno_text(libc::ELIBBAD), "accessing a corrupted shared library");
     }
 }

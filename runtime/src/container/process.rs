@@ -37,6 +37,8 @@ struct Stat {
     executed: bool,
     threads: i64,
     start_time: u64,
+    /// As waitpid(2) gives it, of a zombie.
+    exit_code: i32,
 }
 
 impl ProcessId {
@@ -68,6 +70,27 @@ impl ProcessId {
     /// What reading /proc/PID/stat gives.
     pub fn has_executed(&self) -> Result<Option<bool>> {
         Ok(self.stat_if_alive()?.map(|stat| stat.executed))
+    }
+
+    /// How this process ends, which has closed what it had open: `None` where it did so by executing a
+    /// program. It is waited for, at most `limit`.
+    ///
+    /// Who is off the process table already has executed something, for all that can still be known.
+    ///
+    /// # Errors
+    /// What reading /proc/PID/stat gives.
+    pub fn death_before_exec(&self, pidfd: &Pidfd, limit: Duration) -> Result<Option<String>> {
+        let stat = || read_stat(self.pid).map(|stat| stat.filter(|stat| stat.start_time == self.start_time));
+        if stat()?.is_none_or(|stat| stat.executed) {
+            return Ok(None);
+        }
+        // The kernel closes the files of the dying before they can be waited for.
+        pidfd.wait(limit)?;
+        let signal = stat()?.map_or(0, |stat| stat.exit_code & 0x7f);
+        Ok(Some(match signal {
+            0 => "the container's init ended before it ran the program".to_owned(),
+            signal => format!("the container's init was killed by signal {signal} before it ran the program"),
+        }))
     }
 
     fn stat_if_alive(&self) -> Result<Option<Stat>> {
@@ -162,7 +185,8 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
     let flags: u64 = fields.nth(5)?.parse().ok()?;
     let threads = fields.nth(10)?.parse().ok()?;
     let start_time = fields.nth(1)?.parse().ok()?;
-    Some(Stat { state, executed: flags & FORK_NO_EXEC == 0, threads, start_time })
+    let exit_code = fields.nth(29).and_then(|code| code.parse().ok()).unwrap_or(0);
+    Some(Stat { state, executed: flags & FORK_NO_EXEC == 0, threads, start_time, exit_code })
 }
 
 #[cfg(test)]
@@ -176,7 +200,7 @@ mod tests {
             b"7 (a) Z 1 (b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 100 200 18446744073709551615";
         assert_eq!(
             parse_stat(line),
-            Some(Stat { state: b'S', executed: true, threads: 1, start_time: 4711 })
+            Some(Stat { state: b'S', executed: true, threads: 1, start_time: 4711, exit_code: 0 })
         );
         assert_eq!(parse_stat(b"7 (a) S 1 2"), None);
         assert_eq!(parse_stat(b""), None);

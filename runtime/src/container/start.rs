@@ -72,7 +72,10 @@ fn open_gate(entry: &Entry, record: &Record, init: &Pidfd) -> Result<Option<Erro
         match release.message(init)? {
             None => {
                 release.settle(init)?;
-                return Ok(None);
+                // Killed on its way, by a filter that forbids execve for instance: no program has started.
+                let death =
+                    record.init.map(|id| id.death_before_exec(init, LAST_BREATH)).transpose()?.flatten();
+                return death.map_or(Ok(None), |death| Err(Error::other(death)));
             }
             Some(Message::Error(error)) => {
                 // It ends now; who asks after this `start` is to hear "stopped".

@@ -4,7 +4,7 @@
 //! opened before need no transport. It must not return into the runtime's code: [`run`] never returns.
 //! The steps and their order are those of docs/create-flow.md.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use oci_spec::runtime::ContainerState;
 use rustix::fs::Mode;
@@ -97,7 +97,7 @@ fn birth(
     let result = drop_the_rest(&prepared, channel, gate.as_ref())
         .and_then(|()| enter(plan, &mut prepared, channel))
         .and_then(|inside| furnish(plan, &mut prepared, channel, inside))
-        .and_then(|inside| settle(plan, &prepared, channel, inside))
+        .and_then(|inside| settle(plan, &prepared, inside))
         .and_then(|program| {
             wait_for_start(plan, &prepared, channel, gate.as_ref())?;
             become_program(plan, &prepared, channel, gate.as_ref(), &program, progress)
@@ -344,7 +344,7 @@ fn open_procfs(plan: &Plan) -> Result<Option<Procfs>> {
 }
 
 /// names, parameters, terminal, limits, user. Returns the program, found as that user.
-fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Inside) -> Result<Program> {
+fn settle(plan: &Plan, prepared: &Prepared, mut inside: Inside) -> Result<Program> {
     let process = &plan.process;
     // step 24: host name, kernel parameters, labels
     if !plan.hostname.is_empty() {
@@ -383,10 +383,9 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
         Err(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => false,
         result => result.map(|()| true)?,
     };
-    // Without no_new_privs, loading a filter is a privilege: it is kept for that moment, not in force.
-    let filter_is_privileged = plan.seccomp.is_some() && !process.no_new_privileges;
+    // Without no_new_privs, loading a filter is a privilege: it is kept until then, not in force.
     let mut sets = process.capabilities;
-    if filter_is_privileged {
+    if plan.seccomp.is_some() && !process.no_new_privileges {
         sets.permitted |= capability::SYS_ADMIN;
     }
     become_user(&process.user, &sets)?;
@@ -394,19 +393,7 @@ fn settle(plan: &Plan, prepared: &Prepared, channel: &Channel, mut inside: Insid
         program::enter_cwd(&process.cwd)?;
     }
     let env = program::environment(&process.env, process.user.uid, prepared.inherited.listen);
-    let program = Program::find(&process.args, &env)?;
-    // step 28: without no_new_privs, limits and the system call filter now
-    if filter_is_privileged {
-        // Calls that the filter may not let through.
-        prepared.affinity.iter().for_each(Affinity::restore);
-        rlimit::apply(&process.rlimits)?;
-        sets.effective |= capability::SYS_ADMIN;
-        capability::apply(&sets)?;
-        load_seccomp(plan, channel, None)?;
-        // From here on the filter holds for init too: only read, write, capset, prctl and execve follow.
-        capability::apply(&process.capabilities)?;
-    }
-    Ok(program)
+    Program::find(&process.args, &env)
 }
 
 fn apply_scheduling(process: &crate::plan::Process, affinity: Option<&Affinity>) -> Result<()> {
@@ -455,13 +442,12 @@ pub fn asks_before_go(plan: &Plan) -> bool {
     let no_hooks =
         hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty();
     let offsets = plan.namespaces.is_new(Namespace::Time) && !plan.namespaces.time_offsets.is_empty();
-    let listener = plan.seccomp.as_ref().is_some_and(|filter| filter.notify.is_some());
-    !no_hooks || offsets || listener
+    !no_hooks || offsets
 }
 
 /// `create` is done here, and waits for `start`; `run` goes on when the record is written.
 fn wait_for_start(plan: &Plan, prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
-    // step 29: tell the runtime, wait for its record, wait at the gate
+    // step 28: tell the runtime, wait for its record, wait at the gate
     if gate.is_some() || asks_before_go(plan) {
         channel.send(&ToParent::Ready)?;
     }
@@ -500,22 +486,20 @@ fn become_program(
     program: &Program,
     progress: &mut Progress,
 ) -> Result<std::convert::Infallible> {
-    // step 30: startContainer hooks
+    // step 29: startContainer hooks
     *progress = Progress::Hooks;
     // The bundle is out of sight by now, and a folder of the image at its path would not be the bundle.
     run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared, "/")?;
     *progress = Progress::Released;
-    // step 31: descriptors close-on-exec, signals and CPUs as they were born
+    // step 30: descriptors close-on-exec, signals and CPUs as they were born, limits
     prepared.affinity.iter().for_each(Affinity::restore);
     close_descriptors(prepared.inherited.total)?;
     sys::process::reset_signals()?;
-    // step 32: with no_new_privs, limits and the system call filter as the last thing
-    if plan.process.no_new_privileges || plan.seccomp.is_none() {
-        // They are meant for the program: init opens files, uses memory and runs hooks.
-        rlimit::apply(&plan.process.rlimits)?;
-        load_seccomp(plan, channel, gate)?;
-    }
-    // step 33: become the program
+    // Meant for the program: until here init has opened files, used memory and run hooks.
+    rlimit::apply(&plan.process.rlimits)?;
+    // step 31: load the system call filter as the last thing
+    load_seccomp(plan, channel, gate)?;
+    // step 32: become the program
     Err(program.exec())
 }
 
@@ -528,16 +512,32 @@ fn close_descriptors(preserve: u32) -> Result<()> {
 }
 
 /// Loads the filter and, with SCMP_ACT_NOTIFY, waits until its listener has been taken.
+///
+/// Once it is loaded it holds for init too, which may need no more than read, write, capset, prctl and execve
+/// then: no memory is taken or given back and nothing is closed, execve does that.
 fn load_seccomp(plan: &Plan, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
     let Some(filter) = &plan.seccomp else { return Ok(()) };
-    let listener = sys::seccomp::load(&filter.instructions(), filter.flags).context(|| "linux.seccomp")?;
-    let Some(listener) = listener else { return Ok(()) };
-    let number = listener.as_raw_fd();
-    match gate {
-        Some(gate) => gate.hand_over_seccomp_fd(number),
-        None => {
-            channel.send(&ToParent::SeccompListener(number))?;
-            expect(channel, |message| matches!(message, ToInit::Continue))
+    let instructions = std::mem::ManuallyDrop::new(filter.instructions());
+    let sets = &plan.process.capabilities;
+    let privileged = !plan.process.no_new_privileges;
+    if privileged {
+        let (effective, permitted) = (sets.effective, sets.permitted);
+        let (effective, permitted) = (effective | capability::SYS_ADMIN, permitted | capability::SYS_ADMIN);
+        capability::apply(&Sets { effective, permitted, ..*sets })?;
+    }
+    let listener = sys::seccomp::load(&instructions, filter.flags).context(|| "linux.seccomp")?;
+    // First of all: the agent may be asked about every call that follows.
+    if let Some(number) = listener.map(IntoRawFd::into_raw_fd) {
+        match gate {
+            Some(gate) => gate.hand_over_seccomp_fd(number)?,
+            None => {
+                channel.send(&ToParent::SeccompListener(number))?;
+                expect(channel, |message| matches!(message, ToInit::Continue))?;
+            }
         }
     }
+    if privileged {
+        capability::apply(sets)?;
+    }
+    Ok(())
 }

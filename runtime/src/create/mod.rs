@@ -30,6 +30,6 @@ mod tests {
         code.sort_unstable();
         let document = steps(include_str!("../../../docs/create-flow.md"), "", ". ");
         assert_eq!(code, document);
-        assert!(code.iter().map(|(number, _)| *number).eq(1..=33));
+        assert!(code.iter().map(|(number, _)| *number).eq(1..=32));
     }
 }

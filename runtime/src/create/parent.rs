@@ -180,6 +180,8 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inh
     let plan = &bundle.plan;
     let own_user = plan.namespaces.is_own(Namespace::User);
     let console = request.console.as_ref().map(|fd| fd.try_clone().call("dup", || "")).transpose()?;
+    let join = plan.namespaces.join.iter().map(Opened::open).collect::<Result<Vec<_>>>()?;
+    namespace::spare_the_host(plan, &join, host)?;
     Ok(Prepared {
         id: request.id.to_owned(),
         root: Some(open_root(plan)?),
@@ -188,7 +190,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inh
             Some(devices) if own_user => device::clone_nodes(devices)?,
             _ => Vec::new(),
         },
-        join: plan.namespaces.join.iter().map(Opened::open).collect::<Result<_>>()?,
+        join,
         console,
         gate: None,
         affinity: None,
@@ -551,7 +553,7 @@ impl Birth<'_> {
                     self.channel.send(&ToInit::Continue)?;
                 }
                 Some(ToParent::Mounted) => {
-                    self.run_early_hooks(record)?;
+                    self.run_early_hooks(record, signals)?;
                     self.channel.send(&ToInit::Continue)?;
                 }
                 Some(ToParent::SeccompListener(number)) => {
@@ -577,11 +579,12 @@ impl Birth<'_> {
             ];
             container::poll(&mut fds, None)?;
             let word = fds[0].any().unwrap_or(false);
-            if let Some(signal) = signals.next_to_end()? {
-                bail!("interrupted by {signal}");
-            }
+            // First what init says: once its program runs, signals are for the program.
             if word {
                 return Ok(());
+            }
+            if let Some(signal) = signals.next_to_end()? {
+                bail!("interrupted by {signal}");
             }
         }
     }
@@ -597,13 +600,13 @@ impl Birth<'_> {
         self.channel.send(&ToInit::Go)
     }
 
-    fn run_early_hooks(&self, record: &Record) -> Result<()> {
+    fn run_early_hooks(&self, record: &Record, signals: &mut Signals) -> Result<()> {
         let plan = &self.bundle.plan;
         self.affinity.iter().for_each(Affinity::restore); // hooks run where they like
         let state = record.state(ContainerState::Creating)?;
         let cwd = Path::new(&self.bundle.path);
-        hooks::run("prestart", &plan.hooks.prestart, &state, cwd)?;
-        hooks::run("createRuntime", &plan.hooks.create_runtime, &state, cwd)
+        hooks::run_until_told("prestart", &plan.hooks.prestart, &state, cwd, signals)?;
+        hooks::run_until_told("createRuntime", &plan.hooks.create_runtime, &state, cwd, signals)
     }
 
     /// Takes the seccomp listener off init and sends it to its agent.
@@ -623,15 +626,15 @@ impl Birth<'_> {
     /// The channel also closes when init dies on its way: then its process never has executed a program.
     fn check_executed(&self) -> Result<()> {
         use rustix::process::{WaitId, WaitIdOptions};
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let ended =
-            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
-        let Some(ended) = ended else { return Ok(()) };
         let stat = self.host.read(&format!("{}/stat", self.pid), 4096)?;
         if !never_executed(&String::from_utf8_lossy(&stat)) {
             return Ok(());
         }
-        match ended.terminating_signal() {
+        // On its way out: the kernel closes what it has open before it can be waited for.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let ended =
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
+        match ended.and_then(|ended| ended.terminating_signal()) {
             Some(signal) => {
                 bail!("the container's init was killed by signal {signal} before it ran the program")
             }

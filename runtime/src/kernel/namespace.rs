@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use super::procfs::Procfs;
-use crate::error::{Call, Context, Result};
+use crate::error::{Call, Context, Error, Kind, Result};
+use crate::plan::Plan;
 use crate::plan::namespace::{Join, Namespace};
 
 /// A namespace to join, opened by the runtime while its paths still mean what the specification meant.
@@ -32,6 +33,20 @@ impl Opened {
         Ok(Self { kind: join.kind, fd, step })
     }
 
+    /// Whether this process is in it.
+    fn is_ours(&self, host: &Procfs) -> Result<bool> {
+        let identity = |fd: BorrowedFd<'_>| -> Result<(u64, u64)> {
+            let stat = rustix::fs::fstat(fd).call("fstat", || &self.step)?;
+            Ok((stat.st_dev, stat.st_ino))
+        };
+        let file = match self.kind {
+            Namespace::Network => "net",
+            Namespace::Uts => "uts",
+            _ => "ipc",
+        };
+        Ok(identity(self.fd.as_fd())? == identity(own(host, file)?.as_fd())?)
+    }
+
     /// Moves into it; for a pid namespace, only children do.
     ///
     /// # Errors
@@ -45,6 +60,36 @@ impl AsFd for Opened {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Makes sure that nothing the plan sets in a namespace is set for the host: a path may lead to the namespace
+/// that the runtime itself is in.
+///
+/// # Errors
+/// Kind `Spec`, with the field that would be set.
+pub fn spare_the_host(plan: &Plan, joined: &[Opened], host: &Procfs) -> Result<()> {
+    for namespace in joined {
+        if let Some(field) = what_is_set(plan, namespace.kind)
+            && namespace.is_ours(host)?
+        {
+            let reason =
+                format!("{field}: {} is the runtime's own namespace, which stays as it is", namespace.step);
+            return Err(Error::new(Kind::Spec, reason));
+        }
+    }
+    Ok(())
+}
+
+/// The first field of the plan that changes a namespace of this kind.
+fn what_is_set(plan: &Plan, kind: Namespace) -> Option<String> {
+    let sysctl = plan.sysctls.iter().find(|sysctl| sysctl.namespace() == kind);
+    let field = match kind {
+        Namespace::Uts if !plan.hostname.is_empty() => Some("hostname"),
+        Namespace::Uts if !plan.domainname.is_empty() => Some("domainname"),
+        Namespace::Network if !plan.net_devices.is_empty() => Some("linux.netDevices"),
+        _ => None,
+    };
+    field.map(str::to_owned).or_else(|| sysctl.map(|sysctl| format!("linux.sysctl[{:?}]", sysctl.key)))
 }
 
 /// Opens a namespace of a process through a verified procfs.

@@ -313,6 +313,9 @@ pub fn plan(index: usize, entry: &spec::Mount, bundle: &str, label: &str) -> Res
     let refuse = |what: &str| Err(Error::new(Kind::Spec, format!("mounts[{index}]{what}")));
     let mut warnings = Vec::new();
     let parsed = parse_options(&entry.options);
+    if is_root(&entry.destination) && !parsed.remount {
+        return refuse(".destination: the root itself cannot be covered; root.path says what it is");
+    }
     let bind = parsed.bind.or((entry.kind == "bind").then_some(false));
     let what = if parsed.remount {
         let mut parameters = parsed.data;
@@ -391,6 +394,12 @@ fn filesystem_parameters(entry: &spec::Mount, parsed: &Parsed, label: &str) -> V
     parameters
 }
 
+/// Whether a path leads nowhere but to the root. What was mounted there would be seen by nobody: the root is
+/// entered beneath it.
+fn is_root(destination: &str) -> bool {
+    destination.split('/').all(|name| matches!(name, "" | "." | ".."))
+}
+
 fn absolute(bundle: &str, source: &str) -> String {
     if source.starts_with('/') { source.to_owned() } else { format!("{bundle}/{source}") }
 }
@@ -450,6 +459,22 @@ mod tests {
             ("huge".into(), None),
         ];
         assert_eq!(parameters, expected);
+    }
+
+    #[test]
+    fn the_root_cannot_be_covered_but_remounted() {
+        let at = |destination: &str, options: &[&str]| {
+            let entry = spec::Mount { destination: destination.into(), ..entry("tmpfs", options) };
+            plan(3, &entry, "/b", "").map_err(|error| error.to_string())
+        };
+        for destination in ["/", "/.", "//..", "."] {
+            assert!(
+                at(destination, &[]).unwrap_err().starts_with("mounts[3].destination: "),
+                "{destination}"
+            );
+        }
+        at("/", &["remount", "ro"]).unwrap();
+        at("/..x", &[]).unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::namespace::Namespace;
 use crate::error::{Error, Kind, Result};
 
 /// Which namespaces are not the host's.
@@ -27,6 +28,17 @@ pub struct Sysctl {
     pub path: String,
     /// What is written there.
     pub value: String,
+}
+
+impl Sysctl {
+    /// Which namespace it belongs to.
+    pub fn namespace(&self) -> Namespace {
+        match self.path.as_str() {
+            path if path.starts_with("sys/net/") => Namespace::Network,
+            "sys/kernel/domainname" => Namespace::Uts,
+            _ => Namespace::Ipc,
+        }
+    }
 }
 
 /// Parameters of the IPC namespace under `kernel` (ipc_namespaces(7)); `fs.mqueue` is the other part.
@@ -110,6 +122,12 @@ mod tests {
         ] {
             let sysctl = Sysctl { key: key.to_owned(), path: path.to_owned(), value: "1".to_owned() };
             assert_eq!(one(key, ALL).unwrap(), sysctl);
+            let namespace = match path {
+                "sys/kernel/domainname" => Namespace::Uts,
+                "sys/kernel/shm_rmid_forced" | "sys/fs/mqueue/msg_max" => Namespace::Ipc,
+                _ => Namespace::Network,
+            };
+            assert_eq!(sysctl.namespace(), namespace, "{key}");
         }
     }
 
