@@ -298,7 +298,9 @@ fn few_calls_are_enough_for_a_filter_of_either_kind() {
 #[test]
 fn a_filter_that_forbids_execve_is_an_error_and_not_a_silent_end() {
     known_gap!(Runc, Crun, "these versions say so in words of their own, or not at all");
-    for (action, words) in [("SCMP_ACT_ERRNO", "operation not permitted"), ("SCMP_ACT_KILL_PROCESS", "signal 31")] {
+    for (action, words) in
+        [("SCMP_ACT_ERRNO", "operation not permitted"), ("SCMP_ACT_KILL_PROCESS", "signal 31")]
+    {
         for no_new_privileges in [true, false] {
             let bundle = with(filter("SCMP_ACT_ALLOW", &[rule("execve", action)]));
             let container = bundle.set("/process/noNewPrivileges", json!(no_new_privileges)).container();
@@ -370,7 +372,9 @@ fn words_nobody_knows_are_refused_with_their_place() {
     refused(filter("SCMP_ACT_SMILE", &[]), "linux.seccomp.defaultAction");
     refused(rules(rule("getppid", "SCMP_ACT_SMILE")), "linux.seccomp.syscalls[0].action");
     let condition = |index: u32, op: &str| {
-        rules(json!({"names": ["lseek"], "action": "SCMP_ACT_ERRNO", "args": [{"index": index, "value": 0, "op": op}]}))
+        rules(
+            json!({"names": ["lseek"], "action": "SCMP_ACT_ERRNO", "args": [{"index": index, "value": 0, "op": op}]}),
+        )
     };
     refused(condition(0, "SCMP_CMP_ISH"), "linux.seccomp.syscalls[0].args[0].op");
     known_gap!(Runc, "1.1.5 takes what follows");
@@ -413,6 +417,10 @@ fn a_large_profile_is_loaded() {
         .collect();
     let filter = filter("SCMP_ACT_ALLOW", &rules);
     for (argument, status) in [(199 * 3, 77), (199 * 3 + 1, EBADF), (0, 77), (1, EBADF)] {
-        assert_eq!(call(filter.clone(), &call64(LSEEK, [999, argument, 0], Exit::Errno)), status, "{argument}");
+        assert_eq!(
+            call(filter.clone(), &call64(LSEEK, [999, argument, 0], Exit::Errno)),
+            status,
+            "{argument}"
+        );
     }
 }

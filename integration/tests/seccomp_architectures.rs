@@ -59,9 +59,7 @@ fn each_architecture_has_its_own_numbers() {
 #[test]
 fn a_call_that_only_one_architecture_has_is_filtered_there() {
     requires!(runs_32_bits(), "this kernel runs no 32-bit programs");
-    let filter = || {
-        filter(&["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "SCMP_ACT_ALLOW", errno("waitpid", 77))
-    };
+    let filter = || filter(&["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "SCMP_ACT_ALLOW", errno("waitpid", 77));
     assert_eq!(call(filter(), &call32(7, [0; 3], Exit::Errno)), 77);
     assert_eq!(call(filter(), &call64(110, [0; 3], Exit::Errno)), 0);
 }

@@ -83,7 +83,8 @@ fn sockets_and_threads_of_the_host_programs_work() {
 /// The errno of a call under the profile, with the capability to do it, so that only the filter refuses.
 fn errno_of(docker: &dyn Fn() -> Bundle, number: u64, arguments: [u64; 3]) -> i32 {
     let program = call64(number, arguments, Exit::Errno);
-    let bundle = docker().capabilities(&["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_MODULE", "CAP_SYS_TIME"]);
+    let bundle =
+        docker().capabilities(&["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_MODULE", "CAP_SYS_TIME"]);
     bundle.file("/opt/call", 0o755, &program).args(&["/opt/call"]).run().code()
 }
 
@@ -151,7 +152,8 @@ fn calls_of_the_future_do_not_exist() {
 #[test]
 fn programs_of_32_bits_work_and_are_filtered() {
     both(|docker| {
-        let run = |program: Vec<u8>| docker().file("/opt/call", 0o755, &program).args(&["/opt/call"]).run().code();
+        let run =
+            |program: Vec<u8>| docker().file("/opt/call", 0o755, &program).args(&["/opt/call"]).run().code();
         let close = run(call32(6, [999, 0, 0], Exit::Errno));
         if close != 9 {
             integration::skip!("this kernel runs no 32-bit programs");
