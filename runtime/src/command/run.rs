@@ -37,7 +37,7 @@ fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
         rustix::process::set_child_subreaper(this).call("prctl", || "PR_SET_CHILD_SUBREAPER")?;
     }
     let state_root = globals.state_root();
-    let request = request(&args.create, &state_root, console, false);
+    let request = request(globals, &args.create, &state_root, console, false, log);
     let born = create(&request, &bundle, &mut signals, log)?;
     let born = poststart(born, log)?;
     log.flush(); // from here on stderr is the program's
