@@ -44,7 +44,9 @@ fn annotations_are_shown_as_they_are() {
 
 #[test]
 fn no_annotations_are_fine() {
-    for bundle in [Bundle::new().set("/annotations", json!({})), Bundle::new().set("/annotations", json!(null))] {
+    for bundle in
+        [Bundle::new().set("/annotations", json!({})), Bundle::new().set("/annotations", json!(null))]
+    {
         let container = bundle.sleeping().container();
         container.create().expect_ok();
         let state = container.state();

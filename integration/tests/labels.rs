@@ -66,7 +66,8 @@ fn a_label_without_selinux_is_an_error() {
 
 #[test]
 fn empty_labels_ask_for_nothing() {
-    let bundle = Bundle::new().set("/process/apparmorProfile", json!("")).set("/process/selinuxLabel", json!(""));
+    let bundle =
+        Bundle::new().set("/process/apparmorProfile", json!("")).set("/process/selinuxLabel", json!(""));
     bundle.set("/linux/mountLabel", json!("")).run().expect_ok().expect_no_stderr();
 }
 

@@ -80,6 +80,7 @@ fn the_default_has_an_errno_of_its_own() {
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
     let mut denying = filter("SCMP_ACT_ERRNO", &[allowed]);
     assert_eq!(call(denying.clone(), &getppid()), 1);
+    known_gap!(Runc, "1.1.5 returns EPERM all the same");
     denying["defaultErrnoRet"] = json!(99);
     assert_eq!(call(denying, &getppid()), 99);
 }
@@ -123,6 +124,7 @@ fn log_lets_the_call_through() {
 
 #[test]
 fn every_action_can_be_the_default() {
+    known_gap!(Runc, "1.1.5 needs more calls than these itself, and waits for ever");
     let names = ["execve", "exit", "read", "write", "openat2"];
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
     for (action, status) in [
@@ -231,7 +233,7 @@ fn a_rule_may_name_many_calls() {
 #[test]
 fn the_program_has_the_filter_and_init_had_no_other() {
     for no_new_privileges in [true, false] {
-        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getppid", 5)]));
+        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getpgrp", 5)]));
         let bundle = bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
         let container = bundle.args(&["sleep", "600"]).container();
         container.run_detached().expect_ok();
@@ -248,7 +250,7 @@ fn the_program_has_the_filter_and_init_had_no_other() {
 #[test]
 fn without_no_new_privileges_the_filter_leaves_no_capability_behind() {
     for user in [0, 1000] {
-        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getppid", 5)])).capabilities(&["CAP_KILL"]);
+        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getpgrp", 5)])).capabilities(&["CAP_KILL"]);
         let bundle = bundle.set("/process/user", json!({"uid": user, "gid": user}));
         let bundle = bundle.set("/process/noNewPrivileges", json!(false));
         let container = bundle.args(&["sleep", "600"]).container();
@@ -261,6 +263,7 @@ fn without_no_new_privileges_the_filter_leaves_no_capability_behind() {
 
 #[test]
 fn calls_newer_than_the_profile_do_not_exist() {
+    known_gap!(Runc, Crun, "1.1.5 does so for Docker's profile and not for this one, 1.8.1 not at all");
     // A C library tries a new call first, and an old one only after ENOSYS.
     let names = ["execve", "exit", "read", "write", "openat2"];
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
@@ -298,7 +301,9 @@ fn few_calls_are_enough_for_a_filter_of_either_kind() {
 #[test]
 fn a_filter_that_forbids_execve_is_an_error_and_not_a_silent_end() {
     known_gap!(Runc, Crun, "these versions say so in words of their own, or not at all");
-    for (action, words) in [("SCMP_ACT_ERRNO", "operation not permitted"), ("SCMP_ACT_KILL_PROCESS", "signal 31")] {
+    for (action, words) in
+        [("SCMP_ACT_ERRNO", "operation not permitted"), ("SCMP_ACT_KILL_PROCESS", "signal 31")]
+    {
         for no_new_privileges in [true, false] {
             let bundle = with(filter("SCMP_ACT_ALLOW", &[rule("execve", action)]));
             let container = bundle.set("/process/noNewPrivileges", json!(no_new_privileges)).container();
@@ -370,7 +375,9 @@ fn words_nobody_knows_are_refused_with_their_place() {
     refused(filter("SCMP_ACT_SMILE", &[]), "linux.seccomp.defaultAction");
     refused(rules(rule("getppid", "SCMP_ACT_SMILE")), "linux.seccomp.syscalls[0].action");
     let condition = |index: u32, op: &str| {
-        rules(json!({"names": ["lseek"], "action": "SCMP_ACT_ERRNO", "args": [{"index": index, "value": 0, "op": op}]}))
+        rules(
+            json!({"names": ["lseek"], "action": "SCMP_ACT_ERRNO", "args": [{"index": index, "value": 0, "op": op}]}),
+        )
     };
     refused(condition(0, "SCMP_CMP_ISH"), "linux.seccomp.syscalls[0].args[0].op");
     known_gap!(Runc, "1.1.5 takes what follows");
@@ -413,6 +420,10 @@ fn a_large_profile_is_loaded() {
         .collect();
     let filter = filter("SCMP_ACT_ALLOW", &rules);
     for (argument, status) in [(199 * 3, 77), (199 * 3 + 1, EBADF), (0, 77), (1, EBADF)] {
-        assert_eq!(call(filter.clone(), &call64(LSEEK, [999, argument, 0], Exit::Errno)), status, "{argument}");
+        assert_eq!(
+            call(filter.clone(), &call64(LSEEK, [999, argument, 0], Exit::Errno)),
+            status,
+            "{argument}"
+        );
     }
 }

@@ -73,7 +73,8 @@ fn open_gate(entry: &Entry, record: &Record, init: &Pidfd) -> Result<Option<Erro
             None => {
                 release.settle(init)?;
                 // Killed on its way, by a filter that forbids execve for instance: no program has started.
-                let death = record.init.map(|id| id.death_before_exec(init, LAST_BREATH)).transpose()?.flatten();
+                let death =
+                    record.init.map(|id| id.death_before_exec(init, LAST_BREATH)).transpose()?.flatten();
                 return death.map_or(Ok(None), |death| Err(Error::other(death)));
             }
             Some(Message::Error(error)) => {
