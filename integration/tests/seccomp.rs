@@ -81,6 +81,7 @@ fn the_default_has_an_errno_of_its_own() {
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
     let mut denying = filter("SCMP_ACT_ERRNO", &[allowed]);
     assert_eq!(call(denying.clone(), &getppid()), 1);
+    known_gap!(Runc, "1.1.5 returns EPERM all the same");
     denying["defaultErrnoRet"] = json!(99);
     assert_eq!(call(denying, &getppid()), 99);
 }
@@ -124,6 +125,7 @@ fn log_lets_the_call_through() {
 
 #[test]
 fn every_action_can_be_the_default() {
+    known_gap!(Runc, "1.1.5 needs more calls than these itself, and waits for ever");
     let names = ["execve", "exit", "read", "write", "openat2"];
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
     for (action, status) in [
@@ -232,7 +234,7 @@ fn a_rule_may_name_many_calls() {
 #[test]
 fn the_program_has_the_filter_and_init_had_no_other() {
     for no_new_privileges in [true, false] {
-        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getppid", 5)]));
+        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getpgrp", 5)]));
         let bundle = bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
         let container = bundle.args(&["sleep", "600"]).container();
         container.run_detached().expect_ok();
@@ -249,7 +251,7 @@ fn the_program_has_the_filter_and_init_had_no_other() {
 #[test]
 fn without_no_new_privileges_the_filter_leaves_no_capability_behind() {
     for user in [0, 1000] {
-        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getppid", 5)])).capabilities(&["CAP_KILL"]);
+        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getpgrp", 5)])).capabilities(&["CAP_KILL"]);
         let bundle = bundle.set("/process/user", json!({"uid": user, "gid": user}));
         let bundle = bundle.set("/process/noNewPrivileges", json!(false));
         let container = bundle.args(&["sleep", "600"]).container();
@@ -262,6 +264,7 @@ fn without_no_new_privileges_the_filter_leaves_no_capability_behind() {
 
 #[test]
 fn calls_newer_than_the_profile_do_not_exist() {
+    known_gap!(Runc, Crun, "1.1.5 does so for Docker's profile and not for this one, 1.8.1 not at all");
     // A C library tries a new call first, and an old one only after ENOSYS.
     let names = ["execve", "exit", "read", "write", "openat2"];
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
