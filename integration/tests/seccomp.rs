@@ -1,6 +1,6 @@
 //! `linux.seccomp`: every action, errno, operator and flag as the kernel then carries it out. (runtime-spec
 //! config-linux.md "Seccomp"; seccomp(2). The programs are one call long: integration::elf.)
-#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)] // test code: a panic is its way of reporting
 #![cfg(target_arch = "x86_64")]
 
 use std::fs;
@@ -62,8 +62,9 @@ fn what_is_allowed_is_carried_out() {
 fn errno_is_eperm_unless_given() {
     let rule = rule("getppid", "SCMP_ACT_ERRNO");
     assert_eq!(call(filter("SCMP_ACT_ALLOW", &[rule]), &getppid()), 1);
-    for number in [2, 13, 77, 255] {
-        assert_eq!(call(filter("SCMP_ACT_ALLOW", &[errno("getppid", number)]), &getppid()), number as i32);
+    for number in [2_u8, 13, 77, 255] {
+        let filter = filter("SCMP_ACT_ALLOW", &[errno("getppid", number.into())]);
+        assert_eq!(call(filter, &getppid()), i32::from(number));
     }
 }
 
@@ -95,7 +96,7 @@ fn kill_and_kill_thread_end_the_thread_and_kill_process_all() {
     ] {
         let filter = filter("SCMP_ACT_ALLOW", &[rule("getppid", action)]);
         assert_eq!(call(filter.clone(), &getppid()), alone, "{action}");
-        assert_eq!(call(filter, &call64_in_thread(GETPPID as u32)), in_thread, "{action}");
+        assert_eq!(call(filter, &call64_in_thread(u32::try_from(GETPPID).unwrap())), in_thread, "{action}");
     }
 }
 
@@ -138,7 +139,7 @@ fn every_action_can_be_the_default() {
         ("SCMP_ACT_LOG", 0),
         ("SCMP_ACT_ALLOW", 0),
     ] {
-        assert_eq!(call(filter(action, &[allowed.clone()]), &getppid()), status, "{action}");
+        assert_eq!(call(filter(action, std::slice::from_ref(&allowed)), &getppid()), status, "{action}");
     }
 }
 
@@ -269,7 +270,7 @@ fn calls_newer_than_the_profile_do_not_exist() {
     let names = ["execve", "exit", "read", "write", "openat2"];
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
     for default in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"] {
-        let filter = filter(default, &[allowed.clone()]);
+        let filter = filter(default, std::slice::from_ref(&allowed));
         let denied = if default == "SCMP_ACT_ERRNO" { 1 } else { KILLED };
         // 437 is openat2; 438 and 999 are newer, 436 (close_range) is not.
         for (number, status) in [(999, ENOSYS), (436, denied), (GETPPID, denied)] {
