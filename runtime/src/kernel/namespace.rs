@@ -72,7 +72,8 @@ pub fn spare_the_host(plan: &Plan, joined: &[Opened], host: &Procfs) -> Result<(
         if let Some(field) = what_is_set(plan, namespace.kind)
             && namespace.is_ours(host)?
         {
-            let reason = format!("{field}: {} is the runtime's own namespace, which stays as it is", namespace.step);
+            let reason =
+                format!("{field}: {} is the runtime's own namespace, which stays as it is", namespace.step);
             return Err(Error::new(Kind::Spec, reason));
         }
     }
