@@ -37,7 +37,7 @@ use crate::plan::namespace::Namespace;
 use crate::plan::{self, Facts, Plan};
 use crate::report::Log;
 use crate::signals::Signals;
-use crate::spec::{self, Spec};
+use crate::spec::{self, ConsoleSize, Spec};
 
 /// What `create` and `run` ask for.
 #[derive(Debug)]
@@ -120,6 +120,12 @@ impl Bundle {
     /// Whether the program has a terminal.
     pub fn has_terminal(&self) -> bool {
         self.plan.process.terminal
+    }
+
+    /// Gives the program's terminal a size, in place of `process.consoleSize`.
+    pub fn set_console_size(&mut self, rows: u16, columns: u16) {
+        let size = ConsoleSize { height: rows.into(), width: columns.into() };
+        self.plan.process.console_size = Some(size);
     }
 }
 
