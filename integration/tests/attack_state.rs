@@ -1,7 +1,7 @@
 //! The state root and what stands in it: made by somebody else, left half-done, or about another process.
 //!
 //! CVE-2024-25621, CVE-2021-41091. See docs/attacks.md.
-#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)] // test code: a panic is its way of reporting
 
 mod attack;
 

@@ -1,5 +1,5 @@
 //! The command line: forms of flags, the log, pid files, and what is printed to the byte.
-#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)] // test code: a panic is its way of reporting
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,6 +1,6 @@
 //! `linux.seccomp`: every action, errno, operator and flag as the kernel then carries it out. (runtime-spec
 //! config-linux.md "Seccomp"; seccomp(2). The programs are one call long: integration::elf.)
-#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)] // test code: a panic is its way of reporting
 #![cfg(target_arch = "x86_64")]
 
 use std::fs;
@@ -62,8 +62,9 @@ fn what_is_allowed_is_carried_out() {
 fn errno_is_eperm_unless_given() {
     let rule = rule("getppid", "SCMP_ACT_ERRNO");
     assert_eq!(call(filter("SCMP_ACT_ALLOW", &[rule]), &getppid()), 1);
-    for number in [2, 13, 77, 255] {
-        assert_eq!(call(filter("SCMP_ACT_ALLOW", &[errno("getppid", number)]), &getppid()), number as i32);
+    for number in [2_u8, 13, 77, 255] {
+        let filter = filter("SCMP_ACT_ALLOW", &[errno("getppid", number.into())]);
+        assert_eq!(call(filter, &getppid()), i32::from(number));
     }
 }
 
@@ -81,6 +82,7 @@ fn the_default_has_an_errno_of_its_own() {
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
     let mut denying = filter("SCMP_ACT_ERRNO", &[allowed]);
     assert_eq!(call(denying.clone(), &getppid()), 1);
+    known_gap!(Runc, "1.1.5 returns EPERM all the same");
     denying["defaultErrnoRet"] = json!(99);
     assert_eq!(call(denying, &getppid()), 99);
 }
@@ -94,7 +96,7 @@ fn kill_and_kill_thread_end_the_thread_and_kill_process_all() {
     ] {
         let filter = filter("SCMP_ACT_ALLOW", &[rule("getppid", action)]);
         assert_eq!(call(filter.clone(), &getppid()), alone, "{action}");
-        assert_eq!(call(filter, &call64_in_thread(GETPPID as u32)), in_thread, "{action}");
+        assert_eq!(call(filter, &call64_in_thread(u32::try_from(GETPPID).unwrap())), in_thread, "{action}");
     }
 }
 
@@ -124,6 +126,7 @@ fn log_lets_the_call_through() {
 
 #[test]
 fn every_action_can_be_the_default() {
+    known_gap!(Runc, "1.1.5 needs more calls than these itself, and waits for ever");
     let names = ["execve", "exit", "read", "write", "openat2"];
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
     for (action, status) in [
@@ -136,7 +139,7 @@ fn every_action_can_be_the_default() {
         ("SCMP_ACT_LOG", 0),
         ("SCMP_ACT_ALLOW", 0),
     ] {
-        assert_eq!(call(filter(action, &[allowed.clone()]), &getppid()), status, "{action}");
+        assert_eq!(call(filter(action, std::slice::from_ref(&allowed)), &getppid()), status, "{action}");
     }
 }
 
@@ -232,7 +235,7 @@ fn a_rule_may_name_many_calls() {
 #[test]
 fn the_program_has_the_filter_and_init_had_no_other() {
     for no_new_privileges in [true, false] {
-        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getppid", 5)]));
+        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getpgrp", 5)]));
         let bundle = bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
         let container = bundle.args(&["sleep", "600"]).container();
         container.run_detached().expect_ok();
@@ -249,7 +252,7 @@ fn the_program_has_the_filter_and_init_had_no_other() {
 #[test]
 fn without_no_new_privileges_the_filter_leaves_no_capability_behind() {
     for user in [0, 1000] {
-        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getppid", 5)])).capabilities(&["CAP_KILL"]);
+        let bundle = with(filter("SCMP_ACT_ALLOW", &[errno("getpgrp", 5)])).capabilities(&["CAP_KILL"]);
         let bundle = bundle.set("/process/user", json!({"uid": user, "gid": user}));
         let bundle = bundle.set("/process/noNewPrivileges", json!(false));
         let container = bundle.args(&["sleep", "600"]).container();
@@ -262,11 +265,12 @@ fn without_no_new_privileges_the_filter_leaves_no_capability_behind() {
 
 #[test]
 fn calls_newer_than_the_profile_do_not_exist() {
+    known_gap!(Runc, Crun, "1.1.5 does so for Docker's profile and not for this one, 1.8.1 not at all");
     // A C library tries a new call first, and an old one only after ENOSYS.
     let names = ["execve", "exit", "read", "write", "openat2"];
     let allowed = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
     for default in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"] {
-        let filter = filter(default, &[allowed.clone()]);
+        let filter = filter(default, std::slice::from_ref(&allowed));
         let denied = if default == "SCMP_ACT_ERRNO" { 1 } else { KILLED };
         // 437 is openat2; 438 and 999 are newer, 436 (close_range) is not.
         for (number, status) in [(999, ENOSYS), (436, denied), (GETPPID, denied)] {

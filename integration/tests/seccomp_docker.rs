@@ -4,7 +4,7 @@
 #![cfg(target_arch = "x86_64")]
 
 use integration::elf::{Exit, call32, call64};
-use integration::{Bundle, Value, json};
+use integration::{Bundle, Value, json, known_gap};
 
 const PROFILE: &str = include_str!("../data/seccomp-docker.json");
 
@@ -143,6 +143,7 @@ fn personalities_are_the_listed_ones() {
 
 #[test]
 fn calls_of_the_future_do_not_exist() {
+    known_gap!(Crun, "1.8.1 refuses them as it does others");
     both(|docker| {
         for number in [600, 999, 0x3fff_ffff] {
             assert_eq!(errno_of(docker, number, [0; 3]), 38, "{number}");
@@ -161,7 +162,9 @@ fn programs_of_32_bits_work_and_are_filtered() {
         }
         assert_eq!(run(call32(288, [0; 3], Exit::Errno)), 1, "keyctl");
         assert_eq!(run(call32(310, [0x1000_0000, 0, 0], Exit::Errno)), 1, "unshare");
-        assert_eq!(run(call32(999, [0; 3], Exit::Errno)), 38, "newer");
+        if integration::flavour() != integration::Flavour::Crun {
+            assert_eq!(run(call32(999, [0; 3], Exit::Errno)), 38, "newer");
+        }
     });
 }
 

@@ -8,12 +8,15 @@ use crate::signals::Signals;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use rustix::process::{WaitId, WaitIdOptions};
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{OptionalActions, OutputModes, Termios};
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 const BUFFER_BYTES: usize = 32 * 1024;
+/// More than a terminal holds (pty(7), 64 KiB and a line): whoever outlives init may print without end.
+const DRAIN_BYTES: usize = 1024 * 1024;
 
 /// The runtime's side of the program's terminal.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ impl Terminal {
         if let Some(saved) = &saved {
             let mut raw = saved.clone();
             raw.make_raw();
+            // The program's terminal passes newlines on as they are; ours goes on making line ends of them.
+            raw.output_modes |= saved.output_modes & OutputModes::OPOST;
             rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw)
                 .call("ioctl", || "TCSETS, stdin")?;
         }
@@ -56,16 +61,20 @@ impl Terminal {
         }
     }
 
-    /// stdin → pending.
-    fn read_input(&mut self) -> Result<()> {
+    /// stdin → pending. `false` where our own terminal has hung up.
+    fn read_input(&mut self) -> Result<bool> {
         let mut buffer = vec![0; BUFFER_BYTES];
         match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
-            Ok(0) | Err(rustix::io::Errno::IO) => self.stdin_open = false,
+            Ok(0) => {
+                self.stdin_open = false;
+                return Ok(self.saved.is_none()); // a raw terminal ends in no other way
+            }
+            Err(rustix::io::Errno::IO) => self.stdin_open = false, // we are in its background
             Ok(length) => self.pending.extend_from_slice(&buffer[..length]),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).call("read", || "stdin"),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// pending → program, as much as it takes.
@@ -79,13 +88,13 @@ impl Terminal {
         Ok(())
     }
 
-    /// program → stdout. `false` at the end of the terminal.
-    fn copy_output(&self) -> Result<bool> {
+    /// program → stdout.
+    fn copy_output(&self) -> Result<Copied> {
         let mut buffer = vec![0; BUFFER_BYTES];
         let length = match rustix::io::read(&self.master, &mut buffer) {
-            Ok(0) | Err(rustix::io::Errno::IO) => return Ok(false),
+            Ok(0) | Err(rustix::io::Errno::IO) => return Ok(Copied::End),
             Ok(length) => length,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(true),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(Copied::Bytes(0)),
             Err(errno) => return Err(errno).call("read", || "the terminal"),
         };
         let mut rest = &buffer[..length];
@@ -97,22 +106,37 @@ impl Terminal {
                     let mut fds = [PollFd::new(rustix::stdio::stdout(), PollFlags::POLLOUT)];
                     nix::poll::poll(&mut fds, PollTimeout::NONE).call("poll", || "stdout")?;
                 }
+                // A reader or a terminal that has gone away.
+                Err(rustix::io::Errno::PIPE | rustix::io::Errno::IO) => return Ok(Copied::NoReader),
                 Err(errno) => return Err(errno).call("write", || "stdout"),
             }
         }
-        Ok(true)
+        Ok(Copied::Bytes(length))
     }
 
     /// What the program has written before it ended.
     fn drain(&self) -> Result<()> {
-        loop {
+        let mut drained = 0;
+        while drained < DRAIN_BYTES {
             let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
             let ready = nix::poll::poll(&mut fds, PollTimeout::ZERO).call("poll", || "the terminal")?;
-            if ready == 0 || !self.copy_output()? {
-                return Ok(());
+            match if ready == 0 { Copied::End } else { self.copy_output()? } {
+                Copied::Bytes(length) => drained += length,
+                Copied::End | Copied::NoReader => break,
             }
         }
+        Ok(())
     }
+}
+
+/// What came of copying the program's output.
+enum Copied {
+    /// So much was copied.
+    Bytes(usize),
+    /// Nobody has the program's side open any more.
+    End,
+    /// Nobody takes the output any more.
+    NoReader,
 }
 
 impl Drop for Terminal {
@@ -121,6 +145,13 @@ impl Drop for Terminal {
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, saved);
         }
     }
+}
+
+/// Rows and columns of our own terminal, where stdin is one that has a size.
+#[must_use]
+pub fn own_size() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok()?;
+    (size.ws_row != 0 || size.ws_col != 0).then_some((size.ws_row, size.ws_col))
 }
 
 fn receive_fd(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -160,15 +191,21 @@ pub fn supervise(
         if events.signals {
             forward(init, signals, terminal.as_ref())?;
         }
-        if let Some(terminal) = &mut terminal {
-            if events.input {
-                terminal.read_input()?;
-            }
-            if !terminal.pending.is_empty() && (events.writable || events.input) {
-                terminal.write_input()?;
+        if let Some(side) = &mut terminal {
+            let mut hung_up = events.input && !side.read_input()?;
+            if !side.pending.is_empty() && (events.writable || events.input) {
+                side.write_input()?;
             }
             if events.output {
-                output_open = terminal.copy_output()?;
+                match side.copy_output()? {
+                    Copied::Bytes(_) => {}
+                    Copied::End => output_open = false,
+                    Copied::NoReader => hung_up = true,
+                }
+            }
+            if hung_up {
+                // The program learns it as it would on our terminal: SIGHUP, and no more input or output.
+                terminal = None;
             }
         }
         if events.ended {
@@ -273,11 +310,13 @@ fn reap_orphans() {
 
 /// As [`reap_orphans`], leaving init's status for [`exit_status`].
 fn reap_orphans_except(init: BorrowedFd<'_>) {
-    let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    while let Ok(None) = rustix::process::waitid(WaitId::PidFd(init), peek) {
-        let one = rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        if !matches!(one, Ok(Some(_))) {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    // Looked at first: what had ended while init had not is no init, which may end at any time.
+    while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) = waitid(Id::All, look) {
+        if !matches!(rustix::process::waitid(WaitId::PidFd(init), ended), Ok(None)) {
             return;
         }
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
     }
 }

@@ -1,6 +1,6 @@
 //! What a command tells the outside: its error, its warnings, its debug lines, its exit code.
 //!
-//! The rules come from the callers (docs/engines.md):
+//! The rules come from the callers:
 //! - Podman decodes the whole log as one JSON object after a failure, containerd's shim keeps the last
 //!   object of level `error` and rejects the file if a `time` is not RFC 3339. So a failure writes exactly
 //!   one object, and warnings reach the log only when the command succeeds.

@@ -27,17 +27,24 @@ fn make(globals: &Globals, args: &cli::Create, log: &mut Log) -> Result<Born> {
     };
     let mut signals = Signals::block()?;
     let state_root = globals.state_root();
-    let request = request(args, &state_root, console, true);
+    let request = request(globals, args, &state_root, console, true, log);
     create(&request, &bundle, &mut signals, log)
 }
 
 /// The request that the arguments make.
 pub(super) fn request<'a>(
+    globals: &Globals,
     args: &'a cli::Create,
     state_root: &'a cli::StateRoot,
     console: Option<std::os::fd::OwnedFd>,
     gate: bool,
+    log: &mut Log,
 ) -> Request<'a> {
+    if globals.systemd_cgroup {
+        log.warning(
+            "--systemd-cgroup: systemd's driver is not part of this build; the cgroup is made by its files",
+        );
+    }
     Request {
         state_root,
         id: &args.id,
@@ -49,5 +56,6 @@ pub(super) fn request<'a>(
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds,
         gate,
+        rootless: globals.rootless.unwrap_or_else(|| !nix::unistd::geteuid().is_root()),
     }
 }

@@ -9,7 +9,7 @@ use super::create::request;
 use crate::bail;
 use crate::cli::{self, Globals};
 use crate::container::group::Files;
-use crate::container::{LOCK_WAIT, Record, Store, delete};
+use crate::container::{LOCK_WAIT, Locked, Record, Store, delete};
 use crate::create::handover;
 use crate::create::parent::{Born, Bundle, create};
 use crate::error::{Call, Context, Error, Kind, Result};
@@ -27,8 +27,13 @@ pub fn execute(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> 
 }
 
 fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
-    let bundle = Bundle::load(&args.create.bundle, &args.create.id, log)?;
+    let mut bundle = Bundle::load(&args.create.bundle, &args.create.id, log)?;
     let (console, ours) = consoles(args, bundle.has_terminal())?;
+    if ours.is_some()
+        && let Some((rows, columns)) = foreground::own_size()
+    {
+        bundle.set_console_size(rows, columns); // before the program asks
+    }
     let mut signals = Signals::block()?;
     let own_pid_namespace = bundle.has_own_pid_namespace();
     let reap_others = !args.detach && !args.no_subreaper && !own_pid_namespace;
@@ -37,15 +42,19 @@ fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
         rustix::process::set_child_subreaper(this).call("prctl", || "PR_SET_CHILD_SUBREAPER")?;
     }
     let state_root = globals.state_root();
-    let request = request(&args.create, &state_root, console, false);
+    let request = request(globals, &args.create, &state_root, console, false, log);
     let born = create(&request, &bundle, &mut signals, log)?;
     let born = poststart(born, log)?;
     log.flush(); // from here on stderr is the program's
     if args.detach {
         return Ok(0);
     }
-    let terminal = ours.map(|socket| Terminal::receive(socket.as_fd())).transpose()?;
+    let terminal = ours.map(|socket| Terminal::receive(socket.as_fd())).transpose();
     let Born { store, locked, record, pidfd } = born;
+    let terminal = match terminal {
+        Ok(terminal) => terminal,
+        Err(error) => return Err(undo(error, &store, locked, &record, log)),
+    };
     drop(locked); // others may kill and delete it while it runs
     let code = foreground::supervise(pidfd.as_fd(), &mut signals, terminal, reap_others)?;
     if !args.keep {
@@ -83,15 +92,20 @@ fn poststart(born: Born, log: &mut Log) -> Result<Born> {
         .and_then(|state| hooks::run("poststart", hooks, &state, &born.record.bundle));
     match ran {
         Ok(()) => Ok(born),
-        Err(mut error) => {
+        Err(error) => {
             let Born { store, locked, record, .. } = born;
-            let mut warn = |error: Error| log.warning(error.to_string());
-            if let Err(failed) = delete::destroy(&store, locked, &record, &Files, &mut warn) {
-                error.attach(&failed);
-            }
-            Err(error)
+            Err(undo(error, &store, locked, &record, log))
         }
     }
+}
+
+/// Stops and removes the container because of `error`, which is given back with what failed meanwhile.
+fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &mut Log) -> Error {
+    let mut warn = |error: Error| log.warning(error.to_string());
+    if let Err(failed) = delete::destroy(store, locked, record, &Files, &mut warn) {
+        error.attach(&failed);
+    }
+    error
 }
 
 /// Takes the container away, unless somebody else already has.

@@ -37,7 +37,7 @@ use crate::plan::namespace::Namespace;
 use crate::plan::{self, Facts, Plan};
 use crate::report::Log;
 use crate::signals::Signals;
-use crate::spec::{self, Spec};
+use crate::spec::{self, ConsoleSize, Spec};
 
 /// What `create` and `run` ask for.
 #[derive(Debug)]
@@ -62,6 +62,8 @@ pub struct Request<'a> {
     pub preserve_fds: u32,
     /// Whether the container waits for `start` (`create`) or not (`run`).
     pub gate: bool,
+    /// Whether it may do without a cgroup where none can be made (`--rootless`).
+    pub rootless: bool,
 }
 
 /// A container that waits at its gate or whose program runs.
@@ -118,6 +120,12 @@ impl Bundle {
     /// Whether the program has a terminal.
     pub fn has_terminal(&self) -> bool {
         self.plan.process.terminal
+    }
+
+    /// Gives the program's terminal a size, in place of `process.consoleSize`.
+    pub fn set_console_size(&mut self, rows: u16, columns: u16) {
+        let size = ConsoleSize { height: rows.into(), width: columns.into() };
+        self.plan.process.console_size = Some(size);
     }
 }
 
@@ -310,7 +318,7 @@ fn birth(
 ) -> Result<OwnedFd> {
     let plan = &bundle.plan;
     // step 4: write the first record, then make the cgroup with its limits
-    let cgroup = make_cgroup(bundle, locked, hierarchy, record, log)?;
+    let cgroup = make_cgroup(bundle, locked, hierarchy, request.rootless, record, log)?;
     open_cgroup_mounts(plan, cgroup.as_ref(), &mut prepared)?;
     // step 5: make the gate, unless the program starts at once
     if request.gate {
@@ -340,6 +348,7 @@ fn make_cgroup(
     bundle: &Bundle,
     locked: &Locked,
     hierarchy: Option<Hierarchy>,
+    rootless: bool,
     record: &mut Record,
     log: &mut Log,
 ) -> Result<Option<Cgroup>> {
@@ -361,7 +370,7 @@ fn make_cgroup(
             record.cgroup = Some(cgroup.record().clone());
             Ok(Some(cgroup))
         }
-        Err(error) if !nix::unistd::geteuid().is_root() => {
+        Err(error) if rootless => {
             log.warning(cgroup::go_without(plan, cgroups_path, Some(&error))?);
             Ok(None)
         }
@@ -508,8 +517,7 @@ impl Birth<'_> {
                 {
                     Ok(()) => {}
                     Err(error) => {
-                        let rootless = !nix::unistd::geteuid().is_root();
-                        log.warning(cgroup::devices::go_without(error, rootless)?);
+                        log.warning(cgroup::devices::go_without(error, self.request.rootless)?);
                     }
                 }
             }
