@@ -225,7 +225,7 @@ fn bytes_that_are_no_document_are_an_error() {
 fn cve_2021_43784_values_longer_than_any_packet_are_named_and_not_cut() {
     ours_only!();
     // Longer than 16 bits can say, than init's packets, than a page of a pipe.
-    for size in [5_000, 70_000, 300_000, 3_000_000] {
+    for size in [5_000, 300_000] {
         let long = format!("/{}", "x".repeat(size));
         let deep = "/x".repeat(size / 2);
         for long in [long, deep] {
