@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Container, Flavour, Process, flavour, json, known_gap, skip};
+use integration::{Bundle, Container, Flavour, Process, flavour, json, known_gap, skip, wait_for};
 
 const KILL: u64 = 1 << 5;
 const SETGID: u64 = 1 << 6;
@@ -17,6 +17,8 @@ fn running(bundle: Bundle) -> (Container, Process) {
     let container = bundle.args(&["sleep", "600"]).container();
     container.run_detached().expect_ok();
     let init = container.init();
+    // A runtime may come back before the program has begun: the sets are then those of its init.
+    wait_for("the program", || (init.cmdline() == ["sleep", "600"]).then_some(()));
     (container, init)
 }
 
