@@ -71,6 +71,11 @@ fn whole_life(container: &Container) {
 
 #[test]
 fn each_kind_runs_at_its_moment_and_in_order() {
+    known_gap!(
+        Runc,
+        Crun,
+        "poststart hooks of 1.1.5 run before `start`, those of 1.8.1 beside startContainer hooks"
+    );
     let notes = Notes::new().each("echo $K 1 >>$N/log").each("echo $K 2 >>$N/log");
     let notes = notes.edit(|bundle| bundle.sh("echo program >>/notes/log"));
     let (container, folder) = notes.container();
@@ -94,6 +99,7 @@ fn each_kind_runs_at_its_moment_and_in_order() {
 
 #[test]
 fn run_runs_them_all() {
+    known_gap!(Runc, "the poststart hooks of 1.1.5 run before those of startContainer");
     let notes = Notes::new().each("echo $K >>$N/log").edit(|bundle| bundle.sh("exit 5"));
     let (container, folder) = notes.container();
     container.run().expect_code(5);
@@ -102,6 +108,7 @@ fn run_runs_them_all() {
 
 #[test]
 fn they_are_given_the_state_on_standard_input() {
+    known_gap!(Crun, "1.8.1 says `created` while it creates");
     let notes =
         Notes::new().each("cat >$N/$K").edit(|bundle| bundle.set("/annotations/key", json!("value ☃")));
     let (container, folder) = notes.container();
@@ -157,6 +164,11 @@ fn they_are_given_arguments_and_environment_as_listed_and_nothing_else() {
         let name = |line: &str| line.trim_start_matches("export ").split('=').next().unwrap().to_owned();
         let mut names: Vec<String> = environment.lines().map(name).collect();
         names.retain(|name| !own.contains(&name.as_str()));
+        if kind == "startContainer" {
+            // Busybox's adds a PATH of its own, where there is none.
+            names.retain(|name| name != "PATH");
+            assert!(environment.contains("PATH='/sbin:/usr/sbin:/bin:/usr/bin'"), "{text}");
+        }
         names.sort_unstable();
         assert_eq!(names, ["A", "EMPTY", "EQUALS", "KIND"], "{kind}: {text}");
         assert!(environment.contains("EQUALS='a=b'"), "{kind}: {text}");
@@ -185,6 +197,7 @@ fn the_first_argument_is_the_name_and_without_arguments_it_is_the_path() {
 
 #[test]
 fn in_the_runtimes_namespaces_they_start_in_the_bundle() {
+    known_gap!(Runc, Crun, "poststop hooks of these versions start where `delete` was called");
     let kinds = ["prestart", "createRuntime", "poststart", "poststop"];
     let notes = kinds.iter().fold(Notes::new(), |notes, kind| notes.hook(kind, &format!("pwd >$N/{kind}")));
     let (container, folder) = notes.container();
@@ -196,6 +209,7 @@ fn in_the_runtimes_namespaces_they_start_in_the_bundle() {
 
 #[test]
 fn each_kind_runs_in_its_namespaces() {
+    known_gap!(Crun, "the harness calls it in a mount namespace of its own");
     let own = ["cgroup", "ipc", "mnt", "net", "uts"];
     // /proc of the host shows the hook's own namespaces wherever it is, except its pid: hence `self`.
     let script =
@@ -254,6 +268,7 @@ fn a_network_made_by_a_create_runtime_hook_is_there_for_the_program() {
 
 #[test]
 fn start_container_hooks_are_the_containers_own_programs() {
+    known_gap!(Crun, "start of 1.8.1 does not wait for them");
     let notes = Notes::new().edit(|bundle| {
         let bundle = bundle.file(
             "/opt/hook",
@@ -309,6 +324,7 @@ fn a_hook_may_ask_for_the_state() {
 
 #[test]
 fn a_hook_need_not_read_its_input() {
+    known_gap!(Crun, "1.8.1 warns of the broken pipe");
     // Longer than a pipe holds, so that an unread rest would block or break who writes it.
     let long = "x".repeat(300_000);
     for script in ["true", "exec <&-; sleep 0.1", "head -c 10 >/dev/null"] {
@@ -341,6 +357,7 @@ fn what_hooks_print_does_not_reach_the_caller() {
 
 #[test]
 fn hooks_have_no_descriptor_but_the_standard_ones() {
+    known_gap!(Runc, "1.1.5 hands createContainer hooks descriptors of its own");
     // Fourth is the folder that is read. In the container's namespaces /proc/self is the hook too.
     let notes = Notes::new().each("echo /proc/self/fd/* >$N/$K; ls /proc/$$/fd >/dev/null");
     let (container, folder) = notes.container();

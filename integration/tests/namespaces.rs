@@ -7,6 +7,7 @@ use std::fs;
 
 use integration::{
     Bundle, Call, Container, Flavour, Process, Running, flavour, json, kernel_has, known_gap, requires,
+    wait_for,
 };
 
 /// Names in config.json and in /proc/PID/ns.
@@ -266,6 +267,32 @@ fn every_namespace_of_a_pod_is_joined_at_once() {
     container.wait_status("stopped");
     container.delete().expect_ok();
     assert!(pause.init().is_alive());
+}
+
+#[test]
+fn init_may_be_faster_than_the_process_that_joined_for_it() {
+    known_gap!(Runc, Crun, "the threads of Go are not to be held up so; crun's parent waits otherwise");
+    requires!(kernel_has("/usr/bin/strace"), "no strace");
+    let pause = running(Bundle::new());
+    let container = Bundle::new()
+        .join_namespace("pid", &format!("/proc/{}/ns/pid", pause.init_pid()))
+        .sleeping()
+        .container();
+    // Whoever clones is held up afterwards: init comes as far as it can while its maker says nothing.
+    let trace = container.bundle().scratch_file("trace");
+    let strace = ["-f", "-o", &trace, "-e", "trace=clone3", "-e", "inject=clone3:delay_exit=500000"];
+    let call = Call::of("strace").args(strace).args([integration::runtime_under_test()]);
+    let call = call.args(["--root".as_ref(), container.state_root().as_os_str()]);
+    let call = call.args(["create".as_ref(), "--bundle".as_ref(), container.bundle().path().as_os_str()]);
+    let made = call.args([container.id()]).output_in(container.bundle().scratch()).spawn();
+    wait_for("the container", || {
+        let state = container.state_output();
+        (state.status.success() && state.json()["status"] == "created").then_some(())
+    });
+    assert_eq!(container.init().namespace("pid"), pause.init().namespace("pid"));
+    container.delete_force().expect_ok();
+    // strace stays as long as init, which it follows.
+    made.wait().expect_ok();
 }
 
 #[test]

@@ -36,11 +36,19 @@ fn steps(
     join_all(&join)?;
     drop(join);
     let flags = u64::from(plan.namespaces.clone_flags().unsigned_abs());
+    // Both speak to the runtime through one channel: init is silent until this process has had its word.
+    let (wait, keep) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2", || "")?;
     match sys::process::clone3(flags | CLONE_PARENT, cgroup).context(|| "make the container's namespaces")? {
-        Clone::Child => init::run(plan, prepared, channel),
+        Clone::Child => {
+            drop(keep);
+            let _ = rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut [0_u8; 1]));
+            drop(wait);
+            init::run(plan, prepared, channel)
+        }
         Clone::Parent { pid, pidfd } => {
             drop::<OwnedFd>(pidfd);
             channel.send(&ToParent::Cloned(pid))?;
+            drop(keep);
             sys::process::exit_now(0)
         }
     }
