@@ -1,4 +1,6 @@
 //! Many containers by many callers at once: every call does what it says, and nothing is left.
+// Helpers outside the test functions panic as these do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
