@@ -1,8 +1,6 @@
 //! `process.terminal`: the terminal that goes to `--console-socket`, and the one of a foreground `run`
 //! (config.md "Process", runc's terminals.md, pty(7), termios(3)).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)] // test code: a panic is its way of reporting
-// Helpers outside the test functions panic as these do.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::os::fd::OwnedFd;
