@@ -99,6 +99,7 @@ fn each_kind_runs_at_its_moment_and_in_order() {
 
 #[test]
 fn run_runs_them_all() {
+    known_gap!(Crun, "1.8.1 takes input that a hook does not read for a failure, now and then");
     known_gap!(Runc, "the poststart hooks of 1.1.5 run before those of startContainer");
     let notes = Notes::new().each("echo $K >>$N/log").edit(|bundle| bundle.sh("exit 5"));
     let (container, folder) = notes.container();
