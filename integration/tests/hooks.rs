@@ -1,5 +1,6 @@
 //! `hooks`: all six kinds at their moment, in their namespaces, with what they are given. (runtime-spec
 //! config.md "POSIX-platform Hooks", runtime.md "Lifecycle", "State".)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 use std::path::{Path, PathBuf};
