@@ -1,5 +1,6 @@
 //! `hooks` that fail: what each kind's failure means for the container, and what the caller hears.
 //! (runtime-spec 1.3.0 runtime.md "Lifecycle": steps 3, 4, 5, 7, 9 and 13.)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 use std::path::{Path, PathBuf};

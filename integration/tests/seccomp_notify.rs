@@ -1,5 +1,6 @@
 //! SCMP_ACT_NOTIFY: an agent gets the listener and the state, and answers calls in the kernel's place.
 //! (runtime-spec config-linux.md "Seccomp", "The Container Process State"; seccomp_unotify(2).)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 #![cfg(target_arch = "x86_64")]
 
 use std::io::IoSliceMut;
