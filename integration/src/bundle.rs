@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{Config, Container, Output, Scratch, rootfs};
+use crate::{Config, Container, Output, Scratch, executable, rootfs};
 
 /// A bundle under construction: every method that edits takes and returns it.
 ///
@@ -179,9 +179,21 @@ impl Bundle {
         let path = self.rootfs().join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().expect("a file lies in a folder"))
             .expect("create folders in the root");
-        fs::write(&path, content).unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
+        let written = executable::written(|| fs::write(&path, content));
+        written.unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("chmod a file in the root");
         self
+    }
+
+    /// Writes a program of the host, such as a hook, into the scratch folder; its path.
+    #[must_use]
+    #[track_caller]
+    pub fn host_program(&self, name: &str, content: &[u8]) -> String {
+        let path = self.scratch_file(name);
+        executable::written(|| fs::write(&path, content))
+            .unwrap_or_else(|error| panic!("write {path}: {error}"));
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("chmod a program");
+        path
     }
 
     /// The host's programs, such as perl, at /usr inside; they cannot be written there.

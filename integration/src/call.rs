@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::{Flavour, PATIENCE, cgroup2_mount, flavour, runtime_under_test};
+use crate::{Flavour, PATIENCE, cgroup2_mount, executable, flavour, runtime_under_test};
 
 /// After a program's end its pipes must close; what keeps them open is a process it left behind.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -181,7 +181,8 @@ impl Call {
                 command.stdin(Stdio::piped());
             }
         }
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("`{shown}`: {error}"));
+        let started = executable::started(|| command.spawn());
+        let mut child = started.unwrap_or_else(|error| panic!("`{shown}`: {error}"));
         // The terminal's own descriptor must not be kept: its master sees the end when the last one closes.
         drop(command);
         let mut stdin = child.stdin.take();

@@ -17,6 +17,7 @@ mod call;
 mod config;
 mod container;
 pub mod elf;
+mod executable;
 mod host;
 pub mod leaks;
 mod process;

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::executable;
+
 const BUSYBOX: &str = "/bin/busybox";
 
 const FOLDERS: [&str; 13] =
@@ -38,7 +40,8 @@ pub(crate) fn populate(root: &Path) {
         fs::write(root.join(path), text).expect("write a file of the root");
     }
     let bin = root.join("bin");
-    fs::copy(BUSYBOX, bin.join("busybox")).expect("copy /bin/busybox (Debian's package busybox-static)");
+    let copied = executable::written(|| fs::copy(BUSYBOX, bin.join("busybox")));
+    copied.expect("copy /bin/busybox (Debian's package busybox-static)");
     for applet in applets() {
         symlink("busybox", bin.join(applet)).expect("link an applet");
     }

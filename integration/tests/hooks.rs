@@ -180,11 +180,8 @@ fn they_are_given_arguments_and_environment_as_listed_and_nothing_else() {
 #[test]
 fn the_first_argument_is_the_name_and_without_arguments_it_is_the_path() {
     let notes = Notes::new();
-    let program = notes.bundle.scratch().join("hook");
     let script = format!("#!/bin/sh\ntr '\\0' '|' </proc/$$/cmdline >>{}/name\n", notes.folder.display());
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = program.to_str().unwrap();
+    let path = notes.bundle.host_program("hook", script.as_bytes());
     let shell = format!("tr '\\0' '|' </proc/$$/cmdline | cut -d'|' -f1 >{}/shell", notes.folder.display());
     let bundle = notes
         .bundle
@@ -289,10 +286,8 @@ fn start_container_hooks_are_the_containers_own_programs() {
 #[test]
 fn create_container_hooks_are_found_on_the_host() {
     let notes = Notes::new();
-    let program = notes.bundle.scratch().join("hook");
-    fs::write(&program, format!("#!/bin/sh\necho ran >{}/seen\n", notes.folder.display())).unwrap();
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let hook = json!([{"path": program.to_str().unwrap()}]);
+    let script = format!("#!/bin/sh\necho ran >{}/seen\n", notes.folder.display());
+    let hook = json!([{"path": notes.bundle.host_program("hook", script.as_bytes())}]);
     let (container, folder) = notes.edit(|bundle| bundle.set("/hooks/createContainer", hook)).container();
     container.create().expect_ok();
     assert_eq!(read(&folder, "seen"), "ran");
