@@ -58,10 +58,11 @@ pub fn grantable(in_user_namespace: bool) -> Result<u64> {
         return Ok(u64::MAX >> (HIGHEST - last()));
     }
     let own = rustix::thread::capabilities(None).call("capget", || "")?;
-    let (mut grantable, inheritable) = (own.permitted.bits(), own.inheritable.bits());
+    let mut grantable = own.permitted.bits();
+    let uncertain = grantable & own.inheritable.bits();
     // What execve permits lies in the bounding set, except what came by the inheritable set
     // (capabilities(7) "Transformation of capabilities during execve()"): only that has to be looked up.
-    for number in (0..=last()).filter(|number| grantable & inheritable & (1 << number) != 0) {
+    for number in (0..=last()).filter(|number| uncertain & (1 << number) != 0) {
         if !in_bounding(number).call("prctl", || format!("PR_CAPBSET_READ, {}", name_of(number)))? {
             grantable &= !(1 << number);
         }
