@@ -81,6 +81,10 @@ fn processes(found: &mut BTreeSet<String>) {
         let text = |name: &str| {
             String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap_or_default()).into_owned()
         };
+        // A zombie holds nothing any more; the system's init, to which orphans go, may take its time.
+        if text("stat").rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')) {
+            continue;
+        }
         let root = fs::read_link(folder.join("root")).unwrap_or_default();
         let command = text("cmdline").replace('\0', " ");
         let marked = command.contains(mark()) || text("cgroup").contains(mark()) || is_marked(&root);

@@ -1,4 +1,6 @@
 //! `features` as engines read it (features.md, features-linux.md), and the documents that `spec` writes.
+// Helpers outside the test functions panic as these do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! `linux.netDevices`: devices of the host become the container's. Each test runs the runtime in a network
 //! namespace of its own, which is the host for it. (runtime-spec config-linux.md "Network Devices".)
+#![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use integration::{Bundle, Call, Container, Output, is_root, json, known_gap, requires, runtime_under_test};
 

@@ -1,5 +1,7 @@
 //! `run` in its forms: in the foreground it is the program to its caller, with `--detach` it only starts it.
 //! (Signals are in `signals`, terminals in `terminal`.)
+// Helpers outside the test functions panic as these do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 

@@ -1,7 +1,10 @@
 //! Many containers by many callers at once: every call does what it says, and nothing is left.
+// Helpers outside the test functions panic as these do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use integration::{Bundle, Container, Value, leaks, wait_for};
@@ -11,12 +14,15 @@ const CONTAINERS: usize = 100;
 
 /// Lets the callers take numbers from one heap until it is empty.
 fn share(work: impl Fn(usize) + Sync) {
-    let next = Mutex::new(0..CONTAINERS);
+    let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..CALLERS {
             scope.spawn(|| {
-                while let Some(number) = { next.lock().unwrap().next() } {
-                    work(number);
+                loop {
+                    match next.fetch_add(1, Ordering::Relaxed) {
+                        number if number < CONTAINERS => work(number),
+                        _ => break,
+                    }
                 }
             });
         }
@@ -25,12 +31,12 @@ fn share(work: impl Fn(usize) + Sync) {
 
 /// What the host has of these containers.
 fn remains(first: &Container, ids: &[String]) -> Vec<String> {
-    let scratch = first.bundle().scratch().to_str().unwrap();
+    let scratch = first.bundle().scratch().display().to_string();
     let of_them = |line: &String| {
         let kept = line.starts_with("file ") || line.starts_with("cgroup ") || line.starts_with("mount ");
         let named = ids.iter().any(|id| line.contains(id.as_str()));
         // The scratch folder itself is there until the test ends.
-        (kept && named && !line.starts_with("file ")) || (!kept && (named || line.contains(scratch)))
+        (kept && named && !line.starts_with("file ")) || (!kept && (named || line.contains(&scratch)))
     };
     leaks::snapshot().into_iter().filter(of_them).collect()
 }

@@ -1,6 +1,8 @@
 //! A caller of runc finds the same here: the same command lines, through runc and through the runtime under
 //! test, end with the same exit status, leave the container in the same status, and say the phrases that
 //! callers search for. Where we mean to differ from runc, the table says why.
+// Helpers outside the test functions panic as these do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
 

@@ -80,7 +80,8 @@ const VERBS: &[Verb] = &[
         // A signal may be given as anything, even with a dash: it is refused by name, not as a flag.
         flags_end_at_argument: true,
         read: |m| {
-            let signal = m.remove_one("signal").unwrap_or_else(|| "SIGTERM".to_owned());
+            let signal = text(m, "signal");
+            let signal = if signal.is_empty() { "SIGTERM".to_owned() } else { signal };
             Ok(Command::Kill(Kill { id: text(m, "id"), signal, all: m.get_flag("all") }))
         },
     },

@@ -57,11 +57,14 @@ pub fn grantable(in_user_namespace: bool) -> Result<u64> {
     if in_user_namespace {
         return Ok(u64::MAX >> (HIGHEST - last()));
     }
-    let permitted = rustix::thread::capabilities(None).call("capget", || "")?.permitted.bits();
-    let mut grantable = 0;
-    for number in (0..=last()).filter(|number| permitted & (1 << number) != 0) {
-        if in_bounding(number).call("prctl", || format!("PR_CAPBSET_READ, {}", name_of(number)))? {
-            grantable |= 1 << number;
+    let own = rustix::thread::capabilities(None).call("capget", || "")?;
+    let mut grantable = own.permitted.bits();
+    let uncertain = grantable & own.inheritable.bits();
+    // What execve permits lies in the bounding set, except what came by the inheritable set
+    // (capabilities(7) "Transformation of capabilities during execve()"): only that has to be looked up.
+    for number in (0..=last()).filter(|number| uncertain & (1 << number) != 0) {
+        if !in_bounding(number).call("prctl", || format!("PR_CAPBSET_READ, {}", name_of(number)))? {
+            grantable &= !(1 << number);
         }
     }
     Ok(grantable)
@@ -73,9 +76,10 @@ pub fn grantable(in_user_namespace: bool) -> Result<u64> {
 /// EPERM without CAP_SETPCAP, where there is something to drop.
 pub fn drop_bounding(sets: &Sets) -> Result<()> {
     for number in (0..=last()).filter(|number| sets.bounding & (1 << number) == 0) {
-        let dropped = match in_bounding(number) {
-            Ok(true) => rustix::thread::remove_capability_from_bounding_set(bit(number)),
-            other => other.map(|_| ()),
+        // Dropped without a look first: one call each. Without CAP_SETPCAP only what is there cannot go.
+        let dropped = match rustix::thread::remove_capability_from_bounding_set(bit(number)) {
+            Err(Errno::PERM) if in_bounding(number) == Ok(false) => Ok(()),
+            other => other,
         };
         dropped
             .call("prctl", || format!("PR_CAPBSET_DROP, {}", name_of(number)))
