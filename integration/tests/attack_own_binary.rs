@@ -208,7 +208,7 @@ fn cve_2019_5736_a_neighbour_in_the_pid_namespace_cannot_write_to_the_runtime() 
         .join_namespace("pid", &namespace);
     let third = Copy::of(&short);
     let short = short.container();
-    for _ in 0..200 {
+    for _ in 0..3000 {
         third.birth(&short, "run").output().expect_fail();
         if seen("Read-only file system") {
             break;
