@@ -27,7 +27,7 @@ use nix::poll::{PollFd, PollTimeout};
 pub use crate::cgroup::Record as CgroupRecord;
 pub use gate::Gate;
 pub use id::ContainerId;
-pub use process::{Pidfd, ProcessId};
+pub use process::{Pidfd, ProcessId, death_before_exec};
 pub use record::{Record, SeccompNotify, VERSION as RECORD_VERSION};
 pub use status::Status;
 pub use store::{Entry, LOCK_WAIT, Locked, Store};

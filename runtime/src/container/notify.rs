@@ -6,15 +6,18 @@
 
 use std::fs::File;
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
-use oci_spec::runtime::{ContainerProcessStateBuilder, State};
+use oci_spec::runtime::{ContainerProcessStateBuilder, ContainerState, State};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::PidfdGetfdFlags;
 
+use super::Record;
+use crate::bail;
 use crate::error::{Call, Context, Error, Result};
 
 /// The name of the one descriptor in the document's `fds`, fixed by the specification.
@@ -22,11 +25,30 @@ const FD_NAME: &str = "seccompFd";
 /// How long an agent may keep us waiting that does not accept or read; EAGAIN after that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends a seccomp listener's descriptor to the agent behind `listener_path`.
+/// Takes the seccomp listener `number` off init and sends it to the container's agent, with the container's
+/// state in `status`.
 ///
 /// # Errors
-/// Name the field `linux.seccomp.listenerPath` and the call that failed.
-pub fn send_seccomp_fd(
+/// Name the field `linux.seccomp` or `linux.seccomp.listenerPath` and the call that failed.
+pub fn pass_listener(
+    record: &Record,
+    status: ContainerState,
+    pid: i32,
+    pidfd: BorrowedFd<'_>,
+    number: RawFd,
+) -> Result<()> {
+    let Some(agent) = &record.seccomp_notify else {
+        bail!("the container's init has a seccomp listener, but linux.seccomp.listenerPath is not recorded");
+    };
+    let fd = rustix::process::pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty())
+        .call("pidfd_getfd", || format!("{pid}, {number}"))
+        .context(|| "linux.seccomp: take the listener")?;
+    let state = record.state(status)?;
+    send_seccomp_fd(&agent.listener_path, agent.listener_metadata.as_deref(), state, pid, fd.as_fd())
+}
+
+/// Sends a seccomp listener's descriptor to the agent behind `listener_path`.
+fn send_seccomp_fd(
     listener_path: &Path,
     metadata: Option<&str>,
     state: State,

@@ -72,31 +72,33 @@ impl ProcessId {
         Ok(self.stat_if_alive()?.map(|stat| stat.executed))
     }
 
-    /// How this process ends, which has closed what it had open: `None` where it did so by executing a
-    /// program. It is waited for, at most `limit`.
+    /// Whether this process, which has closed what it had open, did so because it dies, and not by executing
+    /// a program. The kernel closes the files of the dying before they can be waited for.
     ///
     /// Who is off the process table already has executed something, for all that can still be known.
     ///
     /// # Errors
     /// What reading /proc/PID/stat gives.
-    pub fn death_before_exec(&self, pidfd: &Pidfd, limit: Duration) -> Result<Option<String>> {
-        let stat = || read_stat(self.pid).map(|stat| stat.filter(|stat| stat.start_time == self.start_time));
-        if stat()?.is_none_or(|stat| stat.executed) {
-            return Ok(None);
-        }
-        // The kernel closes the files of the dying before they can be waited for.
-        pidfd.wait(limit)?;
-        let signal = stat()?.map_or(0, |stat| stat.exit_code & 0x7f);
-        Ok(Some(match signal {
-            0 => "the container's init ended before it ran the program".to_owned(),
-            signal => format!("the container's init was killed by signal {signal} before it ran the program"),
-        }))
+    pub fn dies_before_exec(&self) -> Result<bool> {
+        Ok(self.stat()?.is_some_and(|stat| !stat.executed))
+    }
+
+    /// The signal that ended this zombie, for who is not its parent; `None` for any other process.
+    ///
+    /// # Errors
+    /// What reading /proc/PID/stat gives.
+    pub fn terminating_signal(&self) -> Result<Option<i32>> {
+        Ok(self.stat()?.map(|stat| stat.exit_code & 0x7f).filter(|signal| *signal != 0))
+    }
+
+    fn stat(&self) -> Result<Option<Stat>> {
+        Ok(read_stat(self.pid)?.filter(|stat| stat.start_time == self.start_time))
     }
 
     fn stat_if_alive(&self) -> Result<Option<Stat>> {
-        let Some(stat) = read_stat(self.pid)? else { return Ok(None) };
-        let dead = matches!(stat.state, b'X' | b'x') || (stat.state == b'Z' && stat.threads <= 1);
-        Ok(Some(stat).filter(|stat| stat.start_time == self.start_time && !dead))
+        let dead =
+            |stat: &Stat| matches!(stat.state, b'X' | b'x') || (stat.state == b'Z' && stat.threads <= 1);
+        Ok(self.stat()?.filter(|stat| !dead(stat)))
     }
 
     /// A descriptor of the process, `None` when it is gone.
@@ -154,6 +156,16 @@ impl AsFd for Pidfd {
     }
 }
 
+/// What is said of an init that has died before its program began, by a signal or without one.
+pub fn death_before_exec(signal: Option<i32>) -> Error {
+    Error::other(match signal {
+        None => "the container's init ended before it ran the program".to_owned(),
+        Some(signal) => {
+            format!("the container's init was killed by signal {signal} before it ran the program")
+        }
+    })
+}
+
 /// Reads /proc/PID/stat; `None` when there is no such process.
 fn read_stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
@@ -202,6 +214,10 @@ mod tests {
             parse_stat(line),
             Some(Stat { state: b'S', executed: true, threads: 1, start_time: 4711, exit_code: 0 })
         );
+        let zombie = b"7 (a) b) Z 1 7 7 0 -1 4194372 1 2 3 4 5 6 7 8 20 0 1 0 4711 100";
+        assert!(!parse_stat(zombie).unwrap().executed, "a fork that ran nothing");
+        let zombie = b"7 (sh) Z 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 100";
+        assert!(parse_stat(zombie).unwrap().executed);
         assert_eq!(parse_stat(b"7 (a) S 1 2"), None);
         assert_eq!(parse_stat(b""), None);
     }

@@ -7,8 +7,8 @@ use oci_spec::runtime::ContainerState;
 
 use super::delete::{self, destroy};
 use super::gate::{Message, Release};
-use super::{Cgroups, Entry, LOCK_WAIT, Pidfd, Record, Status, Store, notify};
-use crate::error::{Call, Context, Error, Kind, Result};
+use super::{Cgroups, Entry, LOCK_WAIT, Pidfd, Record, Status, Store, death_before_exec, notify};
+use crate::error::{Error, Kind, Result};
 use crate::hooks;
 
 /// Much longer than it takes an init to exit that has said why.
@@ -73,9 +73,12 @@ fn open_gate(entry: &Entry, record: &Record, init: &Pidfd) -> Result<Option<Erro
             None => {
                 release.settle(init)?;
                 // Killed on its way, by a filter that forbids execve for instance: no program has started.
-                let death =
-                    record.init.map(|id| id.death_before_exec(init, LAST_BREATH)).transpose()?.flatten();
-                return death.map_or(Ok(None), |death| Err(Error::other(death)));
+                let Some(id) = record.init else { return Ok(None) };
+                if !id.dies_before_exec()? {
+                    return Ok(None);
+                }
+                init.wait(LAST_BREATH)?;
+                return Err(death_before_exec(id.terminating_signal()?));
             }
             Some(Message::Error(error)) => {
                 // It ends now; who asks after this `start` is to hear "stopped".
@@ -86,7 +89,9 @@ fn open_gate(entry: &Entry, record: &Record, init: &Pidfd) -> Result<Option<Erro
             // Asked for twice only when a `start` before this one has died; once is enough.
             Some(Message::SeccompFd(_)) if passed => {}
             Some(Message::SeccompFd(number)) => {
-                if let Err(error) = pass_seccomp_fd(record, init, number) {
+                let passing =
+                    notify::pass_listener(record, ContainerState::Created, init.pid(), init.as_fd(), number);
+                if let Err(error) = passing {
                     // Without its agent the program would hang at the first system call it is asked about.
                     init.send(libc::SIGKILL)?;
                     init.wait(LAST_BREATH)?;
@@ -97,22 +102,6 @@ fn open_gate(entry: &Entry, record: &Record, init: &Pidfd) -> Result<Option<Erro
             }
         }
     }
-}
-
-/// Takes the seccomp listener off init and sends it to the agent.
-fn pass_seccomp_fd(record: &Record, init: &Pidfd, number: i32) -> Result<()> {
-    let Some(notify) = &record.seccomp_notify else {
-        crate::bail!(
-            "the container's init has a seccomp listener, but linux.seccomp.listenerPath is not recorded"
-        );
-    };
-    let flags = rustix::process::PidfdGetfdFlags::empty();
-    let fd = rustix::process::pidfd_getfd(init.as_fd(), number, flags)
-        .call("pidfd_getfd", || format!("{}, {number}", init.pid()))
-        .context(|| "take the seccomp listener")?;
-    let state = record.state(ContainerState::Created)?;
-    let metadata = notify.listener_metadata.as_deref();
-    notify::send_seccomp_fd(&notify.listener_path, metadata, state, init.pid(), fd.as_fd())
 }
 
 /// The poststart hooks: in the runtime's namespace, after the program has started.

@@ -23,7 +23,7 @@ use crate::cli::StateRoot;
 use crate::container::group::Files;
 use crate::container::{
     self, CgroupRecord, ContainerId, Gate, Locked, ProcessId, RECORD_VERSION, Record, SeccompNotify, Store,
-    delete, notify,
+    death_before_exec, delete, notify,
 };
 use crate::error::{Call, Context, Error, Result};
 use crate::hooks;
@@ -565,7 +565,8 @@ impl Birth<'_> {
                     self.channel.send(&ToInit::Continue)?;
                 }
                 Some(ToParent::SeccompListener(number)) => {
-                    self.pass_listener(record, number)?;
+                    let status = ContainerState::Creating;
+                    notify::pass_listener(record, status, self.pid, self.pidfd.as_fd(), number)?;
                     self.channel.send(&ToInit::Continue)?;
                 }
                 Some(ToParent::Warning(text)) => log.warning(text),
@@ -573,7 +574,7 @@ impl Birth<'_> {
                 Some(ToParent::Cloned(_)) => bail!("init sent a message out of turn"),
                 // The end of the channel is the program's beginning, unless `create` still waits for it.
                 None if self.request.gate => bail!("the container's init ended without a word"),
-                None => return self.check_executed(),
+                None => return self.check_executed(record),
             }
         }
     }
@@ -617,37 +618,17 @@ impl Birth<'_> {
         hooks::run_until_told("createRuntime", &plan.hooks.create_runtime, &state, cwd, signals)
     }
 
-    /// Takes the seccomp listener off init and sends it to its agent.
-    fn pass_listener(&self, record: &Record, number: i32) -> Result<()> {
-        let Some(agent) = &record.seccomp_notify else {
-            bail!("the container has a seccomp listener but no linux.seccomp.listenerPath");
-        };
-        let flags = rustix::process::PidfdGetfdFlags::empty();
-        let fd = rustix::process::pidfd_getfd(&self.pidfd, number, flags)
-            .call("pidfd_getfd", || number.to_string())
-            .context(|| "linux.seccomp: take the listener")?;
-        let state = record.state(ContainerState::Creating)?;
-        let metadata = agent.listener_metadata.as_deref();
-        notify::send_seccomp_fd(&agent.listener_path, metadata, state, self.pid, fd.as_fd())
-    }
-
     /// The channel also closes when init dies on its way: then its process never has executed a program.
-    fn check_executed(&self) -> Result<()> {
+    fn check_executed(&self, record: &Record) -> Result<()> {
         use rustix::process::{WaitId, WaitIdOptions};
-        let stat = self.host.read(&format!("{}/stat", self.pid), 4096)?;
-        if !never_executed(&String::from_utf8_lossy(&stat)) {
+        let Some(init) = record.init else { return Ok(()) };
+        if !init.dies_before_exec()? {
             return Ok(());
         }
-        // On its way out: the kernel closes what it has open before it can be waited for.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let ended =
             rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).call("waitid", || "")?;
-        match ended.and_then(|ended| ended.terminating_signal()) {
-            Some(signal) => {
-                bail!("the container's init was killed by signal {signal} before it ran the program")
-            }
-            None => bail!("the container's init ended before it ran the program"),
-        }
+        Err(death_before_exec(ended.and_then(|ended| ended.terminating_signal())))
     }
 
     /// What init said before its end of the channel closed.
@@ -659,24 +640,5 @@ impl Birth<'_> {
                 Ok(None) | Err(_) => return None,
             }
         }
-    }
-}
-
-/// Whether proc_pid_stat(5) shows a process that was forked and has not executed a program since
-/// (field 9, PF_FORKNOEXEC); zombies keep the flag.
-fn never_executed(stat: &str) -> bool {
-    const FORK_NO_EXEC: u64 = 0x40;
-    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6));
-    flags.and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & FORK_NO_EXEC != 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fork_that_ran_nothing_is_known_by_its_flag() {
-        assert!(never_executed("7 (a) b) Z 1 7 7 0 -1 4194372 0"));
-        assert!(!never_executed("7 (sh) Z 1 7 7 0 -1 4194304 0"));
     }
 }
