@@ -193,7 +193,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inh
     Ok(Prepared {
         id: request.id.to_owned(),
         root: Some(open_root(plan)?),
-        binds: open_binds(plan, host)?,
+        binds: open_binds(plan, &join, host)?,
         device_binds: match &plan.devices {
             Some(devices) if own_user => device::clone_nodes(devices)?,
             _ => Vec::new(),
@@ -226,7 +226,7 @@ fn open_root(plan: &Plan) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-fn open_binds(plan: &Plan, host: &Procfs) -> Result<Vec<Option<Detached>>> {
+fn open_binds(plan: &Plan, join: &[Opened], host: &Procfs) -> Result<Vec<Option<Detached>>> {
     // An unbindable mount could not be bound again for readonlyPaths: that comes at the end, for all.
     let inherited = match plan.root.propagation {
         None => Propagation { flag: libc::MS_SLAVE, recursive: true },
@@ -239,7 +239,7 @@ fn open_binds(plan: &Plan, host: &Procfs) -> Result<Vec<Option<Detached>>> {
         .iter()
         .map(|entry| match &entry.what {
             What::Bind { source, recursive } => mount::open_bind(entry, source, *recursive, inherited)
-                .and_then(|bind| map_ids(entry, &bind, plan, host).map(|()| Some(bind)))
+                .and_then(|bind| map_ids(entry, &bind, plan, join, host).map(|()| Some(bind)))
                 .context(|| entry.describe()),
             _ => Ok(None),
         })
@@ -247,17 +247,27 @@ fn open_binds(plan: &Plan, host: &Procfs) -> Result<Vec<Option<Detached>>> {
 }
 
 /// The id mapping of a bind mount: its own, or that of the container's user namespace.
-fn map_ids(entry: &Mount, bind: &Detached, plan: &Plan, host: &Procfs) -> Result<()> {
+fn map_ids(entry: &Mount, bind: &Detached, plan: &Plan, join: &[Opened], host: &Procfs) -> Result<()> {
     let Some(map) = &entry.idmap else { return Ok(()) };
-    let namespace = match (&map.own, plan.namespaces.join.iter().find(|join| join.kind == Namespace::User)) {
-        (Some((uid, gid)), _) => idmap::user_namespace(host, uid, gid)?,
-        (None, Some(join)) => Opened::open(join)?.as_fd().try_clone_to_owned().call("dup", || "")?,
+    let made;
+    let namespace = match (&map.own, joined(join, Namespace::User)) {
+        (None, Some(namespace)) => namespace.as_fd(),
+        (Some((uid, gid)), _) => {
+            made = idmap::user_namespace(host, uid, gid)?;
+            made.as_fd()
+        }
         (None, None) if plan.namespaces.is_new(Namespace::User) => {
-            idmap::user_namespace(host, &plan.namespaces.uid_mappings, &plan.namespaces.gid_mappings)?
+            made = idmap::user_namespace(host, &plan.namespaces.uid_mappings, &plan.namespaces.gid_mappings)?;
+            made.as_fd()
         }
         (None, None) => bail!("idmap without mappings needs a user namespace"),
     };
-    idmap::map_mount(bind.tree.as_fd(), namespace.as_fd(), map.recursive)
+    idmap::map_mount(bind.tree.as_fd(), namespace, map.recursive)
+}
+
+/// The namespace of this kind among those that are joined.
+fn joined(join: &[Opened], kind: Namespace) -> Option<&Opened> {
+    join.iter().find(|namespace| namespace.kind == kind)
 }
 
 fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
@@ -300,6 +310,8 @@ struct Birth<'a> {
     pid: i32,
     pidfd: OwnedFd,
     cgroup: Option<Cgroup>,
+    /// The network namespace that init joins, where devices are to be moved into it.
+    network: Option<OwnedFd>,
     affinity: Option<Affinity>,
 }
 
@@ -327,11 +339,14 @@ fn birth(
     if !plan.hooks.create_container.is_empty() || !plan.hooks.start_container.is_empty() {
         prepared.state = Some(record.state(ContainerState::Creating)?);
     }
+    // The one that was opened and checked: its path may lead elsewhere by now.
+    let network = joined(&prepared.join, Namespace::Network).filter(|_| !plan.net_devices.is_empty());
+    let network = network.map(|joined| joined.as_fd().try_clone_to_owned().call("dup", || "")).transpose()?;
     // step 6: clone init into the cgroup and the new namespaces; the steps of both go on side by side
     let (channel, init_end) = Channel::pair()?;
     let affinity = prepared.affinity.clone();
     let (pid, pidfd) = clone(plan, prepared, &channel, init_end, cgroup.as_ref())?;
-    let mut birth = Birth { request, bundle, host, locked, channel, pid, pidfd, cgroup, affinity };
+    let mut birth = Birth { request, bundle, host, locked, channel, pid, pidfd, cgroup, network, affinity };
     record.init = Some(ProcessId::of(pid)?);
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
     match birth.equip(record, log).and_then(|()| birth.converse(record, signals, log)) {
@@ -477,7 +492,10 @@ impl Birth<'_> {
             self.move_devices(network.as_fd())?;
             self.channel.send_with(&ToInit::Network, network.as_fd())?;
         } else if !plan.net_devices.is_empty() {
-            self.move_devices(self.network()?.as_fd())?;
+            match &self.network {
+                Some(joined) => self.move_devices(joined.as_fd())?,
+                None => self.move_devices(namespace::of_process(self.host, self.pid, "net")?.as_fd())?,
+            }
         }
         // step 10: device rules, ownership of the cgroup, Intel RDT
         self.limit(record, log)?;
@@ -488,15 +506,6 @@ impl Birth<'_> {
             self.locked.write(record)?; // hooks ask `state` for the process id
         }
         Ok(())
-    }
-
-    /// The container's network namespace where init was born in it or joins it.
-    fn network(&self) -> Result<OwnedFd> {
-        let joined = self.bundle.plan.namespaces.join.iter().find(|join| join.kind == Namespace::Network);
-        match joined {
-            Some(join) => Opened::open(join)?.as_fd().try_clone_to_owned().call("dup", || ""),
-            None => namespace::of_process(self.host, self.pid, "net"),
-        }
     }
 
     /// Moves the host's network devices into the container's namespace.
