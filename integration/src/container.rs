@@ -247,6 +247,15 @@ impl Container {
     }
 }
 
+/// A container of this bundle whose program sleeps until it is killed, running and detached.
+#[track_caller]
+#[must_use]
+pub fn running(bundle: Bundle) -> Container {
+    let container = bundle.sleeping().container();
+    container.run_detached().expect_ok();
+    container
+}
+
 impl Drop for Container {
     fn drop(&mut self) {
         if !self.is_kept() {

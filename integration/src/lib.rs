@@ -30,14 +30,14 @@ mod under_test;
 pub use bundle::Bundle;
 pub use call::{Call, Output, Running};
 pub use config::Config;
-pub use container::Container;
+pub use container::{Container, running};
 pub use host::{cgroup2_mount, has_controller, holds_capability, is_root, kernel_at_least, kernel_has};
 pub use process::{MountEntry, Process};
 pub use scratch::{Scratch, mark};
 pub use serde_json::{Value, json};
 pub use skip::{report_skip, test_name};
 pub use terminal::{ConsoleSocket, Terminal};
-pub use under_test::{Flavour, flavour, runtime_under_test};
+pub use under_test::{Flavour, flavour, runtime_under_test, uses_cgroup2};
 
 use std::time::{Duration, Instant};
 

@@ -70,6 +70,14 @@ fn recognise(version: &str) -> Flavour {
     }
 }
 
+/// Whether the runtime under test uses cgroup v2 here: ours knows nothing else; the others take v1 where a host
+/// has both.
+#[must_use]
+pub fn uses_cgroup2() -> bool {
+    let mount = crate::cgroup2_mount();
+    mount.is_some_and(|mount| flavour() == Flavour::Ours || mount == Path::new("/sys/fs/cgroup"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,28 +11,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use integration::{
-    Bundle, Call, Container, Flavour, Process, Running, Scratch, cgroup2_mount, flavour, json, known_gap,
-    requires, wait_for,
+    Bundle, Call, Container, Process, Running, Scratch, cgroup2_mount, json, known_gap, requires, running,
+    uses_cgroup2, wait_for,
 };
 
 const ON_V1: &str = "this runtime uses cgroup v1 on a hybrid host";
 
-/// Ours only knows cgroup v2; the others take v1 where a host has both.
-fn uses_cgroup2() -> bool {
-    let mount = cgroup2_mount();
-    mount.is_some_and(|mount| flavour() == Flavour::Ours || mount == Path::new("/sys/fs/cgroup"))
-}
-
 #[track_caller]
 fn hierarchy() -> PathBuf {
     cgroup2_mount().expect("a mount of cgroup v2")
-}
-
-#[track_caller]
-fn running(bundle: Bundle) -> Container {
-    let container = bundle.sleeping().container();
-    container.run_detached().expect_ok();
-    container
 }
 
 /// A name for a cgroup that no other test has: that of the bundle's scratch folder.

@@ -7,28 +7,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use integration::{
-    Bundle, Call, Container, Flavour, Value, cgroup2_mount, flavour, has_controller, json, known_gap,
-    report_skip, requires,
+    Bundle, Call, Value, cgroup2_mount, has_controller, json, known_gap, report_skip, requires, running,
+    uses_cgroup2,
 };
 
 const ON_V1: &str = "this runtime uses cgroup v1 on a hybrid host";
-
-/// Ours only knows cgroup v2; the others take v1 where a host has both.
-fn uses_cgroup2() -> bool {
-    let mount = cgroup2_mount();
-    mount.is_some_and(|mount| flavour() == Flavour::Ours || mount == Path::new("/sys/fs/cgroup"))
-}
-
-#[track_caller]
-fn running(bundle: Bundle) -> Container {
-    let container = bundle.sleeping().container();
-    container.run_detached().expect_ok();
-    container
-}
 
 fn with(pointer: &str, value: Value) -> Bundle {
     Bundle::new().set(&format!("/linux/resources{pointer}"), value)

@@ -7,15 +7,8 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 
-use integration::{Bundle, Container, Value, json, known_gap};
+use integration::{Bundle, Value, json, known_gap, running};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-
-#[track_caller]
-fn running(bundle: Bundle) -> Container {
-    let container = bundle.sleeping().container();
-    container.run_detached().expect_ok();
-    container
-}
 
 /// A container with exactly these rules. (For any, crun 1.8.1 raises RLIMIT_MEMLOCK, which needs
 /// CAP_SYS_RESOURCE.)

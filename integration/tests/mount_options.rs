@@ -7,19 +7,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
-use integration::{
-    Bundle, Call, Container, MountEntry, json, kernel_at_least, known_gap, requires, wait_for,
-};
+use integration::{Bundle, Call, MountEntry, json, kernel_at_least, known_gap, requires, running, wait_for};
 use nix::mount::{MsFlags, mount};
 
 /// Started, and sleeping.
-#[track_caller]
-fn running(bundle: Bundle) -> Container {
-    let container = bundle.sleeping().container();
-    container.run_detached().expect_ok();
-    container
-}
-
 /// A tmpfs at `name` in the bundle's scratch folder, of the host, with flags of mount(2) and a propagation.
 #[track_caller]
 fn host_tmpfs(bundle: &Bundle, name: &str, flags: MsFlags, propagation: MsFlags) -> String {

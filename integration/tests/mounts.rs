@@ -7,15 +7,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use integration::{Bundle, Container, json, known_gap};
+use integration::{Bundle, json, known_gap, running};
 use nix::mount::{MsFlags, mount};
-
-#[track_caller]
-fn running(bundle: Bundle) -> Container {
-    let container = bundle.sleeping().container();
-    container.run_detached().expect_ok();
-    container
-}
 
 /// A folder with a file beside the bundle, to be mounted.
 fn with_source(bundle: Bundle) -> (Bundle, String) {

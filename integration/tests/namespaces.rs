@@ -6,7 +6,7 @@
 use std::fs;
 
 use integration::{
-    Bundle, Call, Container, Flavour, Process, Running, flavour, json, kernel_has, known_gap, requires,
+    Bundle, Call, Flavour, Process, Running, flavour, json, kernel_has, known_gap, requires, running,
     wait_for,
 };
 
@@ -19,13 +19,6 @@ const KINDS: [(&str, &str); 6] = [
     ("mount", "mnt"),
     ("cgroup", "cgroup"),
 ];
-
-#[track_caller]
-fn running(bundle: Bundle) -> Container {
-    let container = bundle.sleeping().container();
-    container.run_detached().expect_ok();
-    container
-}
 
 /// A process of the test's own in new namespaces, given by unshare(1)'s flags, until the value goes.
 struct Sleeper {

@@ -8,14 +8,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use integration::{Bundle, Container, json, known_gap};
-
-#[track_caller]
-fn running(bundle: Bundle) -> Container {
-    let container = bundle.sleeping().container();
-    container.run_detached().expect_ok();
-    container
-}
+use integration::{Bundle, Container, json, known_gap, running};
 
 #[test]
 fn a_relative_root_belongs_to_the_bundle_wherever_the_caller_stands() {

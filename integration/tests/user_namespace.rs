@@ -6,7 +6,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use integration::{Bundle, Container, Process, json, kernel_has, known_gap, requires};
+use integration::{Bundle, Process, json, kernel_has, known_gap, requires, running};
 use nix::mount::{MsFlags, mount};
 
 /// The first id of the host that the tests' namespaces map; no user of the host has it.
@@ -14,13 +14,6 @@ const FIRST: u32 = 500_000;
 
 fn mapped() -> Bundle {
     Bundle::new().user_namespace(FIRST, 65_536)
-}
-
-#[track_caller]
-fn running(bundle: Bundle) -> Container {
-    let container = bundle.sleeping().container();
-    container.run_detached().expect_ok();
-    container
 }
 
 /// The words of a map of /proc, line by line.
