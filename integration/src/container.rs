@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::call::captured;
 use crate::scratch::unique_name;
-use crate::{Bundle, Call, Output, Process, Running, wait_for};
+use crate::{Bundle, Call, Output, Process, Running, runtime_under_test, wait_for};
 
 /// A container, or the id of one that may come to be.
 #[derive(Debug)]
@@ -106,6 +106,19 @@ impl Container {
     pub fn birth(&self, command: &str, options: &[&str]) -> Call {
         self.call(command)
             .args(["--bundle".as_ref(), self.bundle.path().as_os_str()])
+            .args(options)
+            .args([&self.id])
+    }
+
+    /// `create` or `run` as the last words of another program's command line, which changes its own process and
+    /// then becomes the runtime: `&["setpriv", "--pdeathsig", "KILL", "--"]`. Without the global options.
+    #[must_use]
+    pub fn birth_by(&self, caller: &[&str], command: &str, options: &[&str]) -> Call {
+        Call::of(caller[0])
+            .args(&caller[1..])
+            .args([runtime_under_test()])
+            .args(["--root".as_ref(), self.state_root.as_os_str()])
+            .args([command.as_ref(), "--bundle".as_ref(), self.bundle.path().as_os_str()])
             .args(options)
             .args([&self.id])
     }

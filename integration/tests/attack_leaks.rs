@@ -9,16 +9,11 @@ mod attack;
 
 use std::fs;
 
-use integration::{Bundle, Call, Container, json, runtime_under_test};
+use integration::{Bundle, Call, Container, json};
 
 /// The runtime with `run` for a container, started by a program that first changes its own process.
 fn run_under(changer: &[&str], container: &Container) -> Call {
-    Call::of(changer[0])
-        .args(&changer[1..])
-        .args([runtime_under_test()])
-        .args(["--root".as_ref(), container.state_root().as_os_str()])
-        .args(["run".as_ref(), "--bundle".as_ref(), container.bundle().path().as_os_str()])
-        .args([container.id()])
+    container.birth_by(changer, "run", &[])
 }
 
 #[test]
@@ -194,12 +189,8 @@ fn the_death_of_the_caller_is_no_signal_for_the_container() {
     let container = Bundle::new().sleeping().container();
     let output = container.bundle().scratch_file("output");
     fs::create_dir(&output).unwrap();
-    Call::of("setpriv")
-        .args(["--pdeathsig", "KILL", "--"])
-        .args([runtime_under_test()])
-        .args(["--root".as_ref(), container.state_root().as_os_str()])
-        .args(["create".as_ref(), "--bundle".as_ref(), container.bundle().path().as_os_str()])
-        .args([container.id()])
+    container
+        .birth_by(&["setpriv", "--pdeathsig", "KILL", "--"], "create", &[])
         .output_in(output.as_ref())
         .output()
         .expect_ok();

@@ -71,14 +71,7 @@ fn cve_2024_25621_nobody_else_can_look_into_the_state() {
     fs::create_dir(&output).unwrap();
     // The umask of the caller does not open what the runtime makes.
     let script = "umask 0; exec \"$0\" \"$@\"";
-    integration::Call::of("sh")
-        .args(["-c".as_ref(), script.as_ref(), integration::runtime_under_test().as_os_str()])
-        .args(["--root".as_ref(), container.state_root().as_os_str()])
-        .args(["create".as_ref(), "--bundle".as_ref(), container.bundle().path().as_os_str()])
-        .args([container.id()])
-        .output_in(output.as_ref())
-        .output()
-        .expect_ok();
+    container.birth_by(&["sh", "-c", script], "create", &[]).output_in(output.as_ref()).output().expect_ok();
     let folder = container.state_root().join(container.id());
     for folder in [container.state_root(), &folder] {
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700, "{}", folder.display());

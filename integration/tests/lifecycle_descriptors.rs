@@ -12,9 +12,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 /// `run` of a container, as the end of a shell script that arranges the descriptors first.
 fn run_after(container: &Container, script: &str, options: &[&str]) -> Call {
-    let call = Call::of("bash").args(["-c", &format!("{script}; exec \"$@\""), "bash"]);
-    let call = call.args([runtime_under_test()]).args(["--root"]).args([container.state_root()]);
-    call.args(["run", "--bundle"]).args([container.bundle().path()]).args(options).args([container.id()])
+    container.birth_by(&["bash", "-c", &format!("{script}; exec \"$@\""), "bash"], "run", options)
 }
 
 const LIST: &str =

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Call, Container, Process, json, known_gap, runtime_under_test, wait_for};
+use integration::{Bundle, Call, Container, Process, json, known_gap, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What the runtime keeps under `--root`.
@@ -221,9 +221,7 @@ fn many_orphans_do_not_hide_the_status_of_the_program() {
 
 /// `run` as the end of a bash script, whose children become the runtime's.
 fn run_after(container: &Container, script: &str) -> Call {
-    let call = Call::of("bash").args(["-c", script, "bash"]).args([runtime_under_test()]).args(["--root"]);
-    let call = call.args([container.state_root()]).args(["run", "-b"]);
-    call.args([container.bundle().path()]).args([container.id()])
+    container.birth_by(&["bash", "-c", script, "bash"], "run", &[])
 }
 
 #[test]

@@ -88,9 +88,7 @@ fn kill_of_each_kind_gives_the_foreground_run_its_status() {
 
 /// `run` of a container as the end of a bash script that arranges the signals first.
 fn run_after(container: &Container, script: &str) -> Call {
-    let call = Call::of("bash").args(["-c", script, "bash"]).args([runtime_under_test()]).args(["--root"]);
-    let call = call.args([container.state_root()]).args(["run", "-b"]);
-    call.args([container.bundle().path()]).args([container.id()])
+    container.birth_by(&["bash", "-c", script, "bash"], "run", &[])
 }
 
 #[test]
