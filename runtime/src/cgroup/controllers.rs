@@ -13,7 +13,7 @@ const CONTROL: &str = "cgroup.subtree_control";
 /// # Errors
 /// A controller that cgroup v2 does not have here, or that a level above cannot pass on; with the field and
 /// the cure.
-pub fn enable(hierarchy: &Hierarchy, names: &[String], needed: &[(&str, &str)]) -> Result<()> {
+pub fn enable(hierarchy: &Hierarchy, names: &[&str], needed: &[(&str, &str)]) -> Result<()> {
     if needed.is_empty() {
         return Ok(());
     }

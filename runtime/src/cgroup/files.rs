@@ -44,7 +44,7 @@ impl Cgroup {
     }
 
     /// `memory.checkBeforeUpdate`.
-    fn check_usage(&self, check: CheckUsage) -> Result<()> {
+    pub(super) fn check_usage(&self, check: CheckUsage) -> Result<()> {
         let limits = [
             (check.memory, "memory.current", "linux.resources.memory.limit"),
             (check.swap, "memory.swap.current", "linux.resources.memory.swap"),

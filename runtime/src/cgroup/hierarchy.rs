@@ -123,12 +123,22 @@ fn unescape(text: &str) -> String {
 /// # Errors
 /// Where /proc does not tell.
 pub fn own_cgroup() -> Result<String> {
-    let text = read_proc("/proc/self/cgroup").context(|| "find the runtime's own cgroup")?;
+    read_cgroup("/proc/self/cgroup").context(|| "find the runtime's own cgroup")
+}
+
+/// The cgroup v2 of a process that is ours to wait for, so that its number means no other.
+///
+/// # Errors
+/// Where /proc does not tell.
+pub(super) fn cgroup_of(pid: i32) -> Result<String> {
+    read_cgroup(&format!("/proc/{pid}/cgroup")).context(|| format!("find the cgroup of process {pid}"))
+}
+
+fn read_cgroup(file: &str) -> Result<String> {
+    let text = read_proc(file)?;
     match text.lines().find_map(|line| line.strip_prefix("0::")) {
         Some(path) => Ok(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned()),
-        None => {
-            bail!("find the runtime's own cgroup: /proc/self/cgroup has no line that begins with \"0::\"")
-        }
+        None => bail!("{file} has no line that begins with \"0::\""),
     }
 }
 

@@ -1,16 +1,19 @@
-//! The container's cgroup (cgroups(7), Documentation/admin-guide/cgroup-v2.rst), by the kernel's own files.
+//! The container's cgroup (cgroups(7), Documentation/admin-guide/cgroup-v2.rst).
 //!
-//! Owns the folder below the cgroup2 mount from its making to its removal, and what stands in its files. It
-//! decides no limits: `plan::cgroup` has. Everything is reached by descriptors, without symbolic links and
+//! Owns the folder below the cgroup2 mount from its making to its removal, and what stands in its files. Two
+//! managers can make and remove it, this runtime by the kernel's own files or systemd ([`Manager`]); everyone
+//! else sees one [`Cgroup`]. It decides no limits: `plan::cgroup` has. Everything is reached by descriptors, without symbolic links and
 //! without leaving the file system; no record can lead to the root of the hierarchy. Nothing here waits on a
 //! cgroup that was frozen by somebody else, and every wait has an end.
 
 mod controllers;
+pub mod dbus;
 pub mod devices;
 mod file;
 mod files;
 mod freezer;
 mod hierarchy;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -35,6 +38,26 @@ pub struct Record {
     pub path: String,
     /// How many levels, counted from the lowest upwards, this runtime made; the others are not removed.
     pub created: usize,
+    /// Who made it, and is to change and remove it.
+    #[serde(default, skip_serializing_if = "Manager::is_files")]
+    pub manager: Manager,
+}
+
+/// Who makes a cgroup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manager {
+    /// This runtime, by the cgroup's files.
+    #[default]
+    Files,
+    /// systemd, which has it as a unit.
+    Systemd(systemd::Unit),
+}
+
+impl Manager {
+    fn is_files(&self) -> bool {
+        *self == Self::Files
+    }
 }
 
 impl Record {
@@ -70,7 +93,12 @@ impl Cgroup {
     /// had, or where a limit is refused; what was made is then removed again. A controller that was switched
     /// on for the levels above stays on: by then, another container may depend on it.
     pub fn create(hierarchy: Hierarchy, names: &[String], plan: &CgroupPlan) -> Result<Self> {
-        let mut record = Record { mount: hierarchy.path().to_owned(), path: names.join("/"), created: 0 };
+        let mut record = Record {
+            mount: hierarchy.path().to_owned(),
+            path: names.join("/"),
+            created: 0,
+            manager: Manager::Files,
+        };
         if record.names()?.len() != names.len() {
             bail!("a name of the cgroup {names:?} has a slash in it");
         }
@@ -79,7 +107,7 @@ impl Cgroup {
         let made = tree::make(hierarchy.root(), names).context(step)?;
         record.created = made.created;
         let cgroup = Self { fd: made.fd, path: path.clone(), record };
-        match cgroup.prepare(&hierarchy, names, plan) {
+        match cgroup.prepare(&hierarchy, names.len(), plan) {
             Ok(()) => Ok(cgroup),
             Err(mut error) => {
                 if let Err(cleanup) = cgroup.remove(Duration::ZERO) {
@@ -91,13 +119,37 @@ impl Cgroup {
     }
 
     /// The steps between the folder and a cgroup ready for a birth.
-    fn prepare(&self, hierarchy: &Hierarchy, names: &[String], plan: &CgroupPlan) -> Result<()> {
+    fn prepare(&self, hierarchy: &Hierarchy, levels: usize, plan: &CgroupPlan) -> Result<()> {
         // A new cgroup with nothing but the root above it, which is never frozen, need not be asked.
-        if self.record.created < names.len() {
+        if self.record.created < levels {
             self.check_free()?;
         }
-        controllers::enable(hierarchy, names, &plan.controllers())?;
+        self.limit(hierarchy, plan)
+    }
+
+    /// Sees that the plan's controllers are there, and writes its limits.
+    fn limit(&self, hierarchy: &Hierarchy, plan: &CgroupPlan) -> Result<()> {
+        controllers::enable(hierarchy, &self.record.names()?, &plan.controllers())?;
         self.apply(plan)
+    }
+
+    /// Changes the limits of a cgroup that is in use: those of the plan, and no others. systemd is told first,
+    /// as it would write its own values again when it reloads. Devices are not touched.
+    ///
+    /// # Errors
+    /// Where a limit would be below the usage and that is to be refused; where systemd, a controller or the
+    /// kernel refuses one.
+    pub fn change(&self, plan: &CgroupPlan) -> Result<()> {
+        if let Some(check) = plan.check_usage {
+            self.check_usage(check)?; // before anything has changed
+        }
+        if let Manager::Systemd(unit) = &self.record.manager {
+            systemd::change(unit, plan)?;
+        }
+        let Some(hierarchy) = Hierarchy::open(&self.record.mount)? else {
+            bail!("the cgroup2 mount {:?} is gone", self.record.mount);
+        };
+        self.limit(&hierarchy, plan)
     }
 
     /// Whether a container can live here.
@@ -142,6 +194,9 @@ impl Cgroup {
     /// As [`Self::open`] and [`Self::remove`].
     pub fn delete(record: &Record, patience: Duration) -> Result<()> {
         let names = record.names()?;
+        if let Manager::Systemd(unit) = &record.manager {
+            return systemd::remove(record, unit, patience);
+        }
         if record.created == 1 {
             let step = || format!("remove cgroup {:?}", record.full_path());
             let Some(hierarchy) = Hierarchy::open(&record.mount).context(step)? else { return Ok(()) };
@@ -240,6 +295,11 @@ impl Cgroup {
 const NOT_MOUNTED: &str = "cgroup2 is not mounted; boot with systemd.unified_cgroup_hierarchy=1, \
                            or mount it with mount -t cgroup2 none /sys/fs/cgroup/unified";
 
+/// Why there can be no cgroup where [`Hierarchy::find`] finds none.
+pub fn no_hierarchy() -> Error {
+    Error::other(NOT_MOUNTED)
+}
+
 /// What doing without a cgroup means: the text of a warning, where nothing depends on one.
 ///
 /// `reason` is why the cgroup cannot be made; `None` means that cgroup2 is not mounted.
@@ -255,7 +315,7 @@ pub fn go_without(plan: &CgroupPlan, cgroups_path: &str, reason: Option<&Error>)
         None if device_rules => Some("linux.resources.devices"),
         None => None,
     };
-    let reason = reason.cloned().unwrap_or_else(|| Error::other(NOT_MOUNTED));
+    let reason = reason.cloned().unwrap_or_else(no_hierarchy);
     match field {
         Some(field) => Err(reason.context(format!("{field} needs a cgroup"))),
         None => Ok(format!("the container has no cgroup of its own: {reason}")),

@@ -99,7 +99,10 @@ fn levels_are_made_and_removed_as_far_as_they_are_ours() {
     }
     let top = unique("levels");
     let outer = create(&top).unwrap();
-    assert_eq!(outer.record(), &Record { mount: hierarchy().path().into(), path: top.clone(), created: 1 });
+    assert_eq!(
+        outer.record(),
+        &Record { mount: hierarchy().path().into(), path: top.clone(), created: 1, manager: Manager::Files }
+    );
     let inner = create(&format!("{top}/a/b/c")).unwrap();
     assert_eq!(inner.record().created, 3);
     assert_eq!(inner.path(), format!("{}/{top}/a/b/c", hierarchy().path()));
@@ -128,19 +131,20 @@ fn levels_are_made_and_removed_as_far_as_they_are_ours() {
 fn records_open_nothing_but_a_cgroup_of_a_container() {
     let mount = "/sys/fs/cgroup/unified".to_owned();
     for path in ["", "/", ".", "..", "a/..", "a/../..", "/a", "a/", "a//b", "./a", "a\0"] {
-        let record = Record { mount: mount.clone(), path: path.into(), created: 1 };
+        let record = Record { mount: mount.clone(), path: path.into(), created: 1, manager: Manager::Files };
         let wanted = format!("the record's cgroup path {path:?} names no cgroup of a container");
         assert_eq!(Cgroup::open(&record).unwrap_err().to_string(), wanted);
         assert_eq!(Cgroup::delete(&record, Duration::ZERO).unwrap_err().to_string(), wanted);
     }
-    let elsewhere = Record { mount: "/tmp".into(), path: "x".into(), created: 1 };
+    let elsewhere = Record { mount: "/tmp".into(), path: "x".into(), created: 1, manager: Manager::Files };
     assert_eq!(
         Cgroup::open(&elsewhere).unwrap_err().to_string(),
         "open cgroup \"/tmp/x\": \"/tmp\" is not a cgroup2 mount"
     );
     assert!(Cgroup::delete(&elsewhere, Duration::ZERO).is_err());
     // After a boot into another layout the mount is gone, and the cgroup with it.
-    let gone = Record { mount: "/nowhere/at/all".into(), path: "x".into(), created: 1 };
+    let gone =
+        Record { mount: "/nowhere/at/all".into(), path: "x".into(), created: 1, manager: Manager::Files };
     assert!(Cgroup::open(&gone).unwrap().is_none());
     Cgroup::delete(&gone, Duration::ZERO).unwrap();
     if can_run() {

@@ -18,7 +18,10 @@ pub fn execute(globals: &Globals, args: &cli::Create, log: &mut Log) -> Result<u
 }
 
 fn make(globals: &Globals, args: &cli::Create, log: &mut Log) -> Result<Born> {
-    let bundle = Bundle::load(&args.bundle, &args.id, log)?;
+    let mut bundle = Bundle::load(&args.bundle, &args.id, log)?;
+    if globals.systemd_cgroup {
+        bundle.use_systemd(&args.id)?;
+    }
     let console = match (&args.console_socket, bundle.has_terminal()) {
         (Some(path), true) => Some(handover::connect_console(path)?),
         (None, false) => None,
@@ -27,7 +30,7 @@ fn make(globals: &Globals, args: &cli::Create, log: &mut Log) -> Result<Born> {
     };
     let mut signals = Signals::block()?;
     let state_root = globals.state_root();
-    let request = request(globals, args, &state_root, console, true, log);
+    let request = request(globals, args, &state_root, console, true);
     create(&request, &bundle, &mut signals, log)
 }
 
@@ -38,13 +41,7 @@ pub(super) fn request<'a>(
     state_root: &'a cli::StateRoot,
     console: Option<std::os::fd::OwnedFd>,
     gate: bool,
-    log: &mut Log,
 ) -> Request<'a> {
-    if globals.systemd_cgroup {
-        log.warning(
-            "--systemd-cgroup: systemd's driver is not part of this build; the cgroup is made by its files",
-        );
-    }
     Request {
         state_root,
         id: &args.id,

@@ -23,7 +23,7 @@ struct Features {
     linux: Linux,
     annotations: Annotations,
     /// No annotation of config.json changes what this runtime does.
-    potentially_unsafe_config_annotations: [&'static str; 0],
+    potentially_unsafe_config_annotations: [&'static str; 1],
 }
 
 /// features-linux.md.
@@ -126,7 +126,7 @@ fn features() -> Features {
         linux: Linux {
             namespaces: &spec::NAMESPACES,
             capabilities: capabilities(),
-            cgroup: Cgroup { v1: false, v2: true, systemd: false, systemd_user: false, rdma: true },
+            cgroup: Cgroup { v1: false, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: seccomp_features(),
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
@@ -136,7 +136,8 @@ fn features() -> Features {
             memory_policy: MemoryPolicy { modes: &spec::MEMORY_MODES, flags: &spec::MEMORY_FLAGS },
         },
         annotations: Annotations { commit: COMMIT, name: NAME, version: VERSION },
-        potentially_unsafe_config_annotations: [],
+        // A name that ends with a point is a prefix (features.md).
+        potentially_unsafe_config_annotations: ["org.systemd.property."],
     }
 }
 

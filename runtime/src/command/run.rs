@@ -28,6 +28,9 @@ pub fn execute(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> 
 
 fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
     let mut bundle = Bundle::load(&args.create.bundle, &args.create.id, log)?;
+    if globals.systemd_cgroup {
+        bundle.use_systemd(&args.create.id)?;
+    }
     let (console, ours) = consoles(args, bundle.has_terminal())?;
     if ours.is_some()
         && let Some((rows, columns)) = foreground::own_size()
@@ -42,7 +45,7 @@ fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
         rustix::process::set_child_subreaper(this).call("prctl", || "PR_SET_CHILD_SUBREAPER")?;
     }
     let state_root = globals.state_root();
-    let request = request(globals, &args.create, &state_root, console, false, log);
+    let request = request(globals, &args.create, &state_root, console, false);
     let born = create(&request, &bundle, &mut signals, log)?;
     let born = poststart(born, log)?;
     log.flush(); // from here on stderr is the program's

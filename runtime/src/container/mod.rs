@@ -171,7 +171,12 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn cgroup(mount: &Path) -> CgroupRecord {
-        CgroupRecord { mount: mount.to_str().unwrap().into(), path: "web".into(), created: 1 }
+        CgroupRecord {
+            mount: mount.to_str().unwrap().into(),
+            path: "web".into(),
+            created: 1,
+            manager: crate::cgroup::Manager::Files,
+        }
     }
 
     /// A process in init's place, killed and reaped with the value.

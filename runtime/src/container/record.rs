@@ -150,7 +150,12 @@ pub(crate) mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut full = record("web");
-        full.cgroup = Some(CgroupRecord { mount: "/sys/fs/cgroup".into(), path: "web".into(), created: 1 });
+        full.cgroup = Some(CgroupRecord {
+            mount: "/sys/fs/cgroup".into(),
+            path: "web".into(),
+            created: 1,
+            manager: crate::cgroup::Manager::Files,
+        });
         full.shares_pid_namespace = true;
         full.seccomp_notify =
             Some(SeccompNotify { listener_path: "/run/agent".into(), listener_metadata: Some("m".into()) });

@@ -42,6 +42,10 @@ pub enum ToParent {
 /// What the runtime tells init.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToInit {
+    /// The cgroup's folder as a mount, for the entry of this index, comes with this packet.
+    CgroupMount(usize),
+    /// Init is in its scope.
+    Placed,
     /// The id mappings are written.
     Mapped,
     /// The network namespace comes with this packet.

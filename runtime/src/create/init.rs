@@ -48,6 +48,8 @@ pub struct Prepared {
     pub gate: Option<Gate>,
     /// The CPUs that the program is to have.
     pub affinity: Option<Affinity>,
+    /// Whether systemd makes the cgroup around init, which waits for that.
+    pub awaits_scope: bool,
     /// Descriptors from 3 on that the program inherits.
     pub inherited: Inherited,
     /// `--no-pivot`.
@@ -93,7 +95,7 @@ fn birth(
     progress: &mut Progress,
 ) -> std::result::Result<std::convert::Infallible, Failure> {
     let gate = prepared.gate.take();
-    // step 12: close what the runtime had open and init has no use for
+    // step 13: close what the runtime had open and init has no use for
     let result = drop_the_rest(&prepared, channel, gate.as_ref())
         .and_then(|()| enter(plan, &mut prepared, channel))
         .and_then(|inside| furnish(plan, &mut prepared, channel, inside))
@@ -118,24 +120,28 @@ struct Inside {
 /// into every namespace.
 fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<RootFd> {
     rustix::process::umask(Mode::empty());
-    // step 13: wait for the mappings, become root of the user namespace
+    // step 14: wait until systemd has made the scope around this process
+    if prepared.awaits_scope {
+        wait_for_scope(prepared, channel)?;
+    }
+    // step 15: wait for the mappings, become root of the user namespace
     enter_user_namespace(plan, channel)?;
-    // step 14: join namespaces
+    // step 16: join namespaces
     for namespace in &prepared.join {
         namespace.join()?;
     }
-    // step 15: a session and a keyring of its own
+    // step 17: a session and a keyring of its own
     rustix::process::setsid().call("setsid", || "")?;
     if !prepared.no_new_keyring {
         keyring::join_session(&prepared.id, plan.namespaces.is_own(Namespace::User))?;
     }
-    // step 16: make the cgroup namespace and a time namespace with offsets
+    // step 18: make the cgroup namespace and a time namespace with offsets
     if plan.namespaces.is_new(Namespace::Cgroup) {
         // After the birth in the cgroup: the namespace's root is where its maker is.
         sys::process::unshare(Namespace::Cgroup.flag()).context(|| "make the cgroup namespace")?;
     }
     enter_time_namespace(plan, channel)?;
-    // step 17: cut the mounts off from the host's, attach the root
+    // step 19: cut the mounts off from the host's, attach the root
     let Some(root) = prepared.root.take() else { bail!("the root file system was not opened") };
     if plan.namespaces.is_own(Namespace::Mount) {
         if plan.namespaces.is_new(Namespace::Mount) {
@@ -145,6 +151,21 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
         rootfs::place(root, &plan.root.path)
     } else {
         Ok(root.into())
+    }
+}
+
+/// Init has done nothing yet: all that it makes and uses from here on is the scope's.
+fn wait_for_scope(prepared: &mut Prepared, channel: &Channel) -> Result<()> {
+    loop {
+        match channel.receive_with::<ToInit>()? {
+            Some((ToInit::Placed, None)) => return Ok(()),
+            Some((ToInit::CgroupMount(index), Some(tree))) => match prepared.binds.get_mut(index) {
+                Some(bind) => *bind = Some(Detached { tree, target: Target::Folder }),
+                None => bail!("the runtime sent a mount for mounts[{index}], which is none"),
+            },
+            Some((other, _)) => bail!("the runtime sent {other:?} out of turn"),
+            None => bail!("the runtime ended while the container was being made"),
+        }
     }
 }
 
@@ -188,14 +209,14 @@ fn expect(channel: &Channel, wanted: impl Fn(&ToInit) -> bool) -> Result<()> {
 /// everything that is mounted, and into the root.
 fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd) -> Result<Inside> {
     let own_mounts = plan.namespaces.is_own(Namespace::Mount);
-    // step 18: make the mounts, detached, and enter the network namespace.
+    // step 20: make the mounts, detached, and enter the network namespace.
     // File systems that need no network namespace are made while the runtime is still making that.
     let mut made = make_mounts(plan, prepared, |fstype| fstype != "sysfs")?;
     enter_network(plan, channel)?;
     make_missing(plan, &mut made)?;
-    // step 19: attach the mounts in order
+    // step 21: attach the mounts in order
     place_mounts(plan, prepared, &root, &mut made)?;
-    // step 20: device nodes, links, the working directory, the terminal
+    // step 22: device nodes, links, the working directory, the terminal
     if let Some(devices) = &plan.devices {
         device::make_nodes(&root, devices, &prepared.device_binds)?;
         device::make_links(&root)?;
@@ -208,14 +229,14 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
     } else {
         None
     };
-    // step 21: read-only and masked paths
+    // step 23: read-only and masked paths
     if own_mounts {
         mask::make_readonly(&root, &plan.readonly_paths)?;
         mask::mask(&root, &plan.masked_paths, &plan.mount_label)?;
     }
-    // step 22: hooks: prestart and createRuntime by the runtime, createContainer by init
+    // step 24: hooks: prestart and createRuntime by the runtime, createContainer by init
     run_hooks_before_pivot(plan, prepared, channel)?;
-    // step 23: enter the root by pivot_root, let go of the old one
+    // step 25: enter the root by pivot_root, let go of the old one
     let procfs = open_procfs(plan)?;
     if !own_mounts || plan.namespaces.is_joined(Namespace::Mount) {
         rootfs::change_root(&root)?;
@@ -346,7 +367,7 @@ fn open_procfs(plan: &Plan) -> Result<Option<Procfs>> {
 /// names, parameters, terminal, limits, user. Returns the program, found as that user.
 fn settle(plan: &Plan, prepared: &Prepared, mut inside: Inside) -> Result<Program> {
     let process = &plan.process;
-    // step 24: host name, kernel parameters, labels
+    // step 26: host name, kernel parameters, labels
     if !plan.hostname.is_empty() {
         nix::unistd::sethostname(&plan.hostname).call("sethostname", || format!("{:?}", plan.hostname))?;
     }
@@ -363,7 +384,7 @@ fn settle(plan: &Plan, prepared: &Prepared, mut inside: Inside) -> Result<Progra
             lsm::apply_selinux(procfs, &process.selinux_label)?;
         }
     }
-    // step 25: terminal, standard input and output
+    // step 27: terminal, standard input and output
     if let Some(pair) = inside.terminal.take() {
         if let Some(console) = &prepared.console {
             tty::send(console.as_fd(), pair.master.as_fd())?;
@@ -371,13 +392,13 @@ fn settle(plan: &Plan, prepared: &Prepared, mut inside: Inside) -> Result<Progra
         tty::become_terminal(pair.slave)?;
     }
     tty::settle_stdio(process.user.uid, process.terminal)?;
-    // step 26: personality, memory policy, priorities, no_new_privs
+    // step 28: personality, memory policy, priorities, no_new_privs
     apply_scheduling(process, prepared.affinity.as_ref())?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call("prctl", || "PR_SET_NO_NEW_PRIVS")?;
     }
     drop(inside);
-    // step 27: working directory, capabilities, groups, user; find the program as that user
+    // step 29: working directory, capabilities, groups, user; find the program as that user
     // As runc: a folder that only root reaches is fine, one that only the user reaches is too.
     let entered = match program::enter_cwd(&process.cwd) {
         Err(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => false,
@@ -447,7 +468,7 @@ pub fn asks_before_go(plan: &Plan) -> bool {
 
 /// `create` is done here, and waits for `start`; `run` goes on when the record is written.
 fn wait_for_start(plan: &Plan, prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
-    // step 28: tell the runtime, wait for its record, wait at the gate
+    // step 30: tell the runtime, wait for its record, wait at the gate
     if gate.is_some() || asks_before_go(plan) {
         channel.send(&ToParent::Ready)?;
     }
@@ -486,20 +507,20 @@ fn become_program(
     program: &Program,
     progress: &mut Progress,
 ) -> Result<std::convert::Infallible> {
-    // step 29: startContainer hooks
+    // step 31: startContainer hooks
     *progress = Progress::Hooks;
     // The bundle is out of sight by now, and a folder of the image at its path would not be the bundle.
     run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared, "/")?;
     *progress = Progress::Released;
-    // step 30: descriptors close-on-exec, signals and CPUs as they were born, limits
+    // step 32: descriptors close-on-exec, signals and CPUs as they were born, limits
     prepared.affinity.iter().for_each(Affinity::restore);
     close_descriptors(prepared.inherited.total)?;
     sys::process::reset_signals()?;
     // Meant for the program: until here init has opened files, used memory and run hooks.
     rlimit::apply(&plan.process.rlimits)?;
-    // step 31: load the system call filter as the last thing
+    // step 33: load the system call filter as the last thing
     load_seccomp(plan, channel, gate)?;
-    // step 32: become the program
+    // step 34: become the program
     Err(program.exec())
 }
 

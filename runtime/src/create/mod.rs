@@ -10,6 +10,7 @@ pub mod init;
 pub mod intermediate;
 pub mod parent;
 pub mod program;
+pub mod scope;
 
 #[cfg(test)]
 mod tests {
@@ -30,6 +31,6 @@ mod tests {
         code.sort_unstable();
         let document = steps(include_str!("../../../docs/create-flow.md"), "", ". ");
         assert_eq!(code, document);
-        assert!(code.iter().map(|(number, _)| *number).eq(1..=32));
+        assert!(code.iter().map(|(number, _)| *number).eq(1..=34));
     }
 }

@@ -16,9 +16,10 @@ use sys::process::Clone;
 use super::channel::{Channel, ToInit, ToParent};
 use super::handover::Inherited;
 use super::init::{self, Prepared};
+use super::scope::{self, Asked};
 use super::{handover, intermediate};
 use crate::bail;
-use crate::cgroup::{self, Cgroup, Hierarchy};
+use crate::cgroup::{self, Cgroup, Hierarchy, Manager};
 use crate::cli::StateRoot;
 use crate::container::group::Files;
 use crate::container::{
@@ -85,6 +86,8 @@ pub struct Bundle {
     path: String,
     spec: Spec,
     plan: Plan,
+    /// The scope, where systemd makes the cgroup.
+    scope: Option<Asked>,
 }
 
 impl Bundle {
@@ -109,7 +112,16 @@ impl Bundle {
             log.warning(warning);
         }
         check_host(&plan)?;
-        Ok(Self { path: bundle, spec, plan })
+        Ok(Self { path: bundle, spec, plan, scope: None })
+    }
+
+    /// Lets systemd make the cgroup of container `id` (`--systemd-cgroup`).
+    ///
+    /// # Errors
+    /// Kind `Spec` for what systemd cannot have, `linux.cgroupsPath` first of all.
+    pub fn use_systemd(&mut self, id: &str) -> Result<()> {
+        self.scope = Some(Asked::plan(&self.spec, id)?);
+        Ok(())
     }
 
     /// Whether the container has a pid namespace of its own.
@@ -202,6 +214,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inh
         console,
         gate: None,
         affinity: None,
+        awaits_scope: bundle.scope.is_some(),
         inherited,
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
@@ -329,8 +342,11 @@ fn birth(
     log: &mut Log,
 ) -> Result<OwnedFd> {
     let plan = &bundle.plan;
-    // step 4: write the first record, then make the cgroup with its limits
-    let cgroup = make_cgroup(bundle, locked, hierarchy, request.rootless, record, log)?;
+    // step 4: write the first record, then make the cgroup with its limits, or find systemd
+    let (cgroup, scope) = match &bundle.scope {
+        Some(asked) => (None, Some(asked.prepare(hierarchy, locked, record, signals)?)),
+        None => (make_cgroup(bundle, locked, hierarchy, request.rootless, record, log)?, None),
+    };
     open_cgroup_mounts(plan, cgroup.as_ref(), &mut prepared)?;
     // step 5: make the gate, unless the program starts at once
     if request.gate {
@@ -348,6 +364,10 @@ fn birth(
     let (pid, pidfd) = clone(plan, prepared, &channel, init_end, cgroup.as_ref())?;
     let mut birth = Birth { request, bundle, host, locked, channel, pid, pidfd, cgroup, network, affinity };
     record.init = Some(ProcessId::of(pid)?);
+    // step 7: have systemd make the scope around init, which waits
+    if let Some(scope) = scope {
+        birth.cgroup = Some(scope::place(scope, pid, plan, &birth.channel, record, signals)?);
+    }
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
     match birth.equip(record, log).and_then(|()| birth.converse(record, signals, log)) {
         Ok(()) => Ok(birth.pidfd),
@@ -406,8 +426,12 @@ fn open_cgroup_mounts(plan: &Plan, cgroup: Option<&Cgroup>, prepared: &mut Prepa
 
 /// The cgroup as its record will be if all levels that are missing now are made; `None` for none.
 fn missing(mount: &str, names: &[String]) -> Result<Option<CgroupRecord>> {
-    let level =
-        |depth: usize| CgroupRecord { mount: mount.to_owned(), path: names[..depth].join("/"), created: 0 };
+    let level = |depth: usize| CgroupRecord {
+        mount: mount.to_owned(),
+        path: names[..depth].join("/"),
+        created: 0,
+        manager: Manager::Files,
+    };
     let mut created = 0;
     while created < names.len() && Cgroup::open(&level(names.len() - created))?.is_none() {
         created += 1;
@@ -467,7 +491,7 @@ impl Birth<'_> {
     fn equip(&mut self, record: &mut Record, log: &mut Log) -> Result<()> {
         let plan = &self.bundle.plan;
         let namespaces = &plan.namespaces;
-        // step 7: write the id mappings of a new user namespace
+        // step 8: write the id mappings of a new user namespace
         if namespaces.is_new(Namespace::User) {
             idmap::write(self.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
             self.channel.send(&ToInit::Mapped)?;
@@ -476,7 +500,7 @@ impl Birth<'_> {
                 tty::give_stdio(uid, false)?;
             }
         }
-        // step 8: raise hard limits and set the OOM score, with the runtime's rights.
+        // step 9: raise hard limits and set the OOM score, with the runtime's rights.
         // Raised before init reaches its own limits, which may be lower but not higher than these.
         if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
             rlimit::raise_hard(pid, &plan.process.rlimits)?;
@@ -486,7 +510,7 @@ impl Birth<'_> {
                 .write(&format!("{}/oom_score_adj", self.pid), adjustment.to_string())
                 .context(|| "process.oomScoreAdj")?;
         }
-        // step 9: make the network namespace and move devices into it
+        // step 10: make the network namespace and move devices into it
         if namespaces.network_by_parent() {
             let network = namespace::new_network(self.host)?;
             self.move_devices(network.as_fd())?;
@@ -497,7 +521,7 @@ impl Birth<'_> {
                 None => self.move_devices(namespace::of_process(self.host, self.pid, "net")?.as_fd())?,
             }
         }
-        // step 10: device rules, ownership of the cgroup, Intel RDT
+        // step 11: device rules, ownership of the cgroup, Intel RDT
         self.limit(record, log)?;
         if let Some(path) = self.request.pidfd_socket {
             handover::send_pidfd(path, self.pidfd.as_fd())?;
@@ -609,7 +633,7 @@ impl Birth<'_> {
 
     /// The record and the pid file say that the container is there; init may go on.
     fn finish(&self, record: &mut Record) -> Result<()> {
-        // step 11: write the pid file and the record, let init go on
+        // step 12: write the pid file and the record, let init go on
         if let Some(path) = self.request.pid_file {
             handover::write_pid_file(path, self.pid)?;
         }

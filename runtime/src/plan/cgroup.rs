@@ -9,6 +9,7 @@ mod io;
 mod memory;
 mod owner;
 mod place;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod unified;

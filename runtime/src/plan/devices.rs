@@ -10,6 +10,7 @@
 //! rule matches where `key ^ wanted` is zero, that is where the sign of `(key ^ wanted) - 1` is set. Rules of
 //! one effect are or-ed together before the effect is applied.
 
+mod allow_list;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use sys::bpf::Instruction;
 
 use crate::error::{Error, Kind, Result};
 use crate::spec::DeviceRule;
+pub use allow_list::{AllowList, allow_list};
 
 const MKNOD: i32 = 1; // BPF_DEVCG_ACC_MKNOD
 const READ: i32 = 2;
@@ -80,6 +82,12 @@ const DEFAULTS: [Rule; 9] = [
 /// # Errors
 /// A rule that the kernel cannot express; the field is named.
 pub fn program(rules: &[DeviceRule]) -> Result<Option<Vec<Instruction>>> {
+    let rules = alive(rules)?;
+    Ok((!allows_everything(&rules)).then(|| compile(&rules)))
+}
+
+/// The rules that matter, those of the default devices among them.
+fn alive(rules: &[DeviceRule]) -> Result<Vec<Rule>> {
     let mut parsed = Vec::with_capacity(rules.len() + DEFAULTS.len());
     for (position, rule) in rules.iter().enumerate() {
         parsed.push(parse(rule).map_err(|(field, why)| {
@@ -87,8 +95,7 @@ pub fn program(rules: &[DeviceRule]) -> Result<Option<Vec<Instruction>>> {
         })?);
     }
     parsed.extend(DEFAULTS);
-    let rules = without_dead(&parsed);
-    Ok((!allows_everything(&rules)).then(|| compile(&rules)))
+    Ok(without_dead(&parsed))
 }
 
 /// One rule; the error is the field and the reason.
