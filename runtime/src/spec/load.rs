@@ -1,8 +1,8 @@
 //! config.json → [`Spec`].
 //!
 //! The bundle's author is not trusted: the file has to be a regular one (a FIFO would hang the runtime) and
-//! of a sane size. A document is read once into plain data; only where that fails it is read again with the
-//! path of the field, so that a good document does not pay for the message of a bad one.
+//! of a sane size. A document is read once into plain data; only where that fails the path of the field is
+//! looked for, so that a good document does not pay for the message of a bad one.
 
 use std::io::Read;
 use std::path::Path;
@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::Spec;
+use super::place::field_at;
 use crate::error::{Call, Context, Error, Kind, Result};
 
 /// Bytes; Docker's largest configurations have some 100 KiB.
@@ -49,16 +50,13 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Spec> {
-    serde_json::from_slice(bytes).map_err(|plain| explain(bytes, &plain)).context(|| "config.json")
+    serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error)).context(|| "config.json")
 }
 
-/// The same failure with the path of the field it is about.
-fn explain(bytes: &[u8], plain: &serde_json::Error) -> Error {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let text = match serde_path_to_error::deserialize::<_, Spec>(&mut reader) {
-        Err(error) if error.path().iter().next().is_some() => format!("{}: {}", error.path(), error.inner()),
-        _ => plain.to_string(),
-    };
+/// The failure with the path of the field it is about.
+fn explain(bytes: &[u8], error: &serde_json::Error) -> Error {
+    let field = field_at(bytes, error.line(), error.column());
+    let text = if field.is_empty() { error.to_string() } else { format!("{field}: {error}") };
     Error::new(Kind::Spec, text)
 }
 
