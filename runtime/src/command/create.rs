@@ -1,6 +1,7 @@
 //! `create`: makes a container that waits for `start`.
 
 use crate::bail;
+use crate::cgroup::systemd;
 use crate::cli::{self, Globals};
 use crate::create::handover;
 use crate::create::parent::{Born, Bundle, Request, create};
@@ -53,6 +54,10 @@ pub(super) fn request<'a>(
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds,
         gate,
-        rootless: globals.rootless.unwrap_or_else(|| !nix::unistd::geteuid().is_root()),
+        rootless: globals.rootless.unwrap_or_else(|| {
+            // As runc: with systemd, root of a user's own namespace is that user.
+            let by_user = || systemd::user().is_ok_and(|user| user.is_some());
+            !nix::unistd::geteuid().is_root() || (globals.systemd_cgroup && by_user())
+        }),
     }
 }

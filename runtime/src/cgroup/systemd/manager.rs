@@ -171,7 +171,7 @@ impl Manager {
         }
     }
 
-    /// Sets properties of a unit, until it ends.
+    /// Sets properties of a unit, until it ends; when this is done, they stand in the cgroup's files.
     pub fn set(&mut self, name: &str, properties: Vec<Property>, wait: &mut Wait<'_>) -> Result<()> {
         let arguments = [
             Value::text(name),
@@ -179,7 +179,9 @@ impl Manager {
             Value::Array("(sv)".to_owned(), list(properties)),
         ];
         match self.call("SetUnitProperties", &arguments, wait)? {
-            Ok(_) => Ok(()),
+            // systemd answers first and writes the files then, but before it takes the next call: without one
+            // in between it would write over what the caller is about to.
+            Ok(_) => self.unit(name, wait).map(drop),
             Err(refused) => Err(explain("SetUnitProperties", name, &refused)),
         }
     }

@@ -277,6 +277,9 @@ fn properties_of_a_unit_are_set_until_it_ends() {
         let list = vec![pair("Delegate", Value::Bool(true)), pair("MemoryMax", Value::U64(1 << 20))];
         assert_eq!(body, [Value::text(NAME), Value::Bool(true), Value::Array("(sv)".into(), list)]);
         peer.reply(serial, &[]);
+        // By the answer to this one the files are written.
+        let serial = peer.expect("GetUnit").0;
+        peer.reply(serial, &[Value::Path("/unit".into())]);
     };
     with(script, LONG, |manager, wait| manager.set(NAME, properties(), wait)).unwrap();
 }
