@@ -8,12 +8,13 @@ use std::io::Read;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use serde::de::DeserializeOwned;
 
-use super::Spec;
+use super::{Resources, Spec};
 use crate::error::{Call, Context, Error, Kind, Result};
 
 /// Bytes; Docker's largest configurations have some 100 KiB.
-const LARGEST: u64 = 16 << 20;
+pub const LARGEST: u64 = 16 << 20;
 
 /// Reads config.json of a bundle. Its values are not judged: [`super::validate`] does that.
 ///
@@ -49,13 +50,21 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Spec> {
-    serde_json::from_slice(bytes).map_err(|plain| explain(bytes, &plain)).context(|| "config.json")
+    serde_json::from_slice(bytes).map_err(|plain| explain::<Spec>(bytes, &plain)).context(|| "config.json")
+}
+
+/// Reads what `update --resources` is given: config.json's `linux.resources` alone.
+///
+/// # Errors
+/// Kind `Spec` with the field's path, line and column where the document does not parse.
+pub fn resources(bytes: &[u8]) -> Result<Resources> {
+    serde_json::from_slice(bytes).map_err(|plain| explain::<Resources>(bytes, &plain))
 }
 
 /// The same failure with the path of the field it is about.
-fn explain(bytes: &[u8], plain: &serde_json::Error) -> Error {
+fn explain<T: DeserializeOwned>(bytes: &[u8], plain: &serde_json::Error) -> Error {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let text = match serde_path_to_error::deserialize::<_, Spec>(&mut reader) {
+    let text = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
         Err(error) if error.path().iter().next().is_some() => format!("{}: {}", error.path(), error.inner()),
         _ => plain.to_string(),
     };
