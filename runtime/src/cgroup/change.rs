@@ -6,7 +6,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::{CgroupPlan, Otherwise};
 
 /// What stood in the files before a change.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Before(Vec<Noted>);
 
 /// One file.
@@ -122,7 +122,12 @@ mod tests {
             ("io.weight", "200", "default 100\n8:0 50\n", Some("default 100")),
             ("io.weight", "8:0 200", "default 100\n8:0 50\n", Some("8:0 50")),
             ("io.bfq.weight", "8:1 200", "default 100\n8:0 50\n", Some("8:1 default")),
-            ("rdma.max", "mlx hca_handle=1", "mlx hca_handle=max hca_object=5\n", Some("mlx hca_handle=max hca_object=5")),
+            (
+                "rdma.max",
+                "mlx hca_handle=1",
+                "mlx hca_handle=max hca_object=5\n",
+                Some("mlx hca_handle=max hca_object=5"),
+            ),
             ("misc.max", "res_a 1", "res_a max\nres_b 4\n", Some("res_a max")),
             ("misc.max", "res_c 1", "res_a max\n", None),
             ("io.latency", "8:0 target=1", "", None),

@@ -18,8 +18,7 @@ impl Fake {
     }
 
     fn stats(&self) -> Value {
-        let record =
-            super::super::Record { mount: "/nowhere".into(), path: "web".into(), created: 1 };
+        let record = super::super::Record { mount: "/nowhere".into(), path: "web".into(), created: 1 };
         let fd = fs::File::open(&self.0).unwrap().into();
         let stats = Cgroup { fd, path: "/nowhere/web".into(), record }.stats().unwrap();
         serde_json::to_value(stats).unwrap()
@@ -59,7 +58,8 @@ fn without_controllers_there_are_the_keys_and_little_else() {
 
 #[test]
 fn every_controller_has_its_place() {
-    let pressure = "some avg10=1.50 avg60=0.25 avg300=0.00 total=77\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n";
+    let pressure =
+        "some avg10=1.50 avg60=0.25 avg300=0.00 total=77\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n";
     let fake = Fake::new(
         "full",
         &[

@@ -10,7 +10,8 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command as Parser, value_parser};
 
 use super::{
-    Command, Create, Delete, Globals, Kill, List, ListFormat, LogFormat, Run, Spec, Start, State, flags,
+    Command, Create, Delete, Events, Globals, Kill, List, ListFormat, LogFormat, Pause, Ps, Resume, Run,
+    Spec, Start, State, duration, flags, update,
 };
 
 /// One command: its name, its parser, and how its arguments are read.
@@ -86,6 +87,61 @@ const VERBS: &[Verb] = &[
         },
     },
     Verb {
+        name: "pause",
+        about: "stop all processes of a container",
+        build: |parser| parser.arg(id()),
+        flags_end_at_argument: false,
+        read: |m| Ok(Command::Pause(Pause { id: text(m, "id") })),
+    },
+    Verb {
+        name: "resume",
+        about: "let the processes of a paused container run again",
+        build: |parser| parser.arg(id()),
+        flags_end_at_argument: false,
+        read: |m| Ok(Command::Resume(Resume { id: text(m, "id") })),
+    },
+    Verb {
+        name: "update",
+        about: "change the limits of a container",
+        build: |parser| update::flags(parser).arg(id()),
+        flags_end_at_argument: false,
+        read: |m| Ok(Command::Update(Box::new(update::read(m)?))),
+    },
+    Verb {
+        name: "ps",
+        about: "show the processes of a container",
+        build: |parser| {
+            let options = Arg::new("options").value_name("PS OPTION").num_args(0..).action(ArgAction::Append);
+            parser
+                .arg(value("format", "FORMAT", "`table` (default) or `json`").short('f'))
+                .arg(id())
+                .arg(options.value_parser(value_parser!(OsString)).help("for ps(1), in place of -ef"))
+        },
+        // What follows the id is for ps(1).
+        flags_end_at_argument: true,
+        read: |m| {
+            let format = format(m)?;
+            let options = m.remove_many("options").map(Iterator::collect).unwrap_or_default();
+            Ok(Command::Ps(Ps { id: text(m, "id"), format, options }))
+        },
+    },
+    Verb {
+        name: "events",
+        about: "print what a container uses, and that it runs out of memory, as lines of JSON",
+        build: |parser| {
+            parser
+                .arg(value("interval", "DURATION", "time between two prints (default: 5s)"))
+                .arg(switch("stats", "print once what the container uses, and end"))
+                .arg(id())
+        },
+        flags_end_at_argument: false,
+        read: |m| {
+            let given = optional(m, "interval").unwrap_or_else(|| "5s".into());
+            let interval = duration::parse(&given.to_string_lossy())?;
+            Ok(Command::Events(Events { id: text(m, "id"), stats: m.get_flag("stats"), interval }))
+        },
+    },
+    Verb {
         name: "delete",
         about: "remove a container",
         build: |parser| {
@@ -104,15 +160,7 @@ const VERBS: &[Verb] = &[
                 .arg(switch("quiet", "only the ids").short('q'))
         },
         flags_end_at_argument: false,
-        read: |m| {
-            let format = optional(m, "format").map(|given| given.to_string_lossy().into_owned());
-            let format = match format.as_deref() {
-                None | Some("table") => ListFormat::Table,
-                Some("json") => ListFormat::Json,
-                Some(other) => return Err(format!("flag --format: {other:?} is neither table nor json")),
-            };
-            Ok(Command::List(List { format, quiet: m.get_flag("quiet") }))
-        },
+        read: |m| Ok(Command::List(List { format: format(m)?, quiet: m.get_flag("quiet") })),
     },
     Verb {
         name: "spec",
@@ -154,7 +202,8 @@ impl Verb {
         values: Vec<OsString>,
     ) -> Result<Command, String> {
         let least = parser.get_positionals().filter(|arg| arg.is_required_set()).count();
-        let most = parser.get_positionals().count();
+        let unbounded = parser.get_positionals().any(|arg| matches!(arg.get_action(), ArgAction::Append));
+        let most = if unbounded { usize::MAX } else { parser.get_positionals().count() };
         if values.len() < least || values.len() > most {
             let bound = if least == most {
                 format!("exactly {least}")
@@ -273,12 +322,12 @@ fn bare(name: &'static str) -> Parser {
 }
 
 /// A flag with a value.
-fn value(name: &'static str, shown: &'static str, help: &'static str) -> Arg {
+pub(super) fn value(name: &'static str, shown: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(shown).value_parser(value_parser!(OsString)).help(help)
 }
 
 /// A flag without one.
-fn switch(name: &'static str, help: &'static str) -> Arg {
+pub(super) fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
@@ -328,17 +377,26 @@ fn matches(parser: Parser, mut flags: Vec<OsString>, values: Vec<OsString>) -> R
 }
 
 /// A required argument.
-fn text(m: &mut ArgMatches, name: &str) -> String {
+pub(super) fn text(m: &mut ArgMatches, name: &str) -> String {
     m.remove_one(name).unwrap_or_default()
 }
 
 /// A flag's value; an empty one is the same as none, as in runc.
-fn optional(m: &mut ArgMatches, name: &str) -> Option<OsString> {
+pub(super) fn optional(m: &mut ArgMatches, name: &str) -> Option<OsString> {
     m.remove_one::<OsString>(name).filter(|value| !value.is_empty())
 }
 
-fn path(m: &mut ArgMatches, name: &str) -> Option<PathBuf> {
+pub(super) fn path(m: &mut ArgMatches, name: &str) -> Option<PathBuf> {
     optional(m, name).map(PathBuf::from)
+}
+
+/// The form of `list` and `ps`.
+fn format(m: &mut ArgMatches) -> Result<ListFormat, String> {
+    match optional(m, "format").map(|given| given.to_string_lossy().into_owned()).as_deref() {
+        None | Some("table") => Ok(ListFormat::Table),
+        Some("json") => Ok(ListFormat::Json),
+        Some(other) => Err(format!("flag --format: {other:?} is neither table nor json")),
+    }
 }
 
 fn bundle(m: &mut ArgMatches) -> PathBuf {

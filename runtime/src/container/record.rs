@@ -155,7 +155,8 @@ pub(crate) mod tests {
     fn what_is_written_is_read() {
         let mut full = record("web");
         full.cgroup = Some(CgroupRecord { mount: "/sys/fs/cgroup".into(), path: "web".into(), created: 1 });
-        full.resources = serde_json::from_str(r#"{"pids":{"limit":5},"unified":{"memory.high":"1"}}"#).unwrap();
+        full.resources =
+            serde_json::from_str(r#"{"pids":{"limit":5},"unified":{"memory.high":"1"}}"#).unwrap();
         full.shares_pid_namespace = true;
         full.seccomp_notify =
             Some(SeccompNotify { listener_path: "/run/agent".into(), listener_metadata: Some("m".into()) });

@@ -181,7 +181,11 @@ mod tests {
             (r#"{"cpu":{"period":20000}}"#, r#"{"cpu":{"quota":5000}}"#, &["cpu.max=5000 20000"]),
             (r#"{"cpu":{"quota":9,"period":20000}}"#, r#"{"cpu":{"quota":-1}}"#, &["cpu.max=max 20000"]),
             ("{}", r#"{"cpu":{"quota":5000}}"#, &["cpu.max=5000"]),
-            (r#"{"cpu":{"quota":5000}}"#, r#"{"cpu":{"shares":1024,"quota":0,"period":0}}"#, &["cpu.weight=100"]),
+            (
+                r#"{"cpu":{"quota":5000}}"#,
+                r#"{"cpu":{"shares":1024,"quota":0,"period":0}}"#,
+                &["cpu.weight=100"],
+            ),
             (r#"{"cpu":{"quota":5000}}"#, r#"{"cpu":{"cpus":"0-1"}}"#, &["cpuset.cpus=0-1"]),
             (r#"{"cpu":{"shares":1024}}"#, r#"{"cpu":{"idle":1}}"#, &["cpu.idle=1"]),
             (r#"{"cpu":{"idle":1}}"#, r#"{"cpu":{"shares":1024}}"#, &[]),
@@ -242,7 +246,9 @@ mod tests {
             ),
             (
                 &format!(r#"{{"blockIO":{{"weight":10,"throttleReadBpsDevice":[{slow}]}}}}"#),
-                &format!(r#"{{"blockIO":{{"throttleReadBpsDevice":[{fast}],"throttleWriteBpsDevice":[{slow}]}}}}"#),
+                &format!(
+                    r#"{{"blockIO":{{"throttleReadBpsDevice":[{fast}],"throttleWriteBpsDevice":[{slow}]}}}}"#
+                ),
                 &format!(
                     r#"{{"blockIO":{{"weight":10,"throttleReadBpsDevice":[{fast}],"throttleWriteBpsDevice":[{slow}]}}}}"#
                 ),
