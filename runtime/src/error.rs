@@ -3,6 +3,7 @@
 //! It reads `outermost step: inner step: call(arguments): reason (ERRNO)` on one line. It is plain data so
 //! that it crosses from a container's init to the caller of `create` unchanged.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Result of the runtime's operations.
@@ -30,18 +31,34 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Error {
     kind: Kind,
-    /// Innermost first: the cause, then each step around it.
-    chain: Vec<String>,
-    /// errno of the cause, 0 where there is none.
-    errno: i32,
+    cause: Cause,
+    /// Each step around the cause, the innermost first.
+    steps: Vec<String>,
     /// Failures of clean-up after this one; they never replace the cause.
     notes: Vec<String>,
+}
+
+/// What went wrong. A kernel call is put into words only where somebody reads them: many a refusal is
+/// expected (a path to mask that is not there), and the words cost more than the call.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+enum Cause {
+    Text(String),
+    Call { call: Cow<'static, str>, args: String, errno: i32 },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Call { call, args, errno } => sys::write_call(f, call, args, *errno),
+        }
+    }
 }
 
 impl Error {
     /// An error of a kind with its cause.
     pub fn new(kind: Kind, cause: impl fmt::Display) -> Self {
-        Self { kind, chain: vec![cause.to_string()], errno: 0, notes: Vec::new() }
+        Self { kind, cause: Cause::Text(cause.to_string()), steps: Vec::new(), notes: Vec::new() }
     }
 
     /// An error without a special kind.
@@ -56,13 +73,16 @@ impl Error {
 
     /// errno of the cause, 0 where it did not come from the kernel.
     pub fn errno(&self) -> i32 {
-        self.errno
+        match self.cause {
+            Cause::Text(_) => 0,
+            Cause::Call { errno, .. } => errno,
+        }
     }
 
     /// The same error, one step further out.
     #[must_use]
     pub fn context(mut self, step: impl fmt::Display) -> Self {
-        self.chain.push(step.to_string());
+        self.steps.push(step.to_string());
         self
     }
 
@@ -77,7 +97,9 @@ impl Error {
     /// whatever the configuration had it quote.
     #[must_use]
     pub fn bounded(mut self) -> Self {
-        self.chain.iter_mut().chain(&mut self.notes).for_each(cut_middle);
+        let (Cause::Text(cause) | Cause::Call { args: cause, .. }) = &mut self.cause;
+        cut_middle(cause);
+        self.steps.iter_mut().chain(&mut self.notes).for_each(cut_middle);
         self
     }
 
@@ -103,12 +125,10 @@ fn cut_middle(text: &mut String) {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, step) in self.chain.iter().rev().enumerate() {
-            if position > 0 {
-                f.write_str(": ")?;
-            }
-            f.write_str(step)?;
+        for step in self.steps.iter().rev() {
+            write!(f, "{step}: ")?;
         }
+        self.cause.fmt(f)?;
         for note in &self.notes {
             write!(f, " (then, while cleaning up: {note})")?;
         }
@@ -120,8 +140,9 @@ impl std::error::Error for Error {}
 
 impl From<sys::Error> for Error {
     fn from(error: sys::Error) -> Self {
-        let errno = error.errno;
-        Self { errno, ..Self::other(error) }
+        let sys::Error { call, args, errno } = error;
+        let cause = Cause::Call { call: call.into(), args, errno };
+        Self { kind: Kind::Other, cause, steps: Vec::new(), notes: Vec::new() }
     }
 }
 

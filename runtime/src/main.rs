@@ -1,20 +1,24 @@
 //! The `runtime` binary: parse, do, report.
 
-#![forbid(unsafe_code)]
+#![no_main]
+#![deny(unsafe_code)] // but for the name of the function that `sys::program` makes
 use caisson_runtime::cli::{self, Parsed};
-use caisson_runtime::{command, report};
+use caisson_runtime::{command, report, seal};
 use std::ffi::OsString;
-use std::process::ExitCode;
 
-fn main() -> ExitCode {
+sys::program!(run);
+
+fn run() -> u8 {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let code = match cli::parse(&args) {
+    // First of all: where it starts the program again, nothing is done twice, and moved onto another mount,
+    // the program has to be mapped anew. Whatever the arguments mean, protection does no harm.
+    let protected = args.iter().any(|arg| arg == "create" || arg == "run").then(seal::protect_own_binary);
+    match cli::parse(&args) {
         Ok(Parsed::Text(text)) => report::text(&text),
         Ok(Parsed::Command(globals, command)) => {
             let mut log = report::Log::new(&globals, command.output_is_parsed());
-            report::finish(command::execute(&globals, &command, &mut log), log)
+            report::finish(command::execute(&globals, &command, protected, &mut log), log)
         }
         Err(error) => report::usage(&error),
-    };
-    ExitCode::from(code)
+    }
 }

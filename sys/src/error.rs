@@ -37,9 +37,16 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (call, args) = (self.call, &self.args);
-        write!(f, "{call}({args}): {} ({})", errno_text(self.errno), errno_name(self.errno))
+        write_call(f, self.call, &self.args, self.errno)
     }
+}
+
+/// Writes a failed call as [`Error`] is rendered.
+///
+/// # Errors
+/// The formatter's.
+pub fn write_call(f: &mut fmt::Formatter<'_>, call: &str, args: &str, errno: i32) -> fmt::Result {
+    write!(f, "{call}({args}): {} ({})", errno_text(errno), errno_name(errno))
 }
 
 impl std::error::Error for Error {}

@@ -35,8 +35,8 @@ struct MmMap {
     exe_fd: u32,
 }
 
-/// One mapping of the program file.
-#[derive(Debug, PartialEq, Eq)]
+/// Whole pages of the program file in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mapping {
     start: usize,
     end: usize,
@@ -57,13 +57,16 @@ pub fn exchange(file: BorrowedFd<'_>) -> Result<()> {
     let mut map = current_map()?;
     map.exe_fd = NO_FD;
     set_map(&map)?; // changes nothing: a permission that is missing shows before anything is touched
-    let writable = writable_segments();
-    for mapping in own_mappings()? {
-        if writable.iter().any(|(start, end)| mapping.start < *end && mapping.end > *start) {
-            copy(&mapping)?;
-        } else {
+    let (base, headers) = program_headers();
+    for mapping in mappings(base, headers) {
+        if mapping.prot & libc::PROT_WRITE == 0 {
             remap(&mapping, file)?;
+        } else {
+            copy(&mapping)?;
         }
+    }
+    if let Some(relro) = relro(base, headers) {
+        protect(&relro)?;
     }
     map.exe_fd = u32::try_from(file.as_raw_fd()).unwrap_or(NO_FD);
     // SAFETY: sbrk(0) only asks where the heap ends; it may have grown since the first look.
@@ -110,64 +113,57 @@ fn current_map() -> Result<MmMap> {
     })
 }
 
-/// Where the program's writable PT_LOAD segments lie in memory, in whole pages. What the dynamic loader or
-/// the static start-up code has made read-only after relocating it (PT_GNU_RELRO) is part of them.
-fn writable_segments() -> Vec<(usize, usize)> {
-    // SAFETY: the auxiliary vector describes the program headers of this very process, which stay mapped.
+/// The program's headers as they lie in memory, and what was added to all addresses in them.
+fn program_headers() -> (usize, &'static [libc::Elf64_Phdr]) {
+    // SAFETY: the auxiliary vector describes the program headers of this very process. They lie in its first
+    // segment, which is read-only and stays mapped.
     let headers = unsafe {
         let address = libc::getauxval(libc::AT_PHDR) as *const libc::Elf64_Phdr;
         let count = usize::try_from(libc::getauxval(libc::AT_PHNUM)).unwrap_or(0);
         if address.is_null() { &[] } else { std::slice::from_raw_parts(address, count) }
     };
-    let at = |address: u64| usize::try_from(address).unwrap_or(0);
     // The load offset of a position-independent program: where its headers are minus where they say.
-    let base = headers
-        .iter()
-        .find(|header| header.p_type == libc::PT_PHDR)
-        .map_or(0, |header| headers.as_ptr() as usize - at(header.p_vaddr));
-    headers
-        .iter()
-        .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W != 0)
-        .map(|header| {
-            let start = base + at(header.p_vaddr);
-            (start & !(PAGE - 1), (start + at(header.p_memsz)).next_multiple_of(PAGE))
-        })
-        .collect()
+    let own = headers.iter().find(|header| header.p_type == libc::PT_PHDR);
+    let base = own.map_or(0, |header| headers.as_ptr() as usize - address(header.p_vaddr));
+    (base, headers)
 }
 
-/// The mappings of the program file (proc_pid_maps(5)).
-fn own_mappings() -> Result<Vec<Mapping>> {
-    let path = "/proc/self/maps";
-    let at = |error: std::io::Error| Error::from_io("read", format!("{path:?}"), &error);
-    let mut text = Vec::with_capacity(PAGE);
-    File::open(path).and_then(|mut file| file.read_to_end(&mut text)).map_err(at)?;
-    let file = std::fs::metadata("/proc/self/exe")
-        .map_err(|error| Error::from_io("stat", "\"/proc/self/exe\"", &error))?;
-    let inode = std::os::unix::fs::MetadataExt::ino(&file).to_string();
-    Ok(parse_maps(&String::from_utf8_lossy(&text), &inode))
+fn address(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(0)
 }
 
-/// Mappings of the file with this inode number. A number that another mapped file shares (the program is
-/// static: there is none) would only have that file's mapping checked by the kernel too.
-fn parse_maps(text: &str, inode: &str) -> Vec<Mapping> {
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.split_ascii_whitespace();
-            let (range, flags, offset) = (fields.next()?, fields.next()?, fields.next()?);
-            let _device = fields.next()?;
-            if fields.next()? != inode {
-                return None;
-            }
-            let (start, end) = range.split_once('-')?;
-            let number = |text: &str| usize::from_str_radix(text, 16).ok();
-            let prot = [('r', libc::PROT_READ), ('w', libc::PROT_WRITE), ('x', libc::PROT_EXEC)]
-                .iter()
-                .filter(|(letter, _)| flags.contains(*letter))
-                .fold(0, |prot, (_, flag)| prot | flag);
-            let offset = i64::from_str_radix(offset, 16).ok()?;
-            Some(Mapping { start: number(start)?, end: number(end)?, prot, offset })
-        })
-        .collect()
+fn page_floor(address: usize) -> usize {
+    address & !(PAGE - 1)
+}
+
+/// What the kernel has mapped of the program file: for each PT_LOAD segment the pages with bytes of the file
+/// (elf(5)). What lies behind them, zeros for variables, never was the file's.
+fn mappings(base: usize, headers: &[libc::Elf64_Phdr]) -> impl Iterator<Item = Mapping> {
+    let loads = headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0);
+    loads.map(move |header| Mapping {
+        start: page_floor(base + address(header.p_vaddr)),
+        end: (base + address(header.p_vaddr + header.p_filesz)).next_multiple_of(PAGE),
+        prot: [(libc::PF_R, libc::PROT_READ), (libc::PF_W, libc::PROT_WRITE), (libc::PF_X, libc::PROT_EXEC)]
+            .iter()
+            .filter(|(flag, _)| header.p_flags & flag != 0)
+            .fold(0, |prot, (_, bit)| prot | bit),
+        offset: i64::try_from(page_floor(address(header.p_offset))).unwrap_or(i64::MAX),
+    })
+}
+
+/// The pages that the start-up code has made read-only once it had relocated them (PT_GNU_RELRO).
+fn relro(base: usize, headers: &[libc::Elf64_Phdr]) -> Option<Mapping> {
+    let header = headers.iter().find(|header| header.p_type == libc::PT_GNU_RELRO)?;
+    let start = page_floor(base + address(header.p_vaddr));
+    let end = page_floor(base + address(header.p_vaddr + header.p_memsz));
+    (start < end).then_some(Mapping { start, end, prot: libc::PROT_READ, offset: 0 })
+}
+
+fn protect(mapping: &Mapping) -> Result<()> {
+    let length = mapping.end - mapping.start;
+    // SAFETY: takes rights away from pages that had lost them before they were exchanged.
+    let result = unsafe { libc::mprotect(mapping.start as *mut libc::c_void, length, mapping.prot) };
+    if result == 0 { Ok(()) } else { Err(Error::last("mprotect", "the program's constants")) }
 }
 
 /// Maps the same part of `file` over a mapping that was never written to.
@@ -188,7 +184,7 @@ fn remap(mapping: &Mapping, file: BorrowedFd<'_>) -> Result<()> {
     if result == libc::MAP_FAILED { Err(Error::last("mmap", "the program file")) } else { Ok(()) }
 }
 
-/// Replaces a mapping that may have been written to by an anonymous copy of itself.
+/// Replaces a mapping that may have been written to by an anonymous copy of itself, writable.
 fn copy(mapping: &Mapping) -> Result<()> {
     let length = mapping.end - mapping.start;
     let fail = || Error::last("mremap", "the program's data");
@@ -200,7 +196,8 @@ fn copy(mapping: &Mapping) -> Result<()> {
             std::ptr::null_mut(),
             length,
             libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            // All pages are about to be written: had at once, they cost half of what each costs alone.
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
             -1,
             0,
         );
@@ -208,9 +205,6 @@ fn copy(mapping: &Mapping) -> Result<()> {
             return Err(fail());
         }
         libc::memcpy(new, mapping.start as *const libc::c_void, length);
-        if libc::mprotect(new, length, mapping.prot) != 0 {
-            return Err(fail());
-        }
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         if libc::mremap(new, length, length, flags, mapping.start as *mut libc::c_void) == libc::MAP_FAILED {
             return Err(fail());
@@ -258,17 +252,29 @@ pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
 mod tests {
     use super::*;
 
+    /// What the headers say is what the kernel says (proc_pid_maps(5)).
     #[test]
-    fn mappings_are_found_by_inode() {
-        let text = "00400000-00401000 r--p 00000000 fe:00 77 /bin/x\n\
-                    00401000-00402000 r-xp 00001000 fe:00 77 /bin/x\n\
-                    00403000-00405000 rw-p 00002000 fe:00 77 /bin/x\n\
-                    00405000-00406000 rw-p 00000000 00:00 0 [heap]\n";
-        let found = parse_maps(text, "77");
-        assert_eq!(found.len(), 3);
-        let prot = libc::PROT_READ | libc::PROT_EXEC;
-        let text = Mapping { start: 0x40_1000, end: 0x40_2000, prot, offset: 0x1000 };
-        assert_eq!(found[1], text);
+    fn the_mappings_are_those_of_the_program_file() {
+        let inode =
+            std::fs::metadata("/proc/self/exe").map(|file| std::os::unix::fs::MetadataExt::ino(&file));
+        let inode = inode.unwrap().to_string();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let of_file = maps.lines().filter(|line| line.split_ascii_whitespace().nth(4) == Some(&inode));
+        let pages = |(start, end): (usize, usize)| (start..end).step_by(PAGE);
+        let shown: Vec<usize> = of_file
+            .map(|line| {
+                let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+                let number = |text| usize::from_str_radix(text, 16).unwrap();
+                (number(start), number(end))
+            })
+            .flat_map(pages)
+            .collect();
+        let (base, headers) = program_headers();
+        let mapped = mappings(base, headers).map(|mapping| (mapping.start, mapping.end));
+        assert_eq!(mapped.flat_map(pages).collect::<Vec<_>>(), shown);
+        let relro = relro(base, headers).unwrap();
+        let line = format!("{:x}-{:x} r--p", relro.start, relro.end);
+        assert!(maps.contains(&line), "{line} in {maps}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod process;
 pub mod sched;
 pub mod seccomp;
 pub mod spawn;
+pub mod start;
 
-pub use error::{Error, Result, errno_name, errno_text};
+pub use error::{Error, Result, errno_name, errno_text, write_call};
 pub use pidfd::pidfd_send_signal;

@@ -1,71 +1,176 @@
-//! Go-style flags, rewritten into the form clap reads.
+//! Go-style flags: what a command has, and how a command line is read by that.
 //!
 //! runc's callers write `-no-subreaper`, `-bundle=X` or `--debug=false`, as Go's flag package allows
-//! (pkg.go.dev/flag, "Command line flag syntax"); clap would take the first for a row of short flags. What
-//! is a flag and whether it takes a value is asked of the parser itself, never guessed from the spelling.
+//! (pkg.go.dev/flag, "Command line flag syntax"). What is a flag and whether it takes a value is asked of
+//! the command's table, never guessed from the spelling. The tables are constants: reading a command line
+//! that makes sense builds nothing but its result, since every container's birth waits for it.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
-use clap::{Arg, ArgAction, Command};
+/// What a flag does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Is on or off.
+    Switch,
+    /// Takes a value, which help texts call this.
+    Value(&'static str),
+    /// Prints the help text.
+    Help,
+    /// Prints the version.
+    Version,
+}
+
+/// One flag.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flag {
+    /// The long name, without dashes.
+    pub(super) name: &'static str,
+    /// The short name.
+    pub(super) short: Option<char>,
+    /// What it does.
+    pub(super) action: Action,
+    /// One line for people.
+    pub(super) help: &'static str,
+    /// Whether help texts leave it out.
+    pub(super) hidden: bool,
+}
+
+/// A flag with a value.
+pub(super) const fn value(name: &'static str, shown: &'static str, help: &'static str) -> Flag {
+    Flag { name, short: None, action: Action::Value(shown), help, hidden: false }
+}
+
+/// A flag without one.
+pub(super) const fn switch(name: &'static str, help: &'static str) -> Flag {
+    Flag { name, short: None, action: Action::Switch, help, hidden: false }
+}
+
+impl Flag {
+    /// The same flag with a short name.
+    pub(super) const fn short(self, short: char) -> Self {
+        Self { short: Some(short), ..self }
+    }
+
+    /// The same flag, left out of help texts.
+    pub(super) const fn hidden(self) -> Self {
+        Self { hidden: true, ..self }
+    }
+
+    /// The same flag with another action.
+    pub(super) const fn action(self, action: Action) -> Self {
+        Self { action, ..self }
+    }
+}
+
+/// An argument that is no flag.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Argument {
+    /// What help texts call it.
+    pub(super) shown: &'static str,
+    /// One line for people.
+    pub(super) help: &'static str,
+    /// Whether it has to be there.
+    pub(super) required: bool,
+    /// Whether there may be any number of it; only the last one may.
+    pub(super) many: bool,
+}
+
+/// The flags of a command, in groups that commands share, and its arguments in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    /// The flags.
+    pub(super) flags: &'static [&'static [Flag]],
+    /// The arguments.
+    pub(super) arguments: &'static [Argument],
+    /// Whether nothing is a flag after the first argument.
+    pub(super) flags_end_at_argument: bool,
+}
 
 /// What a scan finds.
 pub(super) enum Scan {
     /// `--help` or `-h`.
     Help,
-    /// `--version` or `-v`, where the parser has it.
+    /// `--version` or `-v`, where the form has it.
     Version,
-    /// The flags in clap's form (`--name` or `--name=value`), and everything else.
-    Flags(Vec<OsString>, Vec<OsString>),
+    /// Flags and arguments.
+    Given(Given),
 }
 
-/// Separates flags from arguments. With `end_at_argument` nothing is a flag after the first argument.
+/// The flags of a command line and its arguments.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    values: Vec<(&'static str, OsString)>,
+    switches: Vec<(&'static str, bool)>,
+    /// What is no flag, in order.
+    pub(super) arguments: Vec<OsString>,
+}
+
+impl Given {
+    /// The last value given for the flag, also an empty one.
+    pub(super) fn last(&mut self, name: &str) -> Option<OsString> {
+        let at = self.values.iter().rposition(|(flag, _)| *flag == name)?;
+        Some(std::mem::take(&mut self.values[at].1))
+    }
+
+    /// A flag's value; an empty one is the same as none, as in runc.
+    pub(super) fn value(&mut self, name: &str) -> Option<OsString> {
+        self.last(name).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a switch is on: the last one given wins.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.switches.iter().rfind(|(switch, _)| *switch == name).is_some_and(|(_, on)| *on)
+    }
+
+    /// The argument at `position` as text; empty where there is none.
+    pub(super) fn text(&mut self, position: usize) -> Result<String, String> {
+        let argument = self.arguments.get_mut(position).map(std::mem::take).unwrap_or_default();
+        argument.into_string().map_err(|_| "an argument is not UTF-8".to_owned())
+    }
+}
+
+/// Separates flags from arguments.
 ///
 /// # Errors
 /// One line in Go's words: an unknown flag, a flag without its value, a switch with a value that is none.
-pub(super) fn scan(parser: &Command, args: &[OsString], end_at_argument: bool) -> Result<Scan, String> {
-    let mut flags = Vec::new();
-    let mut switches: Vec<(&Arg, bool)> = Vec::new();
-    let mut rest = Vec::new();
+pub(super) fn scan(form: &Form, args: &[OsString]) -> Result<Scan, String> {
+    let mut given = Given::default();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let Some((name, value)) = split(arg)? else {
-            if arg == "--" {
-                rest.extend(args.cloned());
-                break;
+            if arg != "--" {
+                given.arguments.push(arg.clone());
             }
-            rest.push(arg.clone());
-            if end_at_argument {
-                rest.extend(args.cloned());
+            if arg == "--" || form.flags_end_at_argument {
+                given.arguments.extend(args.cloned());
                 break;
             }
             continue;
         };
-        let flag = find(parser, name)
+        let flag = find(form, name)
             .ok_or_else(|| format!("flag provided but not defined: -{}", name.to_string_lossy()))?;
-        match flag.get_action() {
-            ArgAction::Help => return Ok(Scan::Help),
-            ArgAction::Version => return Ok(Scan::Version),
-            action if action.takes_values() => {
+        match flag.action {
+            Action::Help => return Ok(Scan::Help),
+            Action::Version => return Ok(Scan::Version),
+            Action::Value(_) => {
                 let value = match value {
                     Some(value) => value,
                     None => args
                         .next()
                         .ok_or_else(|| format!("flag needs an argument: {}", arg.to_string_lossy()))?,
                 };
-                flags.push(canonical(flag, Some(value)));
+                given.values.push((flag.name, value.to_owned()));
             }
-            _ => {
+            Action::Switch => {
                 let on = value.map_or(Some(true), go_bool).ok_or_else(|| {
                     format!("invalid boolean value {:?} for -{}", value.unwrap_or(name), name.display())
                 })?;
-                switches.retain(|(earlier, _)| earlier.get_id() != flag.get_id());
-                switches.push((flag, on));
+                given.switches.push((flag.name, on));
             }
         }
     }
-    flags.extend(switches.iter().filter(|(_, on)| *on).map(|(flag, _)| canonical(flag, None)));
-    Ok(Scan::Flags(flags, rest))
+    Ok(Scan::Given(given))
 }
 
 /// Name and attached value of a flag; `None` for an argument, `-` and `--`.
@@ -86,25 +191,17 @@ fn split(arg: &OsStr) -> Result<Option<(&OsStr, Option<&OsStr>)>, String> {
     Ok(Some((OsStr::from_bytes(name), value)))
 }
 
-/// The parser's flag of that name, long or short, with however many dashes.
-fn find<'a>(parser: &'a Command, name: &OsStr) -> Option<&'a Arg> {
+/// The form's flag of that name, long or short, with however many dashes. Every form has `help`.
+fn find(form: &Form, name: &OsStr) -> Option<Flag> {
     let name = name.to_str()?;
     let mut chars = name.chars();
     let short = chars.next().filter(|_| chars.next().is_none());
-    parser
-        .get_arguments()
-        .find(|arg| arg.get_long() == Some(name) || (short.is_some() && arg.get_short() == short))
+    let is = |flag: &&Flag| flag.name == name || (short.is_some() && flag.short == short);
+    std::iter::once(&HELP).chain(form.flags.iter().copied().flatten()).find(is).copied()
 }
 
-fn canonical(flag: &Arg, value: Option<&OsStr>) -> OsString {
-    let mut text = b"--".to_vec();
-    text.extend_from_slice(flag.get_long().unwrap_or_default().as_bytes());
-    if let Some(value) = value {
-        text.push(b'=');
-        text.extend_from_slice(value.as_bytes());
-    }
-    OsString::from_vec(text)
-}
+/// The flag that all commands have.
+pub(super) const HELP: Flag = switch("help", "print this help").short('h').action(Action::Help);
 
 /// The values that Go's strconv.ParseBool knows.
 pub(super) fn go_bool(text: &OsStr) -> Option<bool> {

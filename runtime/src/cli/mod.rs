@@ -3,12 +3,13 @@
 //! Nothing is judged here beyond the form of the arguments, and nothing is read from the host except the
 //! environment and the working directory. The grammar is runc's: global flags stand before the command
 //! only; long flags take one dash or two; a flag may be repeated, the last one wins; within a command flags
-//! and arguments may be mixed. `grammar` holds the parsers (clap), of which only the chosen command's is
-//! built; `flags` rewrites Go-style flags into clap's form by the parser's own table.
+//! and arguments may be mixed. `grammar` is the table of commands and flags, `flags` reads a command line by
+//! it, and `help` (clap) makes the texts for people of it, which costs a good command line nothing.
 
 mod duration;
 mod flags;
 mod grammar;
+mod help;
 mod update;
 mod version;
 
@@ -323,20 +324,15 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, UsageError> {
     {
         return Ok(Parsed::Text(version_text()));
     }
-    let parser = grammar::globals();
-    let usage = |message| UsageError {
-        globals: Globals::default(),
-        message,
-        help: grammar::globals().render_usage().to_string(),
-    };
-    let scan = flags::scan(&parser, args, true).map_err(usage)?;
-    let (globals, rest) = match scan {
-        flags::Scan::Help => return Ok(Parsed::Text(grammar::overview())),
+    let usage = |message| UsageError { globals: Globals::default(), message, help: help::usage() };
+    let mut given = match flags::scan(&grammar::GLOBALS, args).map_err(usage)? {
+        flags::Scan::Help => return Ok(Parsed::Text(help::overview())),
         flags::Scan::Version => return Ok(Parsed::Text(version_text())),
-        flags::Scan::Flags(flags, rest) => (grammar::read_globals(parser, flags).map_err(usage)?, rest),
+        flags::Scan::Given(given) => given,
     };
-    match rest.split_first() {
-        None => Ok(Parsed::Text(grammar::overview())),
+    let globals = grammar::read_globals(&mut given).map_err(usage)?;
+    match given.arguments.split_first() {
+        None => Ok(Parsed::Text(help::overview())),
         Some((verb, args)) if verb == "help" || verb == "h" => {
             parse_help(args).map_err(|message| UsageError { globals, ..usage(message) })
         }
@@ -347,9 +343,9 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, UsageError> {
 /// `help [COMMAND]`.
 fn parse_help(args: &[OsString]) -> Result<Parsed, String> {
     match args.first() {
-        None => Ok(Parsed::Text(grammar::overview())),
+        None => Ok(Parsed::Text(help::overview())),
         Some(name) => match grammar::find(name) {
-            Some(verb) => Ok(Parsed::Text(verb.help())),
+            Some(verb) => Ok(Parsed::Text(help::of(verb))),
             None => Err(grammar::unknown(name)),
         },
     }
@@ -357,21 +353,17 @@ fn parse_help(args: &[OsString]) -> Result<Parsed, String> {
 
 fn parse_command(globals: Globals, name: &OsStr, args: &[OsString]) -> Result<Parsed, UsageError> {
     let Some(verb) = grammar::find(name) else {
-        let help = grammar::globals().render_usage().to_string();
-        return Err(UsageError { globals, message: grammar::unknown(name), help });
+        return Err(UsageError { globals, message: grammar::unknown(name), help: help::usage() });
     };
-    let read = || {
-        let parser = verb.parser();
-        match flags::scan(&parser, args, verb.flags_end_at_argument)? {
-            flags::Scan::Help => Ok(Err(verb.help())),
-            flags::Scan::Version => Ok(Err(version_text())),
-            flags::Scan::Flags(flags, values) => verb.read(parser, flags, values).map(Ok),
-        }
+    let read = || match flags::scan(&verb.form, args)? {
+        flags::Scan::Help => Ok(Err(help::of(verb))),
+        flags::Scan::Version => Ok(Err(version_text())),
+        flags::Scan::Given(mut given) => verb.read(&mut given).map(Ok),
     };
     match read() {
         Ok(Ok(command)) => Ok(Parsed::Command(globals, command)),
         Ok(Err(text)) => Ok(Parsed::Text(text)),
-        Err(message) => Err(UsageError { globals, message, help: verb.parser().render_usage().to_string() }),
+        Err(message) => Err(UsageError { globals, message, help: help::usage_of(verb) }),
     }
 }
 

@@ -259,7 +259,7 @@ fn messages() {
         (&["run", "--detach=maybe", "web"], "invalid boolean value \"maybe\" for -detach"),
         (
             &["create", "--preserve-fds", "-1", "web"],
-            "invalid value '-1' for '--preserve-fds <N>': -1 is not in 0..=4294967295",
+            "flag --preserve-fds: \"-1\" is not a number from 0 to 4294967295",
         ),
         (&["state"], "\"state\" requires exactly 1 argument(s), got 0"),
         (&["state", "a", "b"], "\"state\" requires exactly 1 argument(s), got 2"),

@@ -2,73 +2,66 @@
 
 use std::str::FromStr;
 
-use clap::{Arg, ArgMatches, Command as Parser};
-
 use super::Update;
-use super::grammar::{optional, path, text, value};
+use super::flags::{Flag, Given, value};
+use super::grammar::path;
 use crate::spec::{BlockIo, Cpu, IntelRdt, Memory, Pids, Resources};
 
 /// Flags of cgroup v1 that callers still send.
 const OBSOLETE: [&str; 2] = ["kernel-memory", "kernel-memory-tcp"];
 
-/// Adds the flags.
-pub(super) fn flags(parser: Parser) -> Parser {
-    let obsolete = |name| value(name, "BYTES", "").hide(true);
-    let flag =
-        |(name, shown, help): (&'static str, &'static str, &'static str)| -> Arg { value(name, shown, help) };
-    parser
-        .arg(
-            value("resources", "FILE", "take the limits from a file in the form of config.json's linux.resources, `-` for standard input, and not from flags")
-                .short('r'),
-        )
-        .args(
-            [
-                ("blkio-weight", "WEIGHT", "weight of block I/O, 10 to 1000"),
-                ("cpu-period", "MICROSECONDS", "period that --cpu-quota is given in"),
-                ("cpu-quota", "MICROSECONDS", "processor time in a period, -1 for no limit"),
-                ("cpu-burst", "MICROSECONDS", "processor time that may be saved up"),
-                ("cpu-share", "SHARES", "weight of processor time, 2 to 262144 (normally 1024)"),
-                ("cpu-rt-period", "MICROSECONDS", "only cgroup v1 has it"),
-                ("cpu-rt-runtime", "MICROSECONDS", "only cgroup v1 has it"),
-                ("cpuset-cpus", "LIST", "processors that may be used, such as 0-3,7"),
-                ("cpuset-mems", "LIST", "memory nodes that may be used"),
-                ("cpu-idle", "0|1", "1 gives only the time that nobody else wants"),
-                ("memory", "BYTES", "limit of memory, also as 100k, 64m, 1g; -1 for no limit"),
-                ("memory-reservation", "BYTES", "memory that is not taken away under pressure"),
-                ("memory-swap", "BYTES", "limit of memory and swap together, -1 for no limit of swap"),
-                ("pids-limit", "NUMBER", "limit of the number of tasks, -1 for no limit"),
-                ("l3-cache-schema", "SCHEMA", "Intel RDT: schema of the L3 cache"),
-                ("mem-bw-schema", "SCHEMA", "Intel RDT: schema of memory bandwidth"),
-            ]
-            .map(flag),
-        )
-        .args(OBSOLETE.map(obsolete))
-}
+/// The flags.
+pub(super) const FLAGS: &[Flag] = &[
+    value(
+        "resources",
+        "FILE",
+        "take the limits from a file in the form of config.json's linux.resources, `-` for standard input, and not from flags",
+    )
+    .short('r'),
+    value("blkio-weight", "WEIGHT", "weight of block I/O, 10 to 1000"),
+    value("cpu-period", "MICROSECONDS", "period that --cpu-quota is given in"),
+    value("cpu-quota", "MICROSECONDS", "processor time in a period, -1 for no limit"),
+    value("cpu-burst", "MICROSECONDS", "processor time that may be saved up"),
+    value("cpu-share", "SHARES", "weight of processor time, 2 to 262144 (normally 1024)"),
+    value("cpu-rt-period", "MICROSECONDS", "only cgroup v1 has it"),
+    value("cpu-rt-runtime", "MICROSECONDS", "only cgroup v1 has it"),
+    value("cpuset-cpus", "LIST", "processors that may be used, such as 0-3,7"),
+    value("cpuset-mems", "LIST", "memory nodes that may be used"),
+    value("cpu-idle", "0|1", "1 gives only the time that nobody else wants"),
+    value("memory", "BYTES", "limit of memory, also as 100k, 64m, 1g; -1 for no limit"),
+    value("memory-reservation", "BYTES", "memory that is not taken away under pressure"),
+    value("memory-swap", "BYTES", "limit of memory and swap together, -1 for no limit of swap"),
+    value("pids-limit", "NUMBER", "limit of the number of tasks, -1 for no limit"),
+    value("l3-cache-schema", "SCHEMA", "Intel RDT: schema of the L3 cache"),
+    value("mem-bw-schema", "SCHEMA", "Intel RDT: schema of memory bandwidth"),
+    value(OBSOLETE[0], "BYTES", "").hidden(),
+    value(OBSOLETE[1], "BYTES", "").hidden(),
+];
 
 /// Reads the flags. As in runc, an empty value is the same as no flag.
-pub(super) fn read(m: &mut ArgMatches) -> Result<Update, String> {
+pub(super) fn read(given: &mut Given) -> Result<Update, String> {
     let cpu = Cpu {
-        shares: number(m, "cpu-share")?,
-        quota: number(m, "cpu-quota")?,
-        burst: number(m, "cpu-burst")?,
-        period: number(m, "cpu-period")?,
-        realtime_runtime: number(m, "cpu-rt-runtime")?,
-        realtime_period: number(m, "cpu-rt-period")?,
-        cpus: word(m, "cpuset-cpus")?,
-        mems: word(m, "cpuset-mems")?,
-        idle: number(m, "cpu-idle")?,
+        shares: number(given, "cpu-share")?,
+        quota: number(given, "cpu-quota")?,
+        burst: number(given, "cpu-burst")?,
+        period: number(given, "cpu-period")?,
+        realtime_runtime: number(given, "cpu-rt-runtime")?,
+        realtime_period: number(given, "cpu-rt-period")?,
+        cpus: word(given, "cpuset-cpus")?,
+        mems: word(given, "cpuset-mems")?,
+        idle: number(given, "cpu-idle")?,
     };
     let memory = Memory {
-        limit: bytes(m, "memory")?,
-        reservation: bytes(m, "memory-reservation")?,
-        swap: bytes(m, "memory-swap")?,
+        limit: bytes(given, "memory")?,
+        reservation: bytes(given, "memory-reservation")?,
+        swap: bytes(given, "memory-swap")?,
         ..Memory::default()
     };
-    let weight = number(m, "blkio-weight")?;
-    let limit = number(m, "pids-limit")?;
+    let weight = number(given, "blkio-weight")?;
+    let limit = number(given, "pids-limit")?;
     Ok(Update {
-        id: text(m, "id"),
-        file: path(m, "resources"),
+        id: given.text(0)?,
+        file: path(given, "resources"),
         resources: Resources {
             cpu: (cpu != Cpu::default()).then_some(cpu),
             memory: (memory != Memory::default()).then_some(memory),
@@ -77,21 +70,21 @@ pub(super) fn read(m: &mut ArgMatches) -> Result<Update, String> {
             ..Resources::default()
         },
         intel_rdt: IntelRdt {
-            l3_cache_schema: word(m, "l3-cache-schema")?,
-            mem_bw_schema: word(m, "mem-bw-schema")?,
+            l3_cache_schema: word(given, "l3-cache-schema")?,
+            mem_bw_schema: word(given, "mem-bw-schema")?,
             ..IntelRdt::default()
         },
-        obsolete: OBSOLETE.into_iter().filter(|name| optional(m, name).is_some()).collect(),
+        obsolete: OBSOLETE.into_iter().filter(|name| given.value(name).is_some()).collect(),
     })
 }
 
-fn word(m: &mut ArgMatches, name: &str) -> Result<String, String> {
-    let given = optional(m, name).unwrap_or_default();
-    given.into_string().map_err(|_| "an argument is not UTF-8".to_owned())
+fn word(given: &mut Given, name: &str) -> Result<String, String> {
+    let value = given.value(name).unwrap_or_default();
+    value.into_string().map_err(|_| "an argument is not UTF-8".to_owned())
 }
 
-fn number<T: FromStr>(m: &mut ArgMatches, name: &str) -> Result<Option<T>, String> {
-    let given = word(m, name)?;
+fn number<T: FromStr>(given: &mut Given, name: &str) -> Result<Option<T>, String> {
+    let given = word(given, name)?;
     if given.is_empty() {
         return Ok(None);
     }
@@ -101,8 +94,8 @@ fn number<T: FromStr>(m: &mut ArgMatches, name: &str) -> Result<Option<T>, Strin
         .map_err(|_| format!("invalid value for {name}: {given:?} is no number it can have"))
 }
 
-fn bytes(m: &mut ArgMatches, name: &str) -> Result<Option<i64>, String> {
-    match word(m, name)?.as_str() {
+fn bytes(given: &mut Given, name: &str) -> Result<Option<i64>, String> {
+    match word(given, name)?.as_str() {
         "" => Ok(None),
         "-1" => Ok(Some(-1)),
         given => match size(given) {

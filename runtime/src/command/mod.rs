@@ -23,13 +23,18 @@ use crate::error::Result;
 use crate::report::Log;
 use crate::seal;
 
-/// Carries out a command.
+/// Carries out a command; `protected` tells of the own binary, if that was seen to before the command was known.
 ///
 /// # Errors
 /// Whatever the command fails with.
-pub fn execute(globals: &Globals, command: &Command, log: &mut Log) -> Result<u8> {
+pub fn execute(
+    globals: &Globals,
+    command: &Command,
+    protected: Option<Result<()>>,
+    log: &mut Log,
+) -> Result<u8> {
     if matches!(command, Command::Create(_) | Command::Run(_)) {
-        seal::protect_own_binary()?; // first of all: where it starts the program again, nothing is done twice
+        protected.unwrap_or_else(seal::protect_own_binary)?;
     }
     match command {
         Command::Create(args) => create::execute(globals, args, log),

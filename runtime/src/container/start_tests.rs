@@ -69,17 +69,17 @@ fn a_container_that_is_being_created_is_refused_at_once() {
 
 #[test]
 fn an_error_of_init_comes_out_as_it_is_and_the_container_has_stopped() {
-    let script = r#"echo '{"error":{"kind":"Other","chain":["exec: \"x\": executable file not found in $PATH","start"],"errno":2,"notes":[]}}' >&4; sleep 0.1; exit 1"#;
+    let script = r#"echo '{"error":{"kind":"Other","cause":{"Call":{"call":"execve","args":"\"/x\"","errno":2}},"steps":["start"],"notes":[]}}' >&4; sleep 0.1; exit 1"#;
     let (_dir, store, _init) = container(script, |_| {});
     let error = start_it(&store).unwrap_err();
-    assert_eq!(error.to_string(), "start: exec: \"x\": executable file not found in $PATH");
+    assert_eq!(error.to_string(), "start: execve(\"/x\"): no such file or directory (ENOENT)");
     assert_eq!(error.errno(), 2);
     assert_eq!(status(&store), Status::Stopped);
 }
 
 #[test]
 fn a_failed_start_container_hook_destroys_the_container() {
-    let script = r#"echo '{"hook_error":{"kind":"Other","chain":["exit status 1"],"errno":0,"notes":[]}}' >&4; exec sleep 60"#;
+    let script = r#"echo '{"hook_error":{"kind":"Other","cause":{"Text":"exit status 1"},"steps":[],"notes":[]}}' >&4; exec sleep 60"#;
     let marks = TempDir::new();
     let mark = marks.path().join("poststop");
     let touch = format!("echo stopped > {}", mark.display());

@@ -109,24 +109,25 @@ impl Channel {
     /// # Errors
     /// As read(2).
     pub fn receive<M: DeserializeOwned>(&self) -> Result<Option<M>> {
-        let mut packet = vec![0_u8; MAX_PACKET];
-        let length = loop {
-            match rustix::io::read(&self.0, &mut packet) {
+        // Never filled with zeros: of these pages only those are had that a packet fills.
+        let mut packet = Vec::with_capacity(MAX_PACKET);
+        loop {
+            match rustix::io::read(&self.0, rustix::buffer::spare_capacity(&mut packet)) {
                 // CONNRESET: the other side has ended without reading all of ours; what it said before is
                 // still there, and the error comes once.
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
-                result => break result.call("read", || "between the runtime and init")?,
+                result => break result.call("read", || "between the runtime and init").map(drop)?,
             }
-        };
-        parse(&packet[..length])
+        }
+        parse(&packet)
     }
 
-    /// Receives one message and the descriptor that came with it.
+    /// Receives one message and the descriptor that came with it. Such messages are short: none carries text.
     ///
     /// # Errors
     /// As recvmsg(2).
     pub fn receive_with<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
-        let mut packet = vec![0_u8; MAX_PACKET];
+        let mut packet = [0_u8; 256];
         let mut buffer = [IoSliceMut::new(&mut packet)];
         let mut space = nix::cmsg_space!([RawFd; 1]);
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;

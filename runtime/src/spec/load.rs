@@ -1,15 +1,15 @@
 //! config.json → [`Spec`].
 //!
 //! The bundle's author is not trusted: the file has to be a regular one (a FIFO would hang the runtime) and
-//! of a sane size. A document is read once into plain data; only where that fails it is read again with the
-//! path of the field, so that a good document does not pay for the message of a bad one.
+//! of a sane size. A document is read once into plain data; only where that fails the path of the field is
+//! looked for, so that a good document does not pay for the message of a bad one.
 
 use std::io::Read;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use serde::de::DeserializeOwned;
 
+use super::place::field_at;
 use super::{Resources, Spec};
 use crate::error::{Call, Context, Error, Kind, Result};
 
@@ -50,7 +50,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Spec> {
-    serde_json::from_slice(bytes).map_err(|plain| explain::<Spec>(bytes, &plain)).context(|| "config.json")
+    serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error)).context(|| "config.json")
 }
 
 /// Reads what `update --resources` is given: config.json's `linux.resources` alone.
@@ -58,16 +58,13 @@ fn parse(bytes: &[u8]) -> Result<Spec> {
 /// # Errors
 /// Kind `Spec` with the field's path, line and column where the document does not parse.
 pub fn resources(bytes: &[u8]) -> Result<Resources> {
-    serde_json::from_slice(bytes).map_err(|plain| explain::<Resources>(bytes, &plain))
+    serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error))
 }
 
-/// The same failure with the path of the field it is about.
-fn explain<T: DeserializeOwned>(bytes: &[u8], plain: &serde_json::Error) -> Error {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let text = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-        Err(error) if error.path().iter().next().is_some() => format!("{}: {}", error.path(), error.inner()),
-        _ => plain.to_string(),
-    };
+/// The failure with the path of the field it is about.
+fn explain(bytes: &[u8], error: &serde_json::Error) -> Error {
+    let field = field_at(bytes, error.line(), error.column());
+    let text = if field.is_empty() { error.to_string() } else { format!("{field}: {error}") };
     Error::new(Kind::Spec, text)
 }
 

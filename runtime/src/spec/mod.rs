@@ -7,6 +7,7 @@
 
 mod linux;
 mod load;
+mod place;
 mod process;
 mod validate;
 
