@@ -1,9 +1,9 @@
 # Every target installs what it needs first (Debian packages, only when something is missing); the Rust
 # toolchain and make have to be there. CARGO_TARGET_DIR is respected.
-.PHONY: help build demo test bench profile deny clean
+.PHONY: help build demo test test-vm bench profile deny clean
 
 help: ## What can be done here
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 build: ## The release binary of the runtime
 	@scripts/install-deps build
@@ -17,6 +17,10 @@ demo: ## A container from nothing: made, looked at, ended, with each command sho
 test: ## Formatting, lints, licences, unit tests, integration tests, and what they left behind
 	@scripts/install-deps build test
 	@scripts/test
+
+test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.12|newest|5.10|matrix
+	@scripts/install-deps build vm
+	@scripts/test-vm
 
 bench: ## This runtime beside crun, runc and the kernel's own floor; writes docs/benchmarks.md
 	@scripts/install-deps build bench

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
@@ -123,7 +124,10 @@ impl Pidfd {
         let Some(raw) = Pid::from_raw(pid.max(0)) else { return Ok(None) };
         match rustix::process::pidfd_open(raw, PidfdFlags::empty()) {
             Ok(fd) => Ok(Some(Self { fd, pid })),
-            Err(rustix::io::Errno::SRCH) => Ok(None),
+            // A process that goes in the midst of the call leaves a number without a process, which is no such
+            // process (ESRCH) to Linux 6.15, and an invalid argument to those before; likewise ENOENT there, and
+            // EINVAL here, for a thread that is not its process's first.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno).call("pidfd_open", || pid.to_string()),
         }
     }
@@ -244,6 +248,21 @@ mod tests {
         child.wait().unwrap();
         assert!(!id.is_alive().unwrap(), "reaped");
         assert!(!pidfd.send(libc::SIGKILL).unwrap());
+    }
+
+    /// The same answer as for a process that goes while it is looked up, which no test can arrange.
+    #[test]
+    fn a_number_that_is_a_threads_is_no_processs() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            send.send(nix::unistd::gettid().as_raw()).unwrap();
+            ended.recv().unwrap_err();
+        });
+        let tid = receive.recv().unwrap();
+        assert!(Pidfd::open(tid).unwrap().is_none());
+        drop(end);
+        thread.join().unwrap();
     }
 
     #[test]
