@@ -7,47 +7,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use integration::{
-    Bundle, Call, Value, cgroup2_mount, has_controller, json, known_gap, report_skip, requires, running,
-    uses_cgroup2,
+    Bundle, Call, Controllers, Value, cgroup2_mount, has_controller, json, known_gap, report_skip, requires,
+    running, uses_cgroup2,
 };
 
 const ON_V1: &str = "this runtime uses cgroup v1 on a hybrid host";
 
 fn with(pointer: &str, value: Value) -> Bundle {
     Bundle::new().set(&format!("/linux/resources{pointer}"), value)
-}
-
-/// The runtime switches controllers on in the root of the hierarchy and leaves them on. Here they go off again
-/// when the value goes, those that were off; one test at a time.
-struct Controllers {
-    file: PathBuf,
-    before: String,
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Controllers {
-    fn keep() -> Controllers {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = cgroup2_mount().expect("a mount of cgroup v2").join("cgroup.subtree_control");
-        let before = fs::read_to_string(&file).unwrap();
-        Controllers { file, before, _alone: alone }
-    }
-}
-
-impl Drop for Controllers {
-    fn drop(&mut self) {
-        let now = fs::read_to_string(&self.file).unwrap_or_default();
-        for controller in now.split_whitespace() {
-            if !self.before.split_whitespace().any(|word| word == controller) {
-                let _ = fs::write(&self.file, format!("-{controller}"));
-            }
-        }
-    }
 }
 
 /// A limit: its controller, where it stands in `linux.resources`, its value, the file and what the file then
