@@ -213,6 +213,7 @@ fn a_kill_for_want_of_memory_is_told_at_once() {
     requires!(uses_cgroup2(), "{ON_V1}");
     requires!(has_controller("memory"), "no controller memory on cgroup v2");
     known_gap!(Crun, "1.8.1 has no such command");
+    known_gap!(Runc, "1.1.5 tells of one kill more than once");
     let _controllers = Controllers::keep();
     let memory = json!({"limit": 16_777_216, "swap": 16_777_216});
     let container = Bundle::new().set("/linux/resources/memory", memory).sh(HUNGRY).container();
