@@ -157,7 +157,10 @@ impl Cgroup {
         file::write(self.fd(), "cgroup.freeze", "1").context(step)?;
         let outcome = match self.wait_frozen(&watch, deadline(patience)) {
             Ok(true) => return Ok(()),
-            Ok(false) => Err(Error::other(format!("not all processes stopped within {patience:?}"))),
+            Ok(false) => Err(Error::other(format!(
+                "not all processes stopped within {patience:?}{}; all run on",
+                self.holdouts()
+            ))),
             Err(error) => Err(error),
         };
         let mut outcome = outcome.context(step);
@@ -194,6 +197,22 @@ impl Cgroup {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The processes that keep the cgroup from being frozen, as far as they can be told: one that is stopped
+    /// sleeps (S); what the kernel cannot interrupt is in another state (proc_pid_status(5)).
+    fn holdouts(&self) -> String {
+        let mut text = String::new();
+        for pid in self.pids().unwrap_or_default() {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            if let (Some(name), Some(state)) = (field("Name:"), field("State:"))
+                && !state.starts_with(['S', 'Z', 'X'])
+            {
+                text.push_str(&format!(", process {pid} {name:?} is in state {state}"));
+            }
+        }
+        text
     }
 
     /// Lets all processes run again, and waits until they do.

@@ -6,6 +6,7 @@
 //! without leaving the file system; no record can lead to the root of the hierarchy. Nothing here waits on a
 //! cgroup that was frozen by somebody else, and every wait has an end.
 
+mod change;
 mod controllers;
 pub mod dbus;
 pub mod devices;
@@ -13,6 +14,8 @@ mod file;
 mod files;
 mod freezer;
 mod hierarchy;
+mod oom;
+mod stats;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
@@ -26,8 +29,11 @@ use serde::{Deserialize, Serialize};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::CgroupPlan;
+pub use change::Before;
 pub use freezer::Events;
 pub use hierarchy::{Hierarchy, own_cgroup};
+pub use oom::OomWatch;
+pub use stats::Stats;
 
 /// What the container's record keeps of a cgroup, enough to find and remove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,25 +137,6 @@ impl Cgroup {
     fn limit(&self, hierarchy: &Hierarchy, plan: &CgroupPlan) -> Result<()> {
         controllers::enable(hierarchy, &self.record.names()?, &plan.controllers())?;
         self.apply(plan)
-    }
-
-    /// Changes the limits of a cgroup that is in use: those of the plan, and no others. systemd is told first,
-    /// as it would write its own values again when it reloads. Devices are not touched.
-    ///
-    /// # Errors
-    /// Where a limit would be below the usage and that is to be refused; where systemd, a controller or the
-    /// kernel refuses one.
-    pub fn change(&self, plan: &CgroupPlan) -> Result<()> {
-        if let Some(check) = plan.check_usage {
-            self.check_usage(check)?; // before anything has changed
-        }
-        if let Manager::Systemd(unit) = &self.record.manager {
-            systemd::change(unit, plan)?;
-        }
-        let Some(hierarchy) = Hierarchy::open(&self.record.mount)? else {
-            bail!("the cgroup2 mount {:?} is gone", self.record.mount);
-        };
-        self.limit(&hierarchy, plan)
     }
 
     /// Whether a container can live here.

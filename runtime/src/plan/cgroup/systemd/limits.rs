@@ -14,6 +14,8 @@ const PERCENT_USEC: u64 = 10_000;
 const SECOND_USEC: u64 = 1_000_000;
 /// systemd's word for no limit (`infinity`).
 const INFINITY: u64 = u64::MAX;
+/// systemd's word for a weight that nobody has set.
+const NOT_SET: u64 = u64::MAX;
 
 /// Versions of systemd that brought a property, or a meaning of one.
 const QUOTA_PERIOD_SINCE: u32 = 242;
@@ -24,13 +26,17 @@ const SCOPE_OOM_POLICY_SINCE: u32 = 253;
 /// The properties that say what the plan's files say, for a systemd of this version.
 pub fn limits(plan: &CgroupPlan, version: u32) -> Vec<Property> {
     let idle = plan.writes.iter().rev().find(|write| write.file == "cpu.idle");
+    let ends = version >= IDLE_SINCE && idle.is_some_and(|write| write.value == "0");
     let idle = version >= IDLE_SINCE && idle.is_some_and(|write| write.value == "1");
+    let weighed = plan.writes.iter().any(|write| write.file == "cpu.weight");
     let mut properties = Vec::new();
     for write in &plan.writes {
         let value = write.value.trim();
         match write.file.as_ref() {
             // Weight 0 is idle to systemd, and its weight then is nothing that could be set beside it.
             "cpu.idle" if idle => number(&mut properties, "CPUWeight", 0),
+            // The end of idleness is a weight; none is the usual one, in systemd as in the kernel.
+            "cpu.idle" if ends && !weighed => number(&mut properties, "CPUWeight", NOT_SET),
             "cpu.weight" if !idle => ranged(&mut properties, "CPUWeight", value, 1, 10_000),
             "cpu.max" => cpu_max(&mut properties, value, version),
             "cpuset.cpus" if version >= CPUSET_SINCE => list(&mut properties, "AllowedCPUs", value),

@@ -117,7 +117,7 @@ fn every_resource_is_the_property_that_systemd_has_for_it() {
 fn unified_keys_are_properties_where_there_are_any() {
     let cases = [
         ("cpu.idle", "1", vec!["CPUWeight=t 0"]),
-        ("cpu.idle", "0", vec![]),
+        ("cpu.idle", "0", vec!["CPUWeight=t infinity"]),
         ("cpu.max", "max", vec!["CPUQuotaPerSecUSec=t infinity"]),
         ("cpu.max", "20000 40000", vec!["CPUQuotaPeriodUSec=t 40000", "CPUQuotaPerSecUSec=t 500000"]),
         ("cpu.weight", "77", vec!["CPUWeight=t 77"]),
