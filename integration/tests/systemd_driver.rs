@@ -552,7 +552,7 @@ fn a_users_own_systemd_is_asked_without_a_session() {
         init.cgroup(),
         format!("/user.slice/user-{USER}.slice/user@{USER}.service/user.slice/p-{name}.scope")
     );
-    assert_eq!(init.cgroup_file("pids.max"), "7\n");
+    assert_eq!(init.cgroup_file("pids.max"), "7");
     call(&["delete", "--force", name]).output().expect_ok();
     wait_for("the scope to be gone", || (!folder.exists()).then_some(()));
 }
