@@ -143,7 +143,7 @@ fn without_systemd_the_flag_is_an_error_that_says_so() {
     requires!(!Path::new("/run/systemd/private").exists(), "systemd is here");
     known_gap!(Runc, Crun, "they say it in other words");
     let container = Bundle::new().container().with_globals(&["--systemd-cgroup"]);
-    container.create().expect_fail().expect_stderr("systemd does not run here; leave the flag out");
+    container.create().expect_fail().expect_stderr("--systemd-cgroup: systemd does not run here: ");
     container.state_output().expect_fail();
 }
 

@@ -47,8 +47,10 @@ impl Asked {
         record: &mut Record,
         signals: &mut Signals,
     ) -> Result<Scope> {
-        let hierarchy = hierarchy.ok_or_else(no_hierarchy).context(|| "--systemd-cgroup")?;
-        let scope = Scope::new(self.plan.clone(), self.user, hierarchy, signals)?;
+        let scope = hierarchy
+            .ok_or_else(no_hierarchy)
+            .and_then(|hierarchy| Scope::new(self.plan.clone(), self.user, hierarchy, signals))
+            .context(|| "--systemd-cgroup")?;
         record.cgroup = Some(scope.record().clone());
         locked.write(record)?;
         record.cgroup = None; // until systemd has taken it on: somebody else may be faster with the name

@@ -36,13 +36,11 @@ impl Manager {
     /// Where none answers, with what would help.
     pub fn connect(user: Option<u32>, wait: &mut Wait<'_>) -> Result<Self> {
         Self::connect_to(&sockets(user), wait).map_err(|error| match (error.errno(), user) {
-            (libc::ENOENT | libc::ECONNREFUSED, None) => {
-                error.context("--systemd-cgroup: systemd does not run here; leave the flag out")
-            }
+            (libc::ENOENT | libc::ECONNREFUSED, None) => error.context("systemd does not run here"),
             (libc::ENOENT | libc::ECONNREFUSED, Some(user)) => error.context(format!(
-                "--systemd-cgroup: user {user} has no systemd; `loginctl enable-linger {user}` starts one"
+                "user {user} has no systemd of their own here (`loginctl enable-linger {user}` starts one)"
             )),
-            _ => error.context("--systemd-cgroup: systemd does not answer"),
+            _ => error.context("systemd does not answer"),
         })
     }
 
