@@ -14,8 +14,8 @@ demo: ## A container from nothing: made, looked at, ended, with each command sho
 	@scripts/build
 	@scripts/demo
 
-test: ## Formatting, lints, licences, unit tests, integration tests, and what they left behind
-	@scripts/install-deps build test
+test: ## Formatting, lints, licences, unit and integration tests, here and in virtual machines
+	@scripts/install-deps build test vm
 	@scripts/test
 
 test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.12|newest|5.10|matrix

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Whether the tests run as root (in any user namespace).
 #[must_use]
@@ -46,39 +45,6 @@ pub fn has_controller(name: &str) -> bool {
     let Some(mount) = cgroup2_mount() else { return false };
     let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
     controllers.split_whitespace().any(|controller| controller == name)
-}
-
-/// The runtime switches controllers on in the root of the hierarchy and leaves them on. Here they go off again
-/// when the value goes, those that were off; one test at a time.
-#[derive(Debug)]
-pub struct Controllers {
-    file: PathBuf,
-    before: String,
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Controllers {
-    /// Notes what is on, and keeps other tests of this process away.
-    #[must_use]
-    #[track_caller]
-    pub fn keep() -> Controllers {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = cgroup2_mount().expect("a mount of cgroup v2").join("cgroup.subtree_control");
-        let before = fs::read_to_string(&file).expect("read cgroup.subtree_control");
-        Controllers { file, before, _alone: alone }
-    }
-}
-
-impl Drop for Controllers {
-    fn drop(&mut self) {
-        let now = fs::read_to_string(&self.file).unwrap_or_default();
-        for controller in now.split_whitespace() {
-            if !self.before.split_whitespace().any(|word| word == controller) {
-                let _ = fs::write(&self.file, format!("-{controller}"));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

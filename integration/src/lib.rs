@@ -16,6 +16,7 @@ mod bundle;
 mod call;
 mod config;
 mod container;
+mod controllers;
 pub mod elf;
 mod executable;
 mod host;
@@ -31,9 +32,8 @@ pub use bundle::Bundle;
 pub use call::{Call, Output, Running};
 pub use config::Config;
 pub use container::{Container, running};
-pub use host::{
-    Controllers, cgroup2_mount, has_controller, holds_capability, is_root, kernel_at_least, kernel_has,
-};
+pub use controllers::Controllers;
+pub use host::{cgroup2_mount, has_controller, holds_capability, is_root, kernel_at_least, kernel_has};
 pub use process::{MountEntry, Process};
 pub use scratch::{Scratch, mark};
 pub use serde_json::{Value, json};
