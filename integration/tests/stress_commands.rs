@@ -48,6 +48,7 @@ impl Random {
 }
 
 /// The seed of this run, printed where a failure shows it.
+#[allow(clippy::print_stdout)] // captured by the test harness until then
 fn seed() -> u64 {
     let given = std::env::var("CAISSON_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let nanos = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();

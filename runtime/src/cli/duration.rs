@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let nanoseconds =
         nanoseconds(rest).ok_or_else(|| format!("flag --interval: {text:?} is no duration such as 5s"))?;
     match u64::try_from(nanoseconds) {
-        Ok(1..) if sign != "-" => Ok(Duration::from_nanos(nanoseconds as u64)),
+        Ok(nanoseconds @ 1..) if sign != "-" => Ok(Duration::from_nanos(nanoseconds)),
         Ok(_) => Err("duration interval must be greater than 0".to_owned()),
         Err(_) => Err(format!("flag --interval: {text:?} is too long")),
     }

@@ -192,6 +192,10 @@ pub(crate) mod tests {
         pub(crate) calls: RefCell<Vec<String>>,
         /// Who is in it; nobody after `kill`.
         pub(crate) members: RefCell<Vec<i32>>,
+        /// Who joins it, one after each look at the members.
+        pub(crate) unborn: RefCell<Vec<i32>>,
+        /// Who is killed just before all are stopped.
+        pub(crate) victim: Option<ProcessId>,
         /// Fails every call.
         pub(crate) broken: bool,
     }
@@ -203,19 +207,18 @@ pub(crate) mod tests {
         }
     }
 
-    impl Group {
-        fn wait(&self, call: &str, limit: Duration) -> Result<()> {
-            self.note(format!("{call} {}", limit.as_secs()))
-        }
-    }
-
     impl Cgroups for Group {
         fn freeze(&self, _: &CgroupRecord, limit: Duration) -> Result<()> {
-            self.wait("freeze", limit)
+            if let Some(victim) = self.victim {
+                let victim = victim.open()?.unwrap();
+                victim.send(libc::SIGKILL)?;
+                assert!(victim.wait(Duration::from_secs(10))?);
+            }
+            self.note(format!("freeze {}", limit.as_secs()))
         }
 
         fn thaw(&self, _: &CgroupRecord, limit: Duration) -> Result<()> {
-            self.wait("thaw", limit)
+            self.note(format!("thaw {}", limit.as_secs()))
         }
 
         fn change(&self, _: &CgroupRecord, plan: &CgroupPlan) -> Result<Before> {
@@ -233,7 +236,9 @@ pub(crate) mod tests {
 
         fn pids(&self, _: &CgroupRecord) -> Result<Vec<i32>> {
             self.note("pids".into())?;
-            Ok(self.members.borrow().clone())
+            let members = self.members.borrow().clone();
+            self.members.borrow_mut().extend(self.unborn.borrow_mut().pop());
+            Ok(members)
         }
 
         fn kill(&self, _: &CgroupRecord) -> Result<()> {

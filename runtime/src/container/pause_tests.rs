@@ -1,7 +1,7 @@
 use super::*;
 use crate::container::record::tests::record;
 use crate::container::tests::{Group, Init, TempDir, cgroup, id};
-use crate::container::{CgroupRecord, Locked, ProcessId, Record};
+use crate::container::{Locked, ProcessId, Record};
 
 /// A container of a plain folder in a cgroup's place; its init is this process.
 struct Fixture {
@@ -80,49 +80,15 @@ fn what_has_stopped_or_is_being_made_is_neither() {
     }
 }
 
-/// Cgroups that kill init while they freeze.
-struct Late<'a>(&'a Group, ProcessId);
-
-impl Cgroups for Late<'_> {
-    fn freeze(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()> {
-        let init = self.1.open()?.unwrap();
-        init.send(libc::SIGKILL)?;
-        assert!(init.wait(Duration::from_secs(10))?);
-        self.0.freeze(cgroup, limit)
-    }
-    fn thaw(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()> {
-        self.0.thaw(cgroup, limit)
-    }
-    fn pids(&self, cgroup: &CgroupRecord) -> Result<Vec<i32>> {
-        self.0.pids(cgroup)
-    }
-    fn kill(&self, cgroup: &CgroupRecord) -> Result<()> {
-        self.0.kill(cgroup)
-    }
-    fn remove(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()> {
-        self.0.remove(cgroup, limit)
-    }
-    fn change(
-        &self,
-        cgroup: &CgroupRecord,
-        plan: &crate::plan::cgroup::CgroupPlan,
-    ) -> Result<crate::cgroup::Before> {
-        self.0.change(cgroup, plan)
-    }
-    fn restore(&self, cgroup: &CgroupRecord, before: &crate::cgroup::Before, cause: &mut Error) {
-        self.0.restore(cgroup, before, cause);
-    }
-}
-
 #[test]
 fn an_init_that_dies_meanwhile_leaves_nobody_stopped() {
-    let fixture = Fixture::new(|_| {});
+    let mut fixture = Fixture::new(|_| {});
     let init = Init::bash(&fixture.entry(), "exec sleep 60");
     let mut record = fixture.entry().record().unwrap();
     record.init = Some(init.id());
     fixture.entry().lock(&fixture.store, Duration::ZERO).unwrap().write(&record).unwrap();
-    let late = Late(&fixture.group, init.id());
-    refused(pause(&fixture.store, fixture.entry(), &late), "container not running");
+    fixture.group.victim = Some(init.id());
+    refused(fixture.pause(), "container not running");
     assert_eq!(fixture.calls(), ["freeze 10", "thaw 10"]);
 }
 

@@ -155,38 +155,6 @@ fn what_a_dead_init_left_behind_is_killed_with_all() {
     assert_eq!(member.end(), 128 + libc::SIGKILL);
 }
 
-/// Cgroups in which a member is born while the others get their signal.
-struct Growing {
-    members: std::cell::RefCell<Vec<i32>>,
-    unborn: std::cell::RefCell<Vec<i32>>,
-}
-
-impl Cgroups for Growing {
-    fn pids(&self, _: &CgroupRecord) -> Result<Vec<i32>> {
-        let pids = self.members.borrow().clone();
-        self.members.borrow_mut().extend(self.unborn.borrow_mut().pop());
-        Ok(pids)
-    }
-    fn kill(&self, _: &CgroupRecord) -> Result<()> {
-        unreachable!()
-    }
-    fn remove(&self, _: &CgroupRecord, _: std::time::Duration) -> Result<()> {
-        unreachable!()
-    }
-    fn freeze(&self, _: &CgroupRecord, _: std::time::Duration) -> Result<()> {
-        unreachable!()
-    }
-    fn thaw(&self, _: &CgroupRecord, _: std::time::Duration) -> Result<()> {
-        unreachable!()
-    }
-    fn change(&self, _: &CgroupRecord, _: &crate::plan::cgroup::CgroupPlan) -> Result<crate::cgroup::Before> {
-        unreachable!()
-    }
-    fn restore(&self, _: &CgroupRecord, _: &crate::cgroup::Before, _: &mut Error) {
-        unreachable!()
-    }
-}
-
 #[test]
 fn with_all_those_that_are_born_meanwhile_get_the_signal_too() {
     let (_dir, store, mut init) = container("exec sleep 60", |_| {});
@@ -194,8 +162,8 @@ fn with_all_those_that_are_born_meanwhile_get_the_signal_too() {
     let mut members: Vec<Init> = (0..4).map(|_| Init::bash(&entry, "exec sleep 60")).collect();
     let mut pids: Vec<i32> = members.iter().map(|member| member.id().pid).collect();
     let first = vec![init.id().pid, pids.remove(0)];
-    let growing = Growing { members: first.into(), unborn: pids.into() };
-    kill(&entry, libc::SIGTERM, true, &growing).unwrap();
+    let group = Group { members: first.into(), unborn: pids.into(), ..Group::default() };
+    kill(&entry, libc::SIGTERM, true, &group).unwrap();
     for end in members.iter_mut().chain([&mut init]).map(Init::end) {
         assert_eq!(end, 128 + libc::SIGTERM);
     }
