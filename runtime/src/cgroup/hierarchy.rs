@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file;
+use super::{file, tree};
 use crate::bail;
 use crate::error::{Context, Result};
 
@@ -61,6 +61,15 @@ impl Hierarchy {
     /// Absolute path of the mount.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether there is a cgroup `names` below the root.
+    ///
+    /// # Errors
+    /// Failures to look.
+    pub fn has(&self, names: &[String]) -> Result<bool> {
+        let path = names.join("/");
+        tree::has(self.root(), &path).context(|| format!("look for cgroup {path:?} below {:?}", self.path))
     }
 
     /// The root cgroup's folder, for looking things up below it.

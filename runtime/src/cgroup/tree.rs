@@ -92,6 +92,15 @@ pub fn open(root: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Whether the folder `path` is there below `root`.
+pub fn has(root: BorrowedFd<'_>, path: &str) -> Result<bool> {
+    match lookup(root, path, OFlags::PATH) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(failed("openat2", format!("{path:?}"), errno).into()),
+    }
+}
+
 /// openat2(2) of a folder, which stays below `root`, in its file system, and off symbolic links.
 fn lookup(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;

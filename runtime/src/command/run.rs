@@ -9,7 +9,7 @@ use super::create::request;
 use crate::bail;
 use crate::cli::{self, Globals};
 use crate::container::group::Files;
-use crate::container::{LOCK_WAIT, Locked, Record, Store, delete};
+use crate::container::{Entry, LOCK_WAIT, Locked, Record, Store, delete};
 use crate::create::handover;
 use crate::create::parent::{Born, Bundle, create};
 use crate::error::{Call, Context, Error, Kind, Result};
@@ -55,10 +55,10 @@ fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
         Ok(terminal) => terminal,
         Err(error) => return Err(undo(error, &store, locked, &record, log)),
     };
-    drop(locked); // others may kill and delete it while it runs
+    let entry = locked.unlock(); // others may kill and delete it while it runs
     let code = foreground::supervise(pidfd.as_fd(), &mut signals, terminal, reap_others)?;
     if !args.keep {
-        remove_ended(&store, &record, log)?;
+        remove_ended(&store, entry, &record, log)?;
     }
     Ok(code)
 }
@@ -108,15 +108,13 @@ fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &
     error
 }
 
-/// Takes the container away, unless somebody else already has.
-fn remove_ended(store: &Store, record: &Record, log: &mut Log) -> Result<()> {
-    let locked = match store.entry(&record.id).and_then(|entry| entry.lock(store, LOCK_WAIT)) {
+/// Takes the container away, unless somebody else already has: its folder is open, so that none of the same
+/// name can be taken for it. Nothing of the record that matters here changes after the birth.
+fn remove_ended(store: &Store, entry: Entry, record: &Record, log: &mut Log) -> Result<()> {
+    let locked = match entry.lock(store, LOCK_WAIT) {
         Err(error) if error.kind() == Kind::NotFound => return Ok(()),
         result => result?,
     };
-    if locked.record()?.init != record.init {
-        return Ok(()); // another container of that name
-    }
     let mut warn = |error: Error| log.warning(error.to_string());
     delete::destroy(store, locked, record, &Files, &mut warn)
 }

@@ -13,6 +13,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -119,7 +120,7 @@ impl Store {
         let path = self.path.join(id.as_str());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.dir, id.as_str(), flags, Mode::empty()) {
-            Ok(dir) => Ok(Entry { dir, id: id.clone(), path }),
+            Ok(dir) => Ok(Entry { dir: Rc::new(dir), id: id.clone(), path }),
             Err(Errno::NOENT) => Err(does_not_exist()),
             Err(errno) => Err(errno).call("open", || format!("{path:?}")),
         }
@@ -150,7 +151,7 @@ fn does_not_exist() -> Error {
 /// The open folder of a container.
 #[derive(Debug)]
 pub struct Entry {
-    dir: OwnedFd,
+    dir: Rc<OwnedFd>,
     id: ContainerId,
     path: PathBuf,
 }
@@ -286,6 +287,12 @@ impl Locked {
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(errno).call("fstatat", at),
         }
+    }
+
+    /// Lets others change the container; the folder stays open.
+    pub fn unlock(self) -> Entry {
+        let Entry { dir, id, path } = &self.0;
+        Entry { dir: Rc::clone(dir), id: id.clone(), path: path.clone() }
     }
 
     /// Replaces the record in one step.

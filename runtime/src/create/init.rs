@@ -15,7 +15,6 @@ use super::program::{self, Program};
 use crate::bail;
 use crate::container::gate::Gate;
 use crate::error::{Call, Context, Error, Result};
-use crate::kernel::affinity::Affinity;
 use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::{Need, Procfs};
@@ -46,8 +45,6 @@ pub struct Prepared {
     pub console: Option<OwnedFd>,
     /// The start gate; none in `run`, which starts at once.
     pub gate: Option<Gate>,
-    /// The CPUs that the program is to have.
-    pub affinity: Option<Affinity>,
     /// Descriptors from 3 on that the program inherits.
     pub inherited: Inherited,
     /// `--no-pivot`.
@@ -188,13 +185,10 @@ fn expect(channel: &Channel, wanted: impl Fn(&ToInit) -> bool) -> Result<()> {
 /// everything that is mounted, and into the root.
 fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd) -> Result<Inside> {
     let own_mounts = plan.namespaces.is_own(Namespace::Mount);
-    // step 18: make the mounts, detached, and enter the network namespace.
-    // File systems that need no network namespace are made while the runtime is still making that.
-    let mut made = make_mounts(plan, prepared, |fstype| fstype != "sysfs")?;
-    enter_network(plan, channel)?;
-    make_missing(plan, &mut made)?;
-    // step 19: attach the mounts in order
-    place_mounts(plan, prepared, &root, &mut made)?;
+    // step 18: make the mounts, detached
+    let mut made = make_mounts(plan, prepared)?;
+    // step 19: attach them in order, in the network namespace from the first that shows it on
+    place_mounts(plan, prepared, channel, &root, &mut made)?;
     // step 20: device nodes, links, the working directory, the terminal
     if let Some(devices) = &plan.devices {
         device::make_nodes(&root, devices, &prepared.device_binds)?;
@@ -233,12 +227,13 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
 
 type Made = Vec<Option<Detached>>;
 
-fn make_mounts(plan: &Plan, prepared: &mut Prepared, wanted: impl Fn(&str) -> bool) -> Result<Made> {
+/// All but those that show the network namespace, which the runtime may still be making.
+fn make_mounts(plan: &Plan, prepared: &mut Prepared) -> Result<Made> {
     plan.mounts
         .iter()
         .enumerate()
         .map(|(index, entry)| match &entry.what {
-            What::Filesystem { fstype, .. } if !wanted(fstype) => Ok(None),
+            _ if shows_network(entry) => Ok(None),
             What::Cgroup => make_cgroup_mount(entry, prepared.binds.get_mut(index).and_then(Option::take)),
             _ => mount::make(entry).context(|| entry.describe()),
         })
@@ -253,13 +248,8 @@ fn make_cgroup_mount(entry: &Mount, folder: Option<Detached>) -> Result<Option<D
     }
 }
 
-fn make_missing(plan: &Plan, made: &mut Made) -> Result<()> {
-    for (entry, made) in plan.mounts.iter().zip(made) {
-        if made.is_none() {
-            *made = mount::make(entry).context(|| entry.describe())?;
-        }
-    }
-    Ok(())
+fn shows_network(entry: &Mount) -> bool {
+    matches!(&entry.what, What::Filesystem { fstype, .. } if fstype == "sysfs")
 }
 
 fn enter_network(plan: &Plan, channel: &Channel) -> Result<()> {
@@ -272,14 +262,28 @@ fn enter_network(plan: &Plan, channel: &Channel) -> Result<()> {
             None => bail!("the runtime ended while the container was being made"),
         }
     }
-    if plan.namespaces.is_new(Namespace::Network) {
+    if plan.namespaces.is_new(Namespace::Network) && !plan.namespaces.network_by_parent() {
         network::loopback_up()?;
     }
     Ok(())
 }
 
-fn place_mounts(plan: &Plan, prepared: &mut Prepared, root: &RootFd, made: &mut Made) -> Result<()> {
+fn place_mounts(
+    plan: &Plan,
+    prepared: &mut Prepared,
+    channel: &Channel,
+    root: &RootFd,
+    made: &mut Made,
+) -> Result<()> {
+    let mut in_network = false;
     for (index, entry) in plan.mounts.iter().enumerate() {
+        if shows_network(entry) {
+            if !in_network {
+                enter_network(plan, channel)?;
+                in_network = true;
+            }
+            made[index] = mount::make(entry).context(|| entry.describe())?;
+        }
         let placed = match &entry.what {
             What::Remount { parameters } => mount::remount(root, entry, parameters),
             What::Bind { .. } => match prepared.binds.get_mut(index).and_then(Option::take) {
@@ -293,7 +297,7 @@ fn place_mounts(plan: &Plan, prepared: &mut Prepared, root: &RootFd, made: &mut 
         };
         placed.context(|| entry.describe())?;
     }
-    Ok(())
+    if in_network { Ok(()) } else { enter_network(plan, channel) }
 }
 
 fn run_hooks_before_pivot(plan: &Plan, prepared: &Prepared, channel: &Channel) -> Result<()> {
@@ -322,7 +326,6 @@ fn run_own_hooks(
 ) -> Result<()> {
     match (&prepared.state, hooks.is_empty()) {
         (Some(state), false) => {
-            prepared.affinity.iter().for_each(Affinity::restore);
             let mut state = state.clone();
             state.set_status(status).set_pid(Some(nix::unistd::getpid().as_raw()));
             crate::hooks::run(kind, hooks, &state, std::path::Path::new(cwd))
@@ -372,7 +375,7 @@ fn settle(plan: &Plan, prepared: &Prepared, mut inside: Inside) -> Result<Progra
     }
     tty::settle_stdio(process.user.uid, process.terminal)?;
     // step 26: personality, memory policy, priorities, no_new_privs
-    apply_scheduling(process, prepared.affinity.as_ref())?;
+    apply_scheduling(process)?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call("prctl", || "PR_SET_NO_NEW_PRIVS")?;
     }
@@ -396,7 +399,7 @@ fn settle(plan: &Plan, prepared: &Prepared, mut inside: Inside) -> Result<Progra
     Program::find(&process.args, &env)
 }
 
-fn apply_scheduling(process: &crate::plan::Process, affinity: Option<&Affinity>) -> Result<()> {
+fn apply_scheduling(process: &crate::plan::Process) -> Result<()> {
     if let Some(domain) = process.personality {
         scheduler::set_personality(domain)?;
     }
@@ -407,7 +410,6 @@ fn apply_scheduling(process: &crate::plan::Process, affinity: Option<&Affinity>)
         scheduler::set_io_priority(priority)?;
     }
     if let Some(attr) = &process.scheduler {
-        affinity.into_iter().for_each(Affinity::restore); // SCHED_DEADLINE wants all CPUs (sched(7))
         scheduler::set_scheduler(attr)?;
     }
     Ok(())
@@ -491,8 +493,7 @@ fn become_program(
     // The bundle is out of sight by now, and a folder of the image at its path would not be the bundle.
     run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared, "/")?;
     *progress = Progress::Released;
-    // step 30: descriptors close-on-exec, signals and CPUs as they were born, limits
-    prepared.affinity.iter().for_each(Affinity::restore);
+    // step 30: descriptors close-on-exec, signals as they were born, limits
     close_descriptors(prepared.inherited.total)?;
     sys::process::reset_signals()?;
     // Meant for the program: until here init has opened files, used memory and run hooks.

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use nix::poll::{PollFd, PollFlags};
 use oci_spec::runtime::ContainerState;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use sys::process::Clone;
 
 use super::channel::{Channel, ToInit, ToParent};
@@ -27,7 +27,6 @@ use crate::container::{
 };
 use crate::error::{Call, Context, Error, Result};
 use crate::hooks;
-use crate::kernel::affinity::{self, Affinity};
 use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::Procfs;
@@ -85,6 +84,8 @@ pub struct Bundle {
     path: String,
     spec: Spec,
     plan: Plan,
+    /// The host's procfs, found to be one.
+    host: Procfs,
 }
 
 impl Bundle {
@@ -94,7 +95,10 @@ impl Bundle {
     /// Kind `Spec`, each violation with its JSON pointer.
     pub fn load(path: &Path, id: &str, log: &mut Log) -> Result<Self> {
         // step 1: read config.json, find all that is wrong with it, plan
-        let absolute = std::fs::canonicalize(path).call("chdir", || format!("{path:?}"))?;
+        let host = Procfs::host()?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(path, flags, Mode::empty()).call("chdir", || format!("{path:?}"))?;
+        let absolute = host.path_of(folder.as_fd()).context(|| format!("bundle {path:?}"))?;
         let Some(bundle) = absolute.to_str().map(str::to_owned) else {
             bail!("bundle {path:?} is not UTF-8")
         };
@@ -109,7 +113,7 @@ impl Bundle {
             log.warning(warning);
         }
         check_host(&plan)?;
-        Ok(Self { path: bundle, spec, plan })
+        Ok(Self { path: bundle, spec, plan, host })
     }
 
     /// Whether the container has a pid namespace of its own.
@@ -153,9 +157,8 @@ fn check_host(plan: &Plan) -> Result<()> {
 pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log: &mut Log) -> Result<Born> {
     let id = ContainerId::parse(request.id)?;
     let inherited = handover::inherited(request.preserve_fds)?;
-    let host = Procfs::host()?;
     // step 2: open the root, the sources of bind mounts and the namespaces to join
-    let mut prepared = prepare(request, bundle, &host, inherited)?;
+    let prepared = prepare(request, bundle, inherited)?;
     let store = Store::open(&request.state_root.path, true)?;
     if request.state_root.sticky {
         store.keep_from_cleaning()?;
@@ -164,10 +167,7 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
     let locked = store.create(&id)?;
     let hierarchy = Hierarchy::find()?;
     let mut record = first_record(bundle, id)?;
-    let affinity = affinity::stay_on_this_cpu();
-    prepared.affinity.clone_from(&affinity);
-    let made = birth(request, bundle, prepared, &host, &locked, hierarchy, signals, &mut record, log);
-    affinity.iter().for_each(Affinity::restore);
+    let made = birth(request, bundle, prepared, &locked, hierarchy, signals, &mut record, log);
     match made {
         Ok(pidfd) => Ok(Born { store, locked, record, pidfd }),
         Err(mut error) => {
@@ -184,8 +184,8 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
 }
 
 /// Opens everything that init takes along.
-fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inherited) -> Result<Prepared> {
-    let plan = &bundle.plan;
+fn prepare(request: &Request<'_>, bundle: &Bundle, inherited: Inherited) -> Result<Prepared> {
+    let (plan, host) = (&bundle.plan, &bundle.host);
     let own_user = plan.namespaces.is_own(Namespace::User);
     let console = request.console.as_ref().map(|fd| fd.try_clone().call("dup", || "")).transpose()?;
     let join = plan.namespaces.join.iter().map(Opened::open).collect::<Result<Vec<_>>>()?;
@@ -201,7 +201,6 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inh
         join,
         console,
         gate: None,
-        affinity: None,
         inherited,
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
@@ -213,8 +212,8 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, host: &Procfs, inherited: Inh
 fn open_root(plan: &Plan) -> Result<OwnedFd> {
     let step = || format!("root.path {:?}", plan.root.path);
     if !plan.namespaces.is_own(Namespace::Mount) {
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        return rustix::fs::open(plan.root.path.as_str(), flags, rustix::fs::Mode::empty())
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        return rustix::fs::open(plan.root.path.as_str(), flags, Mode::empty())
             .call("open", || format!("{:?}", plan.root.path))
             .context(step);
     }
@@ -304,7 +303,6 @@ fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
 struct Birth<'a> {
     request: &'a Request<'a>,
     bundle: &'a Bundle,
-    host: &'a Procfs,
     locked: &'a Locked,
     channel: Channel,
     pid: i32,
@@ -312,7 +310,6 @@ struct Birth<'a> {
     cgroup: Option<Cgroup>,
     /// The network namespace that init joins, where devices are to be moved into it.
     network: Option<OwnedFd>,
-    affinity: Option<Affinity>,
 }
 
 /// The steps from the first trace on the host to a container that is ready.
@@ -321,7 +318,6 @@ fn birth(
     request: &Request<'_>,
     bundle: &Bundle,
     mut prepared: Prepared,
-    host: &Procfs,
     locked: &Locked,
     hierarchy: Option<Hierarchy>,
     signals: &mut Signals,
@@ -344,9 +340,8 @@ fn birth(
     let network = network.map(|joined| joined.as_fd().try_clone_to_owned().call("dup", || "")).transpose()?;
     // step 6: clone init into the cgroup and the new namespaces; the steps of both go on side by side
     let (channel, init_end) = Channel::pair()?;
-    let affinity = prepared.affinity.clone();
     let (pid, pidfd) = clone(plan, prepared, &channel, init_end, cgroup.as_ref())?;
-    let mut birth = Birth { request, bundle, host, locked, channel, pid, pidfd, cgroup, network, affinity };
+    let mut birth = Birth { request, bundle, locked, channel, pid, pidfd, cgroup, network };
     record.init = Some(ProcessId::of(pid)?);
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
     match birth.equip(record, log).and_then(|()| birth.converse(record, signals, log)) {
@@ -377,7 +372,7 @@ fn make_cgroup(
     let place = plan::cgroup::Place::parse(cgroups_path, record.id.as_str())?;
     let names = place.below(cgroup::own_cgroup)?;
     // Levels that are there already are nobody's to kill or remove, whatever comes.
-    record.cgroup = missing(hierarchy.path(), &names)?;
+    record.cgroup = missing(&hierarchy, &names)?;
     locked.write(record)?;
     record.cgroup = None;
     match Cgroup::create(hierarchy, &names, plan) {
@@ -405,14 +400,13 @@ fn open_cgroup_mounts(plan: &Plan, cgroup: Option<&Cgroup>, prepared: &mut Prepa
 }
 
 /// The cgroup as its record will be if all levels that are missing now are made; `None` for none.
-fn missing(mount: &str, names: &[String]) -> Result<Option<CgroupRecord>> {
-    let level =
-        |depth: usize| CgroupRecord { mount: mount.to_owned(), path: names[..depth].join("/"), created: 0 };
+fn missing(hierarchy: &Hierarchy, names: &[String]) -> Result<Option<CgroupRecord>> {
     let mut created = 0;
-    while created < names.len() && Cgroup::open(&level(names.len() - created))?.is_none() {
+    while created < names.len() && !hierarchy.has(&names[..names.len() - created])? {
         created += 1;
     }
-    Ok((created > 0).then(|| CgroupRecord { created, ..level(names.len()) }))
+    let mount = hierarchy.path().to_owned();
+    Ok((created > 0).then(|| CgroupRecord { mount, path: names.join("/"), created }))
 }
 
 /// Makes init, through a process in between where the namespaces demand one.
@@ -469,7 +463,7 @@ impl Birth<'_> {
         let namespaces = &plan.namespaces;
         // step 7: write the id mappings of a new user namespace
         if namespaces.is_new(Namespace::User) {
-            idmap::write(self.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
+            idmap::write(&self.bundle.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
             self.channel.send(&ToInit::Mapped)?;
             // Init has no right to them: their owner is no user of its namespace.
             if let Some(uid) = namespaces.host_uid(plan.process.user.uid).filter(|_| !plan.process.terminal) {
@@ -482,19 +476,31 @@ impl Birth<'_> {
             rlimit::raise_hard(pid, &plan.process.rlimits)?;
         }
         if let Some(adjustment) = plan.process.oom_score_adj {
-            self.host
+            self.bundle
+                .host
                 .write(&format!("{}/oom_score_adj", self.pid), adjustment.to_string())
                 .context(|| "process.oomScoreAdj")?;
         }
         // step 9: make the network namespace and move devices into it
         if namespaces.network_by_parent() {
-            let network = namespace::new_network(self.host)?;
-            self.move_devices(network.as_fd())?;
-            self.channel.send_with(&ToInit::Network, network.as_fd())?;
+            // Without devices to move, init may have it at once: `lo` comes on while init mounts.
+            let tell = |network: BorrowedFd<'_>| self.channel.send_with(&ToInit::Network, network);
+            let devices = !plan.net_devices.is_empty();
+            let network =
+                namespace::new_network(
+                    &self.bundle.host,
+                    |network| if devices { Ok(()) } else { tell(network) },
+                )?;
+            if devices {
+                self.move_devices(network.as_fd())?;
+                tell(network.as_fd())?;
+            }
         } else if !plan.net_devices.is_empty() {
             match &self.network {
                 Some(joined) => self.move_devices(joined.as_fd())?,
-                None => self.move_devices(namespace::of_process(self.host, self.pid, "net")?.as_fd())?,
+                None => {
+                    self.move_devices(namespace::of_process(&self.bundle.host, self.pid, "net")?.as_fd())?
+                }
             }
         }
         // step 10: device rules, ownership of the cgroup, Intel RDT
@@ -564,7 +570,8 @@ impl Birth<'_> {
                 }
                 Some(ToParent::TimeNamespace) => {
                     let offsets = &self.bundle.plan.namespaces.time_offsets;
-                    self.host
+                    self.bundle
+                        .host
                         .write(&format!("{}/timens_offsets", self.pid), offsets)
                         .context(|| "linux.timeOffsets")?;
                     self.channel.send(&ToInit::Continue)?;
@@ -620,7 +627,6 @@ impl Birth<'_> {
 
     fn run_early_hooks(&self, record: &Record, signals: &mut Signals) -> Result<()> {
         let plan = &self.bundle.plan;
-        self.affinity.iter().for_each(Affinity::restore); // hooks run where they like
         let state = record.state(ContainerState::Creating)?;
         let cwd = Path::new(&self.bundle.path);
         hooks::run_until_told("prestart", &plan.hooks.prestart, &state, cwd, signals)?;

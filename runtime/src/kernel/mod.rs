@@ -1,6 +1,5 @@
 //! Carries out the plan: one kernel concept per file, each a list of steps. No policy is decided here.
 
-pub mod affinity;
 pub mod capability;
 pub mod copy_up;
 pub mod device;

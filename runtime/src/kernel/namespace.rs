@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::network;
 use super::procfs::Procfs;
 use crate::error::{Call, Context, Error, Kind, Result};
 use crate::plan::Plan;
@@ -116,18 +117,25 @@ fn open_in(host: &Procfs, folder: &str, name: &str) -> Result<OwnedFd> {
         .call("openat", || format!("{:?}", format!("{folder}/{name}")))
 }
 
-/// Makes a network namespace and returns it, without staying in it.
+/// Makes a network namespace, with `lo` on, and returns it, without staying in it. `made` is called with it as
+/// soon as it is there.
 ///
 /// # Errors
-/// As unshare(2) and setns(2). A failure to come back is an error too: the runtime would go on in the
-/// wrong network.
-pub fn new_network(host: &Procfs) -> Result<OwnedFd> {
+/// As unshare(2) and setns(2), and those of `made`. A failure to come back is an error too: the runtime would
+/// go on in the wrong network.
+pub fn new_network(host: &Procfs, made: impl FnOnce(BorrowedFd<'_>) -> Result<()>) -> Result<OwnedFd> {
     let home = own(host, "net")?;
     let flag = Namespace::Network.flag();
     sys::process::unshare(flag).context(|| "make the network namespace")?;
-    let made = own(host, "net");
+    let inside = || {
+        let network = own(host, "net")?;
+        made(network.as_fd())?;
+        network::loopback_up()?;
+        Ok(network)
+    };
+    let network = inside();
     sys::process::setns(home.as_fd(), flag).context(|| "leave the container's network namespace")?;
-    made
+    network
 }
 
 /// Moves this process into `fd`.

@@ -8,7 +8,10 @@
 //!
 //! proc(5), fsopen(2), openat2(2), Documentation/filesystems/proc.rst (`subset=pid`).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
@@ -93,6 +96,16 @@ impl Procfs {
             bail!("{} is not a file of procfs", quoted(path));
         }
         Ok(file)
+    }
+
+    /// The absolute path, without links, that this process knows an open folder or file by.
+    ///
+    /// # Errors
+    /// As readlinkat(2).
+    pub fn path_of(&self, fd: BorrowedFd<'_>) -> Result<PathBuf> {
+        let link = self.open(&format!("self/fd/{}", fd.as_raw_fd()), OFlags::PATH | OFlags::NOFOLLOW)?;
+        let path = rustix::fs::readlinkat(&link, "", Vec::with_capacity(256)).call("readlinkat", || "")?;
+        Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
     }
 
     /// Writes `data` to `path` in one write(2), which is what most files of procfs take as one request.
