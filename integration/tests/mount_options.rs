@@ -370,17 +370,34 @@ fn later_mounts_of_the_host_come_into_a_slave_and_not_into_a_private_mount() {
 
 #[test]
 fn mounts_of_the_container_stay_inside() {
-    let bundle = Bundle::new();
-    let source = host_tmpfs(&bundle, "source", MsFlags::empty(), MsFlags::MS_SHARED);
-    fs::create_dir(Path::new(&source).join("d")).unwrap();
-    let container = bundle
-        .bind(&source, "/mnt/a", &["rbind", "rshared"])
-        .capabilities(&["CAP_SYS_ADMIN"])
-        .sh("mount -t tmpfs tmpfs /mnt/a/d && touch /mnt/a/d/file && echo mounted && exec sleep 600")
-        .container();
-    container.run_detached().expect_ok();
-    container.wait_stdout("mounted");
-    assert!(!Path::new(&source).join("d/file").exists());
+    // Shared is the root alone or the mount alone; or the root, and of the mount only what is not below it.
+    for (root, options) in [
+        ("", &["rbind", "rshared"][..]),
+        ("rshared", &["rbind"]),
+        ("shared", &["rbind"]),
+        ("rshared", &["rbind", "slave"]),
+    ] {
+        if root.ends_with("shared") {
+            known_gap!(Runc, Crun, "where the root is shared, every mount is");
+        }
+        let bundle = Bundle::new();
+        let source = host_tree(&bundle, "source", MsFlags::empty(), MsFlags::MS_SHARED);
+        let places = [Path::new(&source).join("d"), Path::new(&source).join("sub/d")];
+        places.iter().for_each(|place| fs::create_dir(place).unwrap());
+        let container = bundle
+            .bind(&source, "/mnt/a", options)
+            .set("/linux/rootfsPropagation", json!(root))
+            .capabilities(&["CAP_SYS_ADMIN"])
+            .sh("for place in /mnt/a/d /mnt/a/sub/d; do mount -t tmpfs tmpfs $place && touch $place/file; done; \
+                 ls /mnt/a/sub/d; echo mounted; exec sleep 600")
+            .container();
+        container.run_detached().expect_ok();
+        container.wait_stdout("mounted");
+        assert_eq!(container.stdout(), "file\nmounted\n");
+        for place in places {
+            assert!(!place.join("file").exists(), "{root:?} {options:?}: {}", place.display());
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use integration::{Bundle, json, known_gap, running};
+use integration::{Bundle, Flavour, flavour, json, kernel_at_least, known_gap, running};
 use nix::mount::{MsFlags, mount};
 
 /// A folder with a file beside the bundle, to be mounted.
@@ -391,6 +391,36 @@ fn an_overlay_is_mounted_by_its_options() {
         .container();
     assert_eq!(container.run().expect_ok().stdout, "lower");
     assert_eq!(fs::read_to_string(format!("{base}/upper/new")).unwrap(), "new\n");
+}
+
+#[test]
+fn layers_of_an_overlay_may_have_long_paths() {
+    known_gap!(Crun, "1.8.1 hands them to fsconfig(2) as they are");
+    let bundle = Bundle::new();
+    let mut layers = Vec::new();
+    for number in 0..5 {
+        let layer = bundle.scratch_file(&format!("layer-{number}-{}", "x".repeat(100)));
+        fs::create_dir(&layer).unwrap();
+        fs::write(format!("{layer}/{number}"), "").unwrap();
+        layers.push(layer);
+    }
+    let lowerdir = format!("lowerdir={}", layers.join(":"));
+    assert!(lowerdir.len() > 500);
+    let bundle = bundle.mount("/mnt/o", "overlay", "overlay", &[&lowerdir]).sh("ls /mnt/o");
+    let output = bundle.run();
+    if flavour() == Flavour::Ours && !kernel_at_least(6, 5) {
+        output.expect_fail().expect_stderr("mounts[").expect_stderr("needs Linux 6.5");
+        return;
+    }
+    assert_eq!(output.expect_ok().stdout, "0\n1\n2\n3\n4\n");
+}
+
+#[test]
+fn an_option_that_is_too_long_is_named() {
+    known_gap!(Runc, Crun, "they leave it to the kernel");
+    let size = format!("size={}", "1".repeat(300));
+    let refused = Bundle::new().mount("/mnt/t", "tmpfs", "tmpfs", &[&size]).run().expect_fail();
+    refused.expect_stderr("mounts[").expect_stderr("\"size\"").expect_stderr("255 bytes");
 }
 
 #[test]

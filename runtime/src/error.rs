@@ -79,6 +79,14 @@ impl Error {
         }
     }
 
+    /// The name of the call, where the kernel does not have it.
+    pub fn missing_call(&self) -> Option<&str> {
+        match &self.cause {
+            Cause::Call { call, errno: libc::ENOSYS, .. } => Some(call),
+            _ => None,
+        }
+    }
+
     /// The same error, one step further out.
     #[must_use]
     pub fn context(mut self, step: impl fmt::Display) -> Self {

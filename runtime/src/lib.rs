@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod kernel;
 pub mod plan;
 pub mod report;
+mod requirement;
 pub mod seal;
 pub mod signals;
 pub mod spec;

@@ -17,6 +17,7 @@ use std::time::SystemTime;
 
 use crate::cli::{Globals, LogFormat, UsageError};
 use crate::error::{Call, Error, Kind, Result};
+use crate::requirement;
 use crate::time::rfc3339;
 
 /// Exit code of every failure of the runtime itself.
@@ -152,7 +153,7 @@ pub fn finish(result: Result<u8>, mut log: Log) -> u8 {
             code
         }
         Err(error) => {
-            log.failure(&error.to_string(), hint(&error));
+            log.failure(&requirement::message(&error), hint(&error));
             FAILURE
         }
     }

@@ -239,23 +239,36 @@ fn open_root(plan: &Plan) -> Result<OwnedFd> {
 }
 
 fn open_binds(plan: &Plan, join: &[Opened], host: &Procfs) -> Result<Vec<Option<Detached>>> {
-    // An unbindable mount could not be bound again for readonlyPaths: that comes at the end, for all.
-    let inherited = match plan.root.propagation {
-        None => Propagation { flag: libc::MS_SLAVE, recursive: true },
-        Some(last) if last.flag == libc::MS_UNBINDABLE => {
-            Propagation { flag: libc::MS_PRIVATE, recursive: true }
-        }
-        Some(given) => given,
-    };
     plan.mounts
         .iter()
         .map(|entry| match &entry.what {
-            What::Bind { source, recursive } => mount::open_bind(entry, source, *recursive, inherited)
-                .and_then(|bind| map_ids(entry, &bind, plan, join, host).map(|()| Some(bind)))
-                .context(|| entry.describe()),
+            What::Bind { source, recursive } => {
+                mount::open_bind(entry, source, *recursive, inherited(plan, entry))
+                    .and_then(|bind| map_ids(entry, &bind, plan, join, host).map(|()| Some(bind)))
+                    .context(|| entry.describe())
+            }
             _ => Ok(None),
         })
         .collect()
+}
+
+/// The propagation that the container's tree gives to a bind mount, before the entry's own.
+fn inherited(plan: &Plan, entry: &Mount) -> Propagation {
+    let recursively = |flag| Propagation { flag, recursive: true };
+    match plan.root.propagation {
+        None => recursively(libc::MS_SLAVE),
+        // An unbindable mount could not be bound again for readonlyPaths: that comes at the end, for all.
+        Some(last) if last.flag == libc::MS_UNBINDABLE => recursively(libc::MS_PRIVATE),
+        // A mount that stays in the peer group of its source carries what the container mounts to the host. That
+        // takes two: the root, and the entry itself.
+        Some(shared)
+            if shared.flag == libc::MS_SHARED
+                && !entry.propagation.iter().any(|own| own.flag == libc::MS_SHARED) =>
+        {
+            recursively(libc::MS_SLAVE)
+        }
+        Some(given) => given,
+    }
 }
 
 /// The id mapping of a bind mount: its own, or that of the container's user namespace.

@@ -11,6 +11,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, Move
 use sys::mount::{MountAttr, mount_setattr};
 
 use super::root::{RootFd, Target};
+use crate::bail;
 use crate::error::{Call, Context, Error, Result};
 use crate::plan::mount::{Attributes, Mount, Propagation, What};
 
@@ -91,18 +92,59 @@ pub fn new_filesystem(
     if !source.is_empty() {
         configure(&context, "source", Some(source))?;
     }
+    let mut by_layer = false;
     for (key, value) in parameters {
-        configure(&context, key, value.as_deref())?;
+        match value.as_deref() {
+            Some(value) if fstype == "overlay" && key == "lowerdir" && value.len() > LONGEST_VALUE => {
+                by_layer = true;
+                for (key, layer) in layers(value) {
+                    configure(&context, key, Some(&layer))?;
+                }
+            }
+            value => configure(&context, key, value)?,
+        }
     }
     rustix::mount::fsconfig_create(&context)
         .call("fsconfig", || format!("{fstype:?}, FSCONFIG_CMD_CREATE"))
-        .map_err(|error| with_kernel_log(error, &context))?;
+        .map_err(|error| with_kernel_log(error, &context))
+        // Before, an overlay took any key, and looked at it only now.
+        .map_err(
+            |error| if by_layer && error.errno() == libc::EINVAL { error.context(BY_LAYER) } else { error },
+        )?;
     let flags = MountAttrFlags::from_bits_retain(u32::try_from(attributes).unwrap_or_default());
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
         .call("fsmount", || format!("{fstype:?}"))
 }
 
+/// Bytes of a value that fsconfig(2) takes. (mount(2) takes a page for all of them together.)
+const LONGEST_VALUE: usize = 255;
+
+const BY_LAYER: &str = "lowerdir has more than 255 bytes, which needs Linux 6.5";
+
+/// The layers of an overlay one by one, with the keys that Linux has for this since 6.5: there is no limit to all of
+/// them together. Layers of data alone stand after two colons. A backslash takes a colon its meaning; in a layer by
+/// itself colons have none.
+fn layers(lowerdir: &str) -> Vec<(&'static str, String)> {
+    let mut layers = vec![("lowerdir+", String::new())];
+    let mut characters = lowerdir.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, &mut layers[..]) {
+            ('\\', [.., (_, layer)]) => layer.extend(characters.next()),
+            (':', _) => {
+                let is_data = characters.next_if_eq(&':').is_some();
+                layers.push((if is_data { "datadir+" } else { "lowerdir+" }, String::new()));
+            }
+            (other, [.., (_, layer)]) => layer.push(other),
+            (_, []) => {} // never empty
+        }
+    }
+    layers
+}
+
 fn configure(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<()> {
+    if value.is_some_and(|value| value.len() > LONGEST_VALUE) {
+        bail!("option {key:?}: its value has more than the {LONGEST_VALUE} bytes that fsconfig(2) takes");
+    }
     let result = match value {
         Some(value) => rustix::mount::fsconfig_set_string(context, key, value),
         None => rustix::mount::fsconfig_set_flag(context, key),
@@ -271,4 +313,20 @@ pub fn remount(root: &RootFd, mount: &Mount, parameters: &[(String, Option<Strin
             .map_err(|error| with_kernel_log(error, &context))?;
     }
     finish(target.as_fd(), mount).context(|| format!("remount {:?}", mount.destination))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layers_of_an_overlay_stand_between_colons() {
+        let as_text = |lowerdir: &str| {
+            let layers = layers(lowerdir).into_iter().map(|(key, layer)| format!("{key}={layer}"));
+            layers.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(as_text("/a"), "lowerdir+=/a");
+        assert_eq!(as_text("/a:/b::/c"), "lowerdir+=/a lowerdir+=/b datadir+=/c");
+        assert_eq!(as_text("/a\\:1:/b\\\\"), "lowerdir+=/a:1 lowerdir+=/b\\");
+    }
 }
