@@ -235,8 +235,7 @@ fn devices_are_allowed_by_systemd_and_denied_by_the_rules() {
     let deny = json!({"allow": false, "access": "rwm"});
     let kmsg = json!({"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"});
     let with = |rules: Value| {
-        let script =
-            "mknod /k c 1 11; (: </k) && echo read; (: >/k) && echo written; : >/dev/null && echo null";
+        let script = "mknod /dev/k c 1 11; (: </dev/k) && echo read; (: >/dev/k) && echo written; : >/dev/null && echo null";
         let bundle = Bundle::new()
             .set("/linux/resources/devices", rules)
             .capabilities(&["CAP_MKNOD", "CAP_SYSLOG"])

@@ -298,8 +298,10 @@ fn where_no_manager_listens_the_first_way_tells_why() {
     // A manager behind the second way is found.
     let listener = std::os::unix::net::UnixListener::bind(&sockets[1].path).unwrap();
     let server = std::thread::spawn(move || {
-        use std::io::Write;
-        listener.accept().unwrap().0.write_all(b"REJECTED\r\n").unwrap();
+        use std::io::{Read, Write};
+        let mut peer = listener.accept().unwrap().0;
+        peer.write_all(b"REJECTED\r\n").unwrap();
+        peer.read_to_end(&mut Vec::new()).unwrap(); // until the caller has gone
     });
     let error = Manager::connect_to(&sockets, &mut wait(LONG)).map(drop).unwrap_err().to_string();
     assert!(error.contains("/bus") && error.contains("does not take this user"), "{error}");
