@@ -5,17 +5,17 @@
 //! Start times are as this process sees them: take them in the runtime, never inside a container's time
 //! namespace, which shifts them.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::container::poll;
 use crate::error::{Call, Context, Error, Result};
+use crate::kernel::procfs::Procfs;
 
 /// One process for all time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,23 +168,23 @@ pub fn death_before_exec(signal: Option<i32>) -> Error {
 
 /// Reads /proc/PID/stat; `None` when there is no such process.
 fn read_stat(pid: i32) -> Result<Option<Stat>> {
-    let path = format!("/proc/{pid}/stat");
-    let gone = |error: &std::io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
-    let mut file = match File::open(&path) {
+    let path = format!("{pid}/stat");
+    let gone = |errno: i32| matches!(errno, libc::ENOENT | libc::ESRCH);
+    let file = match Procfs::shared()?.open(&path, OFlags::RDONLY) {
         Ok(file) => file,
-        Err(error) if gone(&error) => return Ok(None),
-        Err(error) => return Err(error).call("open", || format!("{path:?}")),
+        Err(error) if gone(error.errno()) => return Ok(None),
+        Err(error) => return Err(error),
     };
     // The line has at most 52 numbers and a name of 64 bytes; one read gets all of it.
     let mut line = [0_u8; 2048];
-    let length = match file.read(&mut line) {
+    let length = match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut line)) {
         Ok(length) => length,
-        Err(error) if gone(&error) => return Ok(None),
-        Err(error) => return Err(error).call("read", || format!("{path:?}")),
+        Err(errno) if gone(errno.raw_os_error()) => return Ok(None),
+        Err(errno) => return Err(errno).call("read", || format!("\"/proc/{path}\"")),
     };
     match parse_stat(&line[..length]) {
         Some(stat) => Ok(Some(stat)),
-        None => Err(Error::other(format!("{path} is not in the form of proc_pid_stat(5)"))),
+        None => Err(Error::other(format!("/proc/{path} is not in the form of proc_pid_stat(5)"))),
     }
 }
 
@@ -204,6 +204,7 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::throwaway::alone;
     use std::process::Command;
 
     #[test]
@@ -244,6 +245,34 @@ mod tests {
         child.wait().unwrap();
         assert!(!id.is_alive().unwrap(), "reaped");
         assert!(!pidfd.send(libc::SIGKILL).unwrap());
+    }
+
+    /// What is mounted over /proc may tell of a process that is long gone, or of another one.
+    #[test]
+    fn a_forged_proc_tells_nothing_of_a_process() {
+        if !alone("container::process::tests::a_forged_proc_tells_nothing_of_a_process", &["--mount"]) {
+            return;
+        }
+        let forge = || {
+            let none = None::<&str>;
+            nix::mount::mount(none, "/proc", Some("tmpfs"), nix::mount::MsFlags::empty(), none).unwrap();
+            std::fs::create_dir("/proc/4711").unwrap();
+            let line = format!("4711 (a) S{} 100 200", " 1".repeat(18));
+            assert!(parse_stat(line.as_bytes()).is_some(), "in the right form");
+            std::fs::write("/proc/4711/stat", line).unwrap();
+        };
+        forge();
+        let error = ProcessId::of(4711).unwrap_err().to_string();
+        assert_eq!(error, "\"/proc\" is not the root of a procfs");
+        // One that comes later is passed by: the handle is the one that was verified.
+        nix::mount::umount("/proc").unwrap();
+        let me = ProcessId::current().unwrap();
+        forge();
+        assert!(me.is_alive().unwrap());
+        assert_eq!(
+            ProcessId::of(4711).is_ok(),
+            nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(4711))).is_ok()
+        );
     }
 
     #[test]

@@ -22,4 +22,4 @@ pub mod sysctl;
 pub mod tty;
 
 #[cfg(test)]
-mod throwaway;
+pub(crate) mod throwaway;
