@@ -427,18 +427,7 @@ fn clone(
             Clone::Child => intermediate::run(plan, prepared, &init_end, group),
             Clone::Parent { pid, .. } => {
                 drop((prepared, init_end));
-                let init = match channel.receive::<ToParent>()? {
-                    Some(ToParent::Cloned(init)) => init,
-                    Some(ToParent::Failed(error)) => {
-                        reap(pid);
-                        return Err(error);
-                    }
-                    _ => {
-                        reap(pid);
-                        bail!("the process that joins the namespaces ended without a word");
-                    }
-                };
-                Ok((init, intermediate::reap(pid, init)?))
+                intermediate::made_by(pid, channel)
             }
         };
     }
@@ -446,13 +435,6 @@ fn clone(
     match sys::process::clone3(flags, group).map_err(explain).context(|| "make the container's namespaces")? {
         Clone::Child => init::run(plan, prepared, &init_end),
         Clone::Parent { pid, pidfd } => Ok((pid, pidfd)),
-    }
-}
-
-/// Takes a dead child off the process table.
-fn reap(pid: i32) {
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
     }
 }
 
