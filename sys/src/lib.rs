@@ -21,4 +21,4 @@ pub mod spawn;
 pub mod start;
 
 pub use error::{Error, Result, errno_name, errno_text, write_call};
-pub use pidfd::pidfd_send_signal;
+pub use pidfd::{exit_code, pidfd_send_signal};

@@ -75,12 +75,12 @@ impl ProcessId {
     /// Whether this process, which has closed what it had open, did so because it dies, and not by executing
     /// a program. The kernel closes the files of the dying before they can be waited for.
     ///
-    /// Who is off the process table already has executed something, for all that can still be known.
+    /// `None` where it is off the process table already.
     ///
     /// # Errors
     /// What reading /proc/PID/stat gives.
-    pub fn dies_before_exec(&self) -> Result<bool> {
-        Ok(self.stat()?.is_some_and(|stat| !stat.executed))
+    pub fn dies_before_exec(&self) -> Result<Option<bool>> {
+        Ok(self.stat()?.map(|stat| !stat.executed))
     }
 
     /// The signal that ended this zombie, for who is not its parent; `None` for any other process.
@@ -88,7 +88,7 @@ impl ProcessId {
     /// # Errors
     /// What reading /proc/PID/stat gives.
     pub fn terminating_signal(&self) -> Result<Option<i32>> {
-        Ok(self.stat()?.map(|stat| stat.exit_code & 0x7f).filter(|signal| *signal != 0))
+        Ok(self.stat()?.and_then(|stat| signal_of(stat.exit_code)))
     }
 
     fn stat(&self) -> Result<Option<Stat>> {
@@ -144,6 +144,12 @@ impl Pidfd {
         poll(&mut fds, Some(deadline))
     }
 
+    /// The signal that ended the process, also where that was waited for long ago; `None` where none did, or
+    /// where the kernel does not tell (before Linux 6.15).
+    pub fn terminating_signal(&self) -> Option<i32> {
+        sys::exit_code(self.fd.as_fd()).ok().flatten().and_then(signal_of)
+    }
+
     /// The pid it was opened by.
     pub fn pid(&self) -> i32 {
         self.pid
@@ -154,6 +160,11 @@ impl AsFd for Pidfd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The signal in a status of waitpid(2).
+fn signal_of(status: i32) -> Option<i32> {
+    Some(status & 0x7f).filter(|signal| *signal != 0)
 }
 
 /// What is said of an init that has died before its program began, by a signal or without one.
@@ -202,7 +213,7 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::kernel::throwaway::alone;
     use std::process::Command;
@@ -233,6 +244,13 @@ mod tests {
         assert!(double.open().unwrap().is_none());
     }
 
+    /// PIDFD_INFO_EXIT, since Linux 6.15.
+    pub(crate) fn kernel_keeps_exit_codes() -> bool {
+        let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+        let mut numbers = release.split('.').filter_map(|number| number.parse::<u32>().ok());
+        (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+    }
+
     #[test]
     fn a_zombie_is_not_alive_and_its_end_is_seen() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -244,6 +262,11 @@ mod tests {
         assert!(!id.is_alive().unwrap(), "a zombie");
         child.wait().unwrap();
         assert!(!id.is_alive().unwrap(), "reaped");
+        assert_eq!(id.dies_before_exec().unwrap(), None);
+        assert_eq!(id.terminating_signal().unwrap(), None);
+        if kernel_keeps_exit_codes() {
+            assert_eq!(pidfd.terminating_signal(), Some(libc::SIGKILL));
+        }
         assert!(!pidfd.send(libc::SIGKILL).unwrap());
     }
 

@@ -619,7 +619,8 @@ impl Birth<'_> {
     fn check_executed(&self, record: &Record) -> Result<()> {
         use rustix::process::{WaitId, WaitIdOptions};
         let Some(init) = record.init else { return Ok(()) };
-        if !init.dies_before_exec()? {
+        // Ours to wait for, so it is on the process table still.
+        if init.dies_before_exec()? != Some(true) {
             return Ok(());
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
