@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Flavour, Process, asleep, flavour, json, known_gap, skip};
+use integration::{Bundle, Flavour, Process, asleep, created, flavour, json, known_gap, skip, wait_for};
 
 const KILL: u64 = 1 << 5;
 const SETGID: u64 = 1 << 6;
@@ -44,6 +44,53 @@ fn root_gets_the_bounding_set_unless_no_new_privileges_holds_it_back() {
         let bundle = Bundle::new().set("/process/capabilities", lists.clone());
         let (_container, init) = asleep(bundle.set("/process/noNewPrivileges", json!(no_new_privileges)));
         assert_eq!(sets(&init), [0, permitted, permitted, KILL | CHOWN, 0], "{no_new_privileges}");
+    }
+}
+
+/// Without noNewPrivileges, loading a filter takes CAP_SYS_ADMIN, which init keeps until it has done so: it is
+/// neither in force while init waits or runs hooks, nor anybody's afterwards.
+#[test]
+fn the_right_to_load_a_filter_is_neither_a_hooks_nor_the_programs() {
+    const SYS_ADMIN: u64 = 1 << 21;
+    let lists = json!({"bounding": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"],
+                       "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]});
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["kcmp"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7}]});
+    let look = json!([{"path": "/bin/sh", "args": ["sh", "-c", "grep ^Cap /proc/self/status >/seen/caps"]}]);
+    for uid in [0, 1000] {
+        let bundle = Bundle::new().args(&["sleep", "600"]);
+        let seen = bundle.rootfs().join("seen");
+        std::fs::create_dir(&seen).unwrap();
+        std::fs::set_permissions(&seen, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let container = created(
+            bundle
+                .set("/process/capabilities", lists.clone())
+                .set("/process/noNewPrivileges", json!(false))
+                .set("/process/user", json!({"uid": uid, "gid": uid}))
+                .set("/linux/seccomp", filter.clone())
+                .set("/hooks/startContainer", look.clone()),
+        );
+        if flavour() == Flavour::Ours {
+            // Not runc's init, which is root until it starts.
+            let [inheritable, _, effective, bounding, ambient] = sets(&container.init());
+            assert_eq!(
+                (inheritable | effective | bounding | ambient) & SYS_ADMIN,
+                0,
+                "of an init that waits"
+            );
+        }
+        container.start().expect_ok();
+        let init = container.init();
+        wait_for("the program", || (init.cmdline() == ["sleep", "600"]).then_some(()));
+        let bounding = KILL | CHOWN;
+        let permitted = if uid == 0 { bounding } else { KILL };
+        assert_eq!(sets(&init), [KILL, permitted, permitted, bounding, KILL], "{uid}");
+        let hook = std::fs::read_to_string(seen.join("caps")).unwrap();
+        assert_eq!(hook.lines().count(), 5, "{hook}");
+        for line in hook.lines() {
+            let set = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+            assert_eq!(set & SYS_ADMIN, 0, "{uid}: {hook}");
+        }
     }
 }
 
