@@ -122,13 +122,14 @@ impl Container {
     }
 
     /// `create` or `run` as the last words of another program's command line, which changes its own process and
-    /// then becomes the runtime: `&["setpriv", "--pdeathsig", "KILL", "--"]`. Without the global options.
+    /// then becomes the runtime: `&["setpriv", "--pdeathsig", "KILL", "--"]`.
     #[must_use]
     pub fn birth_by(&self, caller: &[&str], command: &str, options: &[&str]) -> Call {
         Call::of(caller[0])
             .args(&caller[1..])
             .args([self.binary.as_deref().unwrap_or_else(|| runtime_under_test())])
             .args(["--root".as_ref(), self.state_root.as_os_str()])
+            .args(&self.globals)
             .args([command.as_ref(), "--bundle".as_ref(), self.bundle.path().as_os_str()])
             .args(options)
             .args([&self.id])
