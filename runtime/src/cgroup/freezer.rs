@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal};
 use super::{Cgroup, file, tree};
 use crate::bail;
 use crate::error::{Call, Context, Error, Result};
+use crate::kernel::procfs::Procfs;
 
 /// How long the fallback for cgroup.kill waits for the freezer in one round.
 const FREEZE_ROUND: Duration = Duration::from_millis(200);
@@ -204,7 +205,8 @@ impl Cgroup {
     fn holdouts(&self) -> String {
         let mut text = String::new();
         for pid in self.pids().unwrap_or_default() {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let status = Procfs::shared().and_then(|procfs| procfs.read(&format!("{pid}/status"), 1 << 16));
+            let status = String::from_utf8_lossy(&status.unwrap_or_default()).into_owned();
             let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
             if let (Some(name), Some(state)) = (field("Name:"), field("State:"))
                 && !state.starts_with(['S', 'Z', 'X'])

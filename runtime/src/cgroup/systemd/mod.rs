@@ -157,8 +157,7 @@ pub fn remove(record: &Record, unit: &Unit, patience: Duration) -> Result<()> {
     // Where the folder is gone all is well, also without systemd: a user's manager may have ended meanwhile.
     let Some(cgroup) = Cgroup::open(record)? else { return Ok(()) };
     // Without systemd, and where a cgroup inside held it, the folder is left.
-    let leaf = record.names()?.pop();
-    match (tree::remove(&cgroup, leaf.as_slice(), patience), stopped) {
+    match (tree::remove(&cgroup, &record.names()?, 1, patience), stopped) {
         (Ok(()), _) => Ok(()),
         (Err(error), Ok(())) => Err(error).context(|| format!("remove cgroup {:?}", cgroup.path())),
         (Err(error), Err(mut cause)) => {
