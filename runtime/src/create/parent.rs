@@ -382,11 +382,10 @@ fn birth(
     let mut birth = Birth { request, bundle, locked, channel, pid, pidfd, cgroup, network };
     record.init = Some(ProcessId::of(pid)?);
     // step 7: have systemd make the scope around init, which waits
-    if let Some(scope) = scope {
-        birth.cgroup = Some(scope::place(scope, pid, plan, &birth.channel, record, signals)?);
-    }
+    let placed = scope.map(|scope| scope::place(scope, pid, plan, &birth.channel, record, signals));
+    let placed = placed.transpose().map(|cgroup| birth.cgroup = cgroup.or(birth.cgroup.take()));
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
-    let equipped = birth.equip(record, log);
+    let equipped = placed.and_then(|()| birth.equip(record, log));
     drop(protection); // takes a while, in which init is busy anyway
     match equipped.and_then(|()| birth.converse(record, signals, log)) {
         Ok(()) => Ok(birth.pidfd),
