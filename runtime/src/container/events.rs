@@ -48,8 +48,7 @@ impl Source {
     pub fn open(entry: &Entry) -> Result<Self> {
         let record = entry.record()?;
         let Some(init) = record.init.map(|init| init.open()).transpose()?.flatten() else {
-            let phrase = format!("container with id {} is not running", record.id);
-            return Err(Error::new(Kind::Status, phrase));
+            return Err(not_running(&record));
         };
         let cgroup = group::open(super::own_cgroup(&record)?)?;
         Ok(Self { record, init, cgroup })
@@ -58,8 +57,15 @@ impl Source {
     /// What the container uses now.
     ///
     /// # Errors
-    /// Of reading it.
+    /// Of reading it; kind `Status` as of [`Self::open`] where it has ended, and its cgroup is gone.
     pub fn stats(&self) -> Result<Event<'_>> {
+        match self.read() {
+            Err(_) if self.init.wait(Duration::ZERO)? => Err(not_running(&self.record)),
+            read => read,
+        }
+    }
+
+    fn read(&self) -> Result<Event<'_>> {
         let intel_rdt = match (self.record.intel_rdt.as_slice(), self.init.pid()) {
             ([], _) => intel_rdt::Stats::default(),
             (folders, _) => intel_rdt::Stats::read(&intel_rdt::root()?, folders)?,
@@ -98,7 +104,7 @@ impl Source {
                 match self.stats() {
                     Ok(event) => tell(&event)?,
                     // Its cgroup may be gone before we hear of its end.
-                    Err(_) if self.init.wait(Duration::ZERO)? => return Ok(()),
+                    Err(error) if error.kind() == Kind::Status => return Ok(()),
                     Err(error) => return Err(error),
                 }
                 tick = tick.and_then(|tick| tick.checked_add(interval)).map(|tick| tick.max(Instant::now()));
@@ -109,4 +115,8 @@ impl Source {
             }
         }
     }
+}
+
+fn not_running(record: &Record) -> Error {
+    Error::new(Kind::Status, format!("container with id {} is not running", record.id))
 }

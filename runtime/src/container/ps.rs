@@ -5,10 +5,14 @@
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::{Cgroups, Entry};
 use crate::bail;
 use crate::error::{Call, Context, Error, Kind, Result};
+
+/// Much longer than it takes a process that has left its cgroup to end.
+const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// The process ids of a container, as this process id namespace numbers them, in order; none of a stopped one.
 ///
@@ -20,8 +24,13 @@ pub fn pids(entry: &Entry, cgroups: &dyn Cgroups) -> Result<Vec<i32>> {
     let mut pids = cgroups.pids(cgroup)?;
     pids.sort_unstable();
     pids.dedup(); // the kernel lists one that moves twice
-    if pids.is_empty() && record.init.map(|init| init.is_alive()).transpose()? == Some(true) {
-        bail!("its processes are not in its cgroup {:?} any more: somebody else has moved them", cgroup.path);
+    // Who dies has left its cgroup before it has ended.
+    if pids.is_empty()
+        && let Some(init) = record.init.map(|init| init.open()).transpose()?.flatten()
+        && !init.wait(LAST_BREATH)?
+    {
+        let path = &cgroup.path;
+        bail!("its processes are not in its cgroup {path:?} any more: somebody else has moved them");
     }
     Ok(pids)
 }
@@ -113,6 +122,29 @@ impl Column {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::record::tests::record;
+    use crate::container::tests::{Group, Init, TempDir, cgroup, id};
+
+    #[test]
+    fn who_lives_outside_of_the_cgroup_was_moved_and_who_dies_was_not() {
+        let dir = TempDir::new();
+        let store = dir.store();
+        let locked = store.create(&id("web")).unwrap();
+        let mut record = record("web");
+        record.cgroup = Some(cgroup(dir.path()));
+        locked.write(&record).unwrap();
+        let group = Group::default();
+        group.members.borrow_mut().extend([7, 3, 7]);
+        assert_eq!(pids(&locked, &group).unwrap(), [3, 7]);
+        let error = pids(&locked, &Group::default()).unwrap_err().to_string();
+        let wanted = "its processes are not in its cgroup \"web\" any more: somebody else has moved them";
+        assert_eq!(error, wanted);
+        // It is on its way out of a cgroup that it has left already.
+        let init = Init::bash(&locked, "exec sleep 0.2");
+        record.init = Some(init.id());
+        locked.write(&record).unwrap();
+        assert_eq!(pids(&locked, &Group::default()).unwrap(), [0; 0]);
+    }
 
     #[test]
     fn the_heading_tells_where_the_process_id_is() {
