@@ -1,6 +1,6 @@
 # Every target installs what it needs first (Debian packages, only when something is missing); the Rust
 # toolchain and make have to be there. CARGO_TARGET_DIR is respected.
-.PHONY: help build demo test test-vm bench profile deny clean
+.PHONY: help build demo test test-vm bench profile order deny clean
 
 help: ## What can be done here
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -31,6 +31,10 @@ profile: ## Where the time of one `run` goes: calls of the runtime, steps of the
 	@scripts/install-deps build profile
 	@scripts/build
 	@scripts/where-the-time-goes
+
+order: ## The order of the functions in the release binary, from what a container's birth runs
+	@scripts/install-deps build profile
+	@scripts/order-functions
 
 deny: ## Licences, sources and duplicates of every dependency
 	@scripts/install-deps build

@@ -22,6 +22,8 @@ pub struct Container {
     /// What the container's program prints when it is not run in the foreground.
     printed: PathBuf,
     state_root: PathBuf,
+    /// Another binary than the runtime under test.
+    binary: Option<PathBuf>,
     bundle: Arc<Bundle>,
     /// Keeps alive whose `--root` is shared.
     _host: Option<Arc<Bundle>>,
@@ -37,7 +39,7 @@ impl Container {
         let id = unique_name();
         let printed = bundle.scratch().join(format!("printed-{id}"));
         fs::create_dir(&printed).expect("create the folder for the container's output");
-        Container { id, globals: Vec::new(), printed, state_root, bundle, _host: host }
+        Container { id, globals: Vec::new(), printed, state_root, binary: None, bundle, _host: host }
     }
 
     /// A second container, of the same bundle and under the same `--root`.
@@ -68,6 +70,13 @@ impl Container {
         self
     }
 
+    /// Has every call made by this binary: a copy of the runtime under test, say.
+    #[must_use]
+    pub fn with_binary(mut self, binary: &Path) -> Container {
+        self.binary = Some(binary.to_owned());
+        self
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -89,7 +98,9 @@ impl Container {
     /// A call of the runtime with `--root`, the global options and a command; append the rest.
     #[must_use]
     pub fn call(&self, command: &str) -> Call {
-        Call::runtime()
+        self.binary
+            .as_ref()
+            .map_or_else(Call::runtime, Call::of)
             .args(["--root".as_ref(), self.state_root.as_os_str()])
             .args(&self.globals)
             .args([command])
@@ -111,13 +122,14 @@ impl Container {
     }
 
     /// `create` or `run` as the last words of another program's command line, which changes its own process and
-    /// then becomes the runtime: `&["setpriv", "--pdeathsig", "KILL", "--"]`. Without the global options.
+    /// then becomes the runtime: `&["setpriv", "--pdeathsig", "KILL", "--"]`.
     #[must_use]
     pub fn birth_by(&self, caller: &[&str], command: &str, options: &[&str]) -> Call {
         Call::of(caller[0])
             .args(&caller[1..])
-            .args([runtime_under_test()])
+            .args([self.binary.as_deref().unwrap_or_else(|| runtime_under_test())])
             .args(["--root".as_ref(), self.state_root.as_os_str()])
+            .args(&self.globals)
             .args([command.as_ref(), "--bundle".as_ref(), self.bundle.path().as_os_str()])
             .args(options)
             .args([&self.id])
@@ -267,6 +279,28 @@ pub fn running(bundle: Bundle) -> Container {
     let container = bundle.sleeping().container();
     container.run_detached().expect_ok();
     container
+}
+
+/// A container of this bundle that waits for `start`.
+#[track_caller]
+#[must_use]
+pub fn created(bundle: Bundle) -> Container {
+    let container = bundle.container();
+    container.create().expect_ok();
+    container
+}
+
+/// A container of this bundle whose program is `sleep 600`, running and detached, and that program.
+#[track_caller]
+#[must_use]
+pub fn asleep(bundle: Bundle) -> (Container, Process) {
+    let program = ["sleep", "600"];
+    let container = bundle.args(&program).container();
+    container.run_detached().expect_ok();
+    let init = container.init();
+    // A runtime may come back before the program has begun: what is seen is then its init.
+    wait_for("the program", || (init.cmdline() == program).then_some(()));
+    (container, init)
 }
 
 impl Drop for Container {

@@ -31,7 +31,7 @@ mod under_test;
 pub use bundle::Bundle;
 pub use call::{Call, Output, Running};
 pub use config::Config;
-pub use container::{Container, running};
+pub use container::{Container, asleep, created, running};
 pub use controllers::Controllers;
 pub use host::{cgroup2_mount, has_controller, holds_capability, is_root, kernel_at_least, kernel_has};
 pub use process::{MountEntry, Process};

@@ -11,8 +11,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use integration::{Bundle, Container, Output, Process, cgroup2_mount, json, wait_for};
-use rustix::process::Signal;
+use integration::{Bundle, Container, Output, Process, cgroup2_mount, json, kernel_at_least, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How many of the runtime's processes are killed, over all commands.
 const ROUNDS: u32 = 100;
@@ -342,4 +342,28 @@ fn state_and_list_tell_the_truth_while_a_container_comes_and_goes() {
         delete.wait().expect_ok();
         clean_up(&container, "coming and going");
     }
+}
+
+/// `start` sleeps while init dies and its new parent takes it off the process table: there is nothing left by which
+/// its end could be told from the beginning of the program, but what it had said.
+#[test]
+fn an_init_that_is_gone_before_start_looks_is_not_taken_for_a_program() {
+    ours_only!();
+    let slow = json!([{"path": "/bin/sh", "args": ["sh", "-c", "sleep 1000"]}]);
+    let container = Bundle::new().sleeping().set("/hooks/startContainer", slow).container();
+    container.create().expect_ok();
+    let init = container.init();
+    let start = container.call("start").args([container.id()]).spawn();
+    let children = format!("task/{}/children", init.pid());
+    wait_for("the hook of init", || (!init.read(&children).trim().is_empty()).then_some(()));
+    start.signal(Signal::STOP);
+    let stopped = Process::new(start.pid());
+    wait_for("start to stop", || stopped.status("State").starts_with('T').then_some(()));
+    kill_process(Pid::from_raw(init.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
+    wait_for("init off the process table", || (!init.path("stat").exists()).then_some(()));
+    start.signal(Signal::CONT);
+    let output = start.wait().expect_code(1).expect_stderr("the container's init ");
+    let how = if kernel_at_least(6, 15) { "was killed by signal 9" } else { "ended" };
+    output.expect_stderr(&format!("{how} before it ran the program"));
+    assert_eq!(container.status(), "stopped");
 }

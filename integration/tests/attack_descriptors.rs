@@ -7,6 +7,7 @@ mod attack;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
 
 use attack::Canary;
 use integration::{Bundle, Call, Container, Process, json, runtime_under_test, wait_for};
@@ -214,4 +215,49 @@ fn a_script_of_the_test_really_hands_descriptors_over() {
         Call::of("sh").args(["-c", "exec 7< / ; exec readlink /proc/self/fd/7"]).output().expect_ok();
     assert_eq!(output.stdout, "/\n");
     assert_eq!(json!("/").to_string(), "\"/\"");
+}
+
+/// A runtime that is root of a user namespace and nothing on the host, and joins one inside that, whose root would
+/// get at the descriptors of an init that waits: it is not dumpable before it joins.
+#[test]
+fn cve_2016_9962_a_joined_user_namespace_does_not_get_at_an_init_of_a_rootless_runtime() {
+    ours_only!();
+    let outer =
+        Call::of("unshare").args(["--user", "--map-root-user", "--mount", "cat"]).stdin_pipe().spawn();
+    let namespace = |pid: u32, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+    let own = |kind: &str| namespace(std::process::id(), kind);
+    wait_for("the outer namespaces", || (namespace(outer.pid(), "mnt") != own("mnt")).then_some(()));
+    let outer_pid = outer.pid().to_string();
+    let enter = ["nsenter", "--target", &outer_pid, "--user", "--mount", "--preserve-credentials"];
+    let inner = Call::of(enter[0])
+        .args(&enter[1..])
+        .args(["unshare", "--user", "--map-root-user", "--ipc", "cat"])
+        .stdin_pipe()
+        .spawn();
+    wait_for("the inner namespaces", || {
+        let user = namespace(inner.pid(), "user");
+        (namespace(inner.pid(), "ipc") != own("ipc") && user != namespace(outer.pid(), "user")).then_some(())
+    });
+    let inner_pid = inner.pid().to_string();
+    // Group 5 of the terminals is none of the namespace's.
+    let bundle = Bundle::new().sleeping().remove_mount("/dev/pts");
+    let bundle = bundle.join_namespace("user", &format!("/proc/{inner_pid}/ns/user"));
+    let container = bundle.container().with_globals(&["--rootless", "true"]);
+    let output = container.bundle().scratch_file("output");
+    fs::create_dir(&output).unwrap();
+    container.birth_by(&enter, "create", &[]).output_in(output.as_ref()).output().expect_ok();
+    let init = container.init();
+    assert_eq!(init.namespace("user"), Process::new(inner.pid()).namespace("user"));
+    let look = |path: PathBuf| {
+        Call::of("nsenter")
+            .args(["--target", &inner_pid, "--user", "--preserve-credentials", "readlink"])
+            .args([path])
+            .output()
+    };
+    look(init.path("root")).expect_code(1);
+    look(init.path("fd/0")).expect_code(1);
+    // The same look at the program, once it runs, shows that the look itself works.
+    container.start().expect_ok();
+    look(init.path("fd/0")).expect_ok();
+    container.delete_force().expect_ok();
 }

@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use integration::{Bundle, Call, Container, Process, json, runtime_under_test, wait_for};
+use integration::{Bundle, Call, Process, json, runtime_under_test, wait_for};
 use nix::mount::MsFlags;
 use rustix::fs::SealFlags;
 
@@ -36,18 +36,6 @@ impl Copy {
         assert!(same, "the runtime's binary was changed");
         let mode = self.path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o755);
-    }
-
-    /// A call of the copy for a container.
-    fn call(&self, container: &Container, command: &str) -> Call {
-        Call::of(&self.path).args(["--root".as_ref(), container.state_root().as_os_str()]).args([command])
-    }
-
-    /// `create` or `run` by the copy.
-    fn birth(&self, container: &Container, command: &str) -> Call {
-        self.call(container, command)
-            .args(["--bundle".as_ref(), container.bundle().path().as_os_str()])
-            .args([container.id()])
     }
 }
 
@@ -85,10 +73,8 @@ fn cve_2019_5736_the_binary_behind_a_created_container_is_read_only_even_for_the
     ours_only!();
     let bundle = Bundle::new().sleeping();
     let copy = Copy::of(&bundle);
-    let container = bundle.container();
-    let output = container.bundle().scratch_file("output");
-    fs::create_dir(&output).unwrap();
-    copy.birth(&container, "create").output_in(output.as_ref()).output().expect_ok();
+    let container = bundle.container().with_binary(&copy.path);
+    container.create().expect_ok();
     let init = container.init();
     let door = Door::of(init);
     assert_ne!(door.open_for_writing(), 0, "while it runs");
@@ -97,7 +83,7 @@ fn cve_2019_5736_the_binary_behind_a_created_container_is_read_only_even_for_the
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
     let remounted = nix::mount::mount(None::<&str>, &init.path("exe"), None::<&str>, flags, None::<&str>);
     assert!(remounted.is_err(), "the mount of the binary was changed");
-    copy.call(&container, "start").args([container.id()]).output().expect_ok();
+    container.start().expect_ok();
     container.delete_force().expect_ok();
     assert_eq!(door.open_for_writing(), libc::EROFS, "when nobody runs it any more");
     copy.assert_unchanged();
@@ -123,20 +109,14 @@ fn cve_2019_5736_where_it_cannot_be_moved_the_binary_is_a_sealed_copy() {
     ours_only!();
     let bundle = Bundle::new().sleeping();
     let copy = Copy::of(&bundle);
-    let container = bundle.container();
+    let container = bundle.container().with_binary(&copy.path);
     let output = container.bundle().scratch_file("output");
     fs::create_dir(&output).unwrap();
     // Opened before the mount namespace was made, the binary lies on a mount of another one, which the kernel
     // does not clone.
     let script = "exec 9< \"$0\"; exec unshare --mount --propagation unchanged /proc/self/fd/9 \"$@\"";
-    Call::of("sh")
-        .args(["-c".as_ref(), script.as_ref(), copy.path.as_os_str()])
-        .args(["--root".as_ref(), container.state_root().as_os_str()])
-        .args(["create".as_ref(), "--bundle".as_ref(), container.bundle().path().as_os_str()])
-        .args([container.id()])
-        .output_in(output.as_ref())
-        .output()
-        .expect_ok();
+    let create = container.birth_by(&["sh", "-c", script], "create", &[]);
+    create.output_in(output.as_ref()).output().expect_ok();
     let init = container.init();
     let shown = fs::read_link(init.path("exe")).unwrap();
     assert!(shown.to_str().unwrap().starts_with("/memfd:"), "{}", shown.display());
@@ -178,10 +158,8 @@ fn cve_2019_5736_a_neighbour_in_the_pid_namespace_cannot_write_to_the_runtime() 
     // The victim waits before its program, in sight of the attacker: no process of a container may open it.
     let created = Bundle::new().sleeping().join_namespace("pid", &namespace);
     let copy = Copy::of(&created);
-    let created = created.container();
-    let folder = created.bundle().scratch_file("output");
-    fs::create_dir(&folder).unwrap();
-    copy.birth(&created, "create").output_in(folder.as_ref()).output().expect_ok();
+    let created = created.container().with_binary(&copy.path);
+    created.create().expect_ok();
     wait_for("the attacker to meet the created container", || seen("ermission denied").then_some(()));
 
     // The victim's program is the runtime itself: now it is a process like any other of the container, which
@@ -194,8 +172,8 @@ fn cve_2019_5736_a_neighbour_in_the_pid_namespace_cannot_write_to_the_runtime() 
     let fifo = victim.rootfs().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let other = Copy::of(&victim);
-    let victim = victim.container();
-    let run = other.birth(&victim, "run").spawn();
+    let victim = victim.container().with_binary(&other.path);
+    let run = victim.birth("run", &[]).spawn();
     wait_for("the attacker to meet the runtime as a program", || seen("Text file busy").then_some(()));
     let reader = File::open(&fifo).unwrap();
     run.wait().expect_fail();
@@ -207,9 +185,9 @@ fn cve_2019_5736_a_neighbour_in_the_pid_namespace_cannot_write_to_the_runtime() 
         .args(&["/entry"])
         .join_namespace("pid", &namespace);
     let third = Copy::of(&short);
-    let short = short.container();
+    let short = short.container().with_binary(&third.path);
     for _ in 0..3000 {
-        third.birth(&short, "run").output().expect_fail();
+        short.run().expect_fail();
         if seen("Read-only file system") {
             break;
         }
@@ -233,14 +211,14 @@ fn cve_2019_5736_an_entrypoint_that_is_the_runtime_cannot_write_to_itself() {
             .file("/entry", 0o755, format!("#!/proc/self/exe --log={path}\n").as_bytes())
             .args(&["/entry", "list"]);
         let copy = Copy::of(&bundle);
-        let container = bundle.container();
-        copy.birth(&container, "run").output().expect_fail();
+        let container = bundle.container().with_binary(&copy.path);
+        container.run().expect_fail();
         copy.assert_unchanged();
         // The same without a script.
         let bundle = Bundle::new().args(&["/proc/self/exe", "--log", path, "kill", "x"]);
         let copy = Copy::of(&bundle);
-        let container = bundle.container();
-        copy.birth(&container, "run").output().expect_fail();
+        let container = bundle.container().with_binary(&copy.path);
+        container.run().expect_fail();
         copy.assert_unchanged();
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Container, Flavour, Process, flavour, json, known_gap, skip, wait_for};
+use integration::{Bundle, Flavour, Process, asleep, created, flavour, json, known_gap, skip, wait_for};
 
 const KILL: u64 = 1 << 5;
 const SETGID: u64 = 1 << 6;
@@ -12,15 +12,6 @@ const NET_BIND: u64 = 1 << 10;
 const CHOWN: u64 = 1;
 
 const FIELDS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
-
-fn running(bundle: Bundle) -> (Container, Process) {
-    let container = bundle.args(&["sleep", "600"]).container();
-    container.run_detached().expect_ok();
-    let init = container.init();
-    // A runtime may come back before the program has begun: the sets are then those of its init.
-    wait_for("the program", || (init.cmdline() == ["sleep", "600"]).then_some(()));
-    (container, init)
-}
 
 /// Inheritable, permitted, effective, bounding, ambient.
 fn sets(init: &Process) -> [u64; 5] {
@@ -41,7 +32,7 @@ fn each_set_is_what_is_listed_for_it() {
         "inheritable": ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
         "ambient": ["CAP_NET_BIND_SERVICE"],
     });
-    let (_container, init) = running(of_user(Bundle::new().set("/process/capabilities", lists)));
+    let (_container, init) = asleep(of_user(Bundle::new().set("/process/capabilities", lists)));
     let expected = [KILL | NET_BIND, NET_BIND, NET_BIND, KILL | SETGID | NET_BIND | CHOWN, NET_BIND];
     assert_eq!(sets(&init), expected);
 }
@@ -51,15 +42,62 @@ fn root_gets_the_bounding_set_unless_no_new_privileges_holds_it_back() {
     let lists = json!({"bounding": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"], "effective": []});
     for (no_new_privileges, permitted) in [(false, KILL | CHOWN), (true, KILL)] {
         let bundle = Bundle::new().set("/process/capabilities", lists.clone());
-        let (_container, init) = running(bundle.set("/process/noNewPrivileges", json!(no_new_privileges)));
+        let (_container, init) = asleep(bundle.set("/process/noNewPrivileges", json!(no_new_privileges)));
         assert_eq!(sets(&init), [0, permitted, permitted, KILL | CHOWN, 0], "{no_new_privileges}");
+    }
+}
+
+/// Without noNewPrivileges, loading a filter takes CAP_SYS_ADMIN, which init keeps until it has done so: it is
+/// neither in force while init waits or runs hooks, nor anybody's afterwards.
+#[test]
+fn the_right_to_load_a_filter_is_neither_a_hooks_nor_the_programs() {
+    const SYS_ADMIN: u64 = 1 << 21;
+    let lists = json!({"bounding": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"],
+                       "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]});
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["kcmp"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7}]});
+    let look = json!([{"path": "/bin/sh", "args": ["sh", "-c", "grep ^Cap /proc/self/status >/seen/caps"]}]);
+    for uid in [0, 1000] {
+        let bundle = Bundle::new().args(&["sleep", "600"]);
+        let seen = bundle.rootfs().join("seen");
+        std::fs::create_dir(&seen).unwrap();
+        std::fs::set_permissions(&seen, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let container = created(
+            bundle
+                .set("/process/capabilities", lists.clone())
+                .set("/process/noNewPrivileges", json!(false))
+                .set("/process/user", json!({"uid": uid, "gid": uid}))
+                .set("/linux/seccomp", filter.clone())
+                .set("/hooks/startContainer", look.clone()),
+        );
+        if flavour() == Flavour::Ours {
+            // Not runc's init, which is root until it starts.
+            let [inheritable, _, effective, bounding, ambient] = sets(&container.init());
+            assert_eq!(
+                (inheritable | effective | bounding | ambient) & SYS_ADMIN,
+                0,
+                "of an init that waits"
+            );
+        }
+        container.start().expect_ok();
+        let init = container.init();
+        wait_for("the program", || (init.cmdline() == ["sleep", "600"]).then_some(()));
+        let bounding = KILL | CHOWN;
+        let permitted = if uid == 0 { bounding } else { KILL };
+        assert_eq!(sets(&init), [KILL, permitted, permitted, bounding, KILL], "{uid}");
+        let hook = std::fs::read_to_string(seen.join("caps")).unwrap();
+        assert_eq!(hook.lines().count(), 5, "{hook}");
+        for line in hook.lines() {
+            let set = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+            assert_eq!(set & SYS_ADMIN, 0, "{uid}: {hook}");
+        }
     }
 }
 
 #[test]
 fn a_user_without_ambient_capabilities_has_none() {
     let lists = json!({"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]});
-    let (_container, init) = running(of_user(Bundle::new().set("/process/capabilities", lists)));
+    let (_container, init) = asleep(of_user(Bundle::new().set("/process/capabilities", lists)));
     assert_eq!(sets(&init), [0, 0, 0, KILL, 0]);
 }
 
@@ -71,7 +109,7 @@ fn without_lists_there_are_no_capabilities_at_all() {
         if lists.is_null() && flavour() == Flavour::Runc {
             continue; // 1.1.5 leaves all of them then
         }
-        let (_container, init) = running(Bundle::new().set("/process/capabilities", lists));
+        let (_container, init) = asleep(Bundle::new().set("/process/capabilities", lists));
         assert_eq!(sets(&init), [0; 5], "{shown}");
     }
 }
@@ -79,7 +117,7 @@ fn without_lists_there_are_no_capabilities_at_all() {
 #[test]
 fn a_missing_object_means_no_capabilities_too() {
     known_gap!(Runc, Crun, "these versions leave all of them then");
-    let (_container, init) = running(Bundle::new().remove("/process/capabilities"));
+    let (_container, init) = asleep(Bundle::new().remove("/process/capabilities"));
     assert_eq!(sets(&init), [0; 5]);
 }
 
@@ -90,7 +128,7 @@ fn all_capabilities_can_be_given() {
     let names: Vec<&str> =
         NAMES.iter().enumerate().filter(|(bit, _)| host & (1 << bit) != 0).map(|(_, name)| *name).collect();
     assert_eq!(host.count_ones() as usize, names.len(), "this kernel knows more than the test");
-    let (_container, init) = running(Bundle::new().capabilities(&names));
+    let (_container, init) = asleep(Bundle::new().capabilities(&names));
     assert_eq!(sets(&init), [host; 5]);
 }
 

@@ -215,6 +215,30 @@ fn a_level_that_another_container_uses_stays() {
 }
 
 #[test]
+fn the_last_container_of_a_level_takes_it_along_even_when_all_end_at_once() {
+    requires!(uses_cgroup2(), "{ON_V1}");
+    known_gap!(Runc, Crun, "they leave the levels above");
+    let folder = Folder::new();
+    for round in 0..10 {
+        let containers: Vec<_> = (0..3)
+            .map(|number| {
+                let path = format!("/{}/shared/level/{number}", folder.name);
+                let container = Bundle::new().sleeping().set("/linux/cgroupsPath", json!(path)).container();
+                container.create().expect_ok();
+                container
+            })
+            .collect();
+        let deletes: Vec<_> = containers
+            .iter()
+            .map(|container| container.call("delete").args(["--force", container.id()]).spawn())
+            .collect();
+        deletes.into_iter().for_each(|delete| drop(delete.wait().expect_ok()));
+        assert!(!folder.path.join("shared").exists(), "round {round}");
+        assert!(folder.path.exists());
+    }
+}
+
+#[test]
 fn an_empty_cgroup_that_is_there_is_used_and_left() {
     requires!(uses_cgroup2(), "{ON_V1}");
     known_gap!(Runc, Crun, "they remove it");

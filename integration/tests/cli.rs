@@ -4,13 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use integration::{Bundle, Call, Container, Value, json, known_gap, wait_for};
-
-fn created(bundle: Bundle) -> Container {
-    let container = bundle.container();
-    container.create().expect_ok();
-    container
-}
+use integration::{Bundle, Call, Value, created, json, known_gap, wait_for};
 
 #[test]
 fn long_flags_take_one_dash_or_two_and_stand_anywhere() {

@@ -4,14 +4,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Container, Flavour, Value, flavour, json, known_gap};
-
-/// Created by the runtime, not started.
-fn created(bundle: Bundle) -> Container {
-    let container = bundle.container();
-    container.create().expect_ok();
-    container
-}
+use integration::{Bundle, Flavour, Value, created, flavour, json, known_gap};
 
 #[test]
 fn run_gives_the_status_of_a_program_that_succeeds() {

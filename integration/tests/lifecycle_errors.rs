@@ -4,25 +4,13 @@
 
 use std::fs;
 
-use integration::{Bundle, Container, cgroup2_mount, json, known_gap, requires, wait_for};
-
-fn created(bundle: Bundle) -> Container {
-    let container = bundle.container();
-    container.create().expect_ok();
-    container
-}
+use integration::{Bundle, Container, cgroup2_mount, created, json, known_gap, requires, running, wait_for};
 
 /// Its program has run to its end.
 fn stopped() -> Container {
     let container = created(Bundle::new());
     container.start().expect_ok();
     container.wait_status("stopped");
-    container
-}
-
-fn running() -> Container {
-    let container = created(Bundle::new().sleeping());
-    container.start().expect_ok();
     container
 }
 
@@ -41,7 +29,7 @@ fn a_stopped_container_is_not_started_again() {
 
 #[test]
 fn a_running_container_is_not_started_again_and_says_why() {
-    let container = running();
+    let container = running(Bundle::new());
     let pid = container.init_pid();
     container.start().expect_code(1).expect_runc_phrase("cannot start an already running container");
     assert_eq!((container.status().as_str(), container.init_pid()), ("running", pid));
@@ -49,7 +37,7 @@ fn a_running_container_is_not_started_again_and_says_why() {
 
 #[test]
 fn run_with_an_id_in_use_changes_nothing() {
-    let container = running();
+    let container = running(Bundle::new());
     let pid = container.init_pid();
     let same = container.sibling().with_id(container.id());
     for options in [&[][..], &["--detach"]] {
@@ -97,7 +85,7 @@ fn a_created_container_is_deleted_by_force() {
 
 #[test]
 fn a_running_container_is_not_deleted_and_says_why() {
-    let container = running();
+    let container = running(Bundle::new());
     let phrase = format!("cannot delete container {} that is not stopped: running", container.id());
     container.delete().expect_code(1).expect_runc_phrase(&phrase);
     assert!(container.init().is_alive());
@@ -156,7 +144,7 @@ fn family(pid: u32) -> Vec<u32> {
 #[test]
 fn a_signal_that_does_not_exist_is_named() {
     known_gap!(Crun, "1.8.1 ignores a signal it does not know, and succeeds");
-    let container = running();
+    let container = running(Bundle::new());
     for signal in ["NOSUCH", "SIGNOSUCH", "SIG", "-9", "65", "1000", "9x", "SIGRTMAX+1"] {
         let output = container.kill(signal).expect_code(1);
         if integration::flavour() == integration::Flavour::Ours || !signal.starts_with(['6', '1']) {
@@ -193,7 +181,7 @@ fn kill_without_a_signal_sends_sigterm() {
 
 #[test]
 fn signal_zero_only_asks_whether_it_runs() {
-    let container = running();
+    let container = running(Bundle::new());
     known_gap!(Crun, "1.8.1 takes it for no signal");
     container.kill("0").expect_ok();
     assert_eq!(container.status(), "running");
@@ -328,7 +316,7 @@ fn a_frozen_container_is_paused_and_deleted_by_force() {
     requires!(cgroup2_mount().is_some(), "no cgroup v2");
     known_gap!(Runc, "1.1.5 uses cgroup v1 on a hybrid host");
     known_gap!(Crun, "1.8.1 uses cgroup v1 on a hybrid host");
-    let container = running();
+    let container = running(Bundle::new());
     let init = container.init();
     fs::write(init.cgroup_folder().join("cgroup.freeze"), "1").unwrap();
     assert_eq!(container.status(), "paused");
@@ -344,7 +332,7 @@ fn sigkill_ends_a_frozen_container() {
     requires!(cgroup2_mount().is_some(), "no cgroup v2");
     known_gap!(Runc, "1.1.5 uses cgroup v1 on a hybrid host");
     known_gap!(Crun, "1.8.1 uses cgroup v1 on a hybrid host");
-    let container = running();
+    let container = running(Bundle::new());
     fs::write(container.init().cgroup_folder().join("cgroup.freeze"), "1").unwrap();
     container.kill("KILL").expect_ok();
     container.wait_status("stopped");
@@ -353,7 +341,7 @@ fn sigkill_ends_a_frozen_container() {
 
 #[test]
 fn a_container_whose_init_was_killed_from_outside_is_stopped() {
-    let container = running();
+    let container = running(Bundle::new());
     let pid = i32::try_from(container.init_pid()).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     container.wait_status("stopped");
@@ -366,7 +354,7 @@ fn a_container_whose_init_was_killed_from_outside_is_stopped() {
 fn a_folder_without_a_record_is_stale_and_deleted_by_force() {
     known_gap!(Runc, "a folder without state.json does not exist for runc 1.1.5");
     known_gap!(Crun, "1.8.1 does not tell such a folder from a missing one");
-    let container = running();
+    let container = running(Bundle::new());
     let stale = container.state_root().join("stale-one");
     fs::create_dir(&stale).unwrap();
     fs::write(stale.join("state.json"), "{\"half\":").unwrap();

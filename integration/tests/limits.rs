@@ -5,7 +5,7 @@
 use std::fs;
 
 use integration::{
-    Bundle, Call, Container, Process, holds_capability, json, known_gap, requires, runtime_under_test,
+    Bundle, Call, Process, asleep, holds_capability, json, known_gap, requires, runtime_under_test,
 };
 
 /// CAP_SYS_RESOURCE.
@@ -31,13 +31,6 @@ const ALL: [(&str, &str, u64, u64); 16] = [
     ("RLIMIT_STACK", "Max stack size", 1 << 20, 1 << 21),
 ];
 
-fn running(bundle: Bundle) -> (Container, Process) {
-    let container = bundle.args(&["sleep", "600"]).container();
-    container.run_detached().expect_ok();
-    let init = container.init();
-    (container, init)
-}
-
 fn pair(soft: impl ToString, hard: impl ToString) -> (String, String) {
     (soft.to_string(), hard.to_string())
 }
@@ -53,7 +46,7 @@ fn every_limit_is_set_soft_and_hard() {
     let all: Vec<_> = all.collect();
     let limits: Vec<_> =
         all.iter().map(|(name, _, soft, hard)| json!({"type": name, "soft": soft, "hard": hard})).collect();
-    let (_container, init) = running(Bundle::new().set("/process/rlimits", json!(limits)));
+    let (_container, init) = asleep(Bundle::new().set("/process/rlimits", json!(limits)));
     for (name, line, soft, hard) in all {
         assert_eq!(init.limit(line), pair(soft, hard), "{name}");
     }
@@ -63,7 +56,7 @@ fn every_limit_is_set_soft_and_hard() {
 fn the_largest_number_is_infinity() {
     let infinite = json!([{"type": "RLIMIT_CORE", "soft": u64::MAX, "hard": u64::MAX},
                           {"type": "RLIMIT_STACK", "soft": 8 << 20, "hard": u64::MAX}]);
-    let (_container, init) = running(Bundle::new().set("/process/rlimits", infinite));
+    let (_container, init) = asleep(Bundle::new().set("/process/rlimits", infinite));
     assert_eq!(init.limit("Max core file size"), pair("unlimited", "unlimited"));
     assert_eq!(init.limit("Max stack size"), pair(8 << 20, "unlimited"));
 }
@@ -122,7 +115,7 @@ fn limits_that_would_hinder_the_runtime_do_not() {
                         {"type": "RLIMIT_AS", "soft": 4 << 20, "hard": 4 << 20},
                         {"type": "RLIMIT_NPROC", "soft": 1, "hard": 1}]);
     let bundle = Bundle::new().set("/process/rlimits", limits);
-    let (_container, init) = running(bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})));
+    let (_container, init) = asleep(bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})));
     assert_eq!(init.limit("Max open files"), pair(3, 3));
     assert_eq!(init.limit("Max file size"), pair(0, 0));
 }
@@ -186,7 +179,7 @@ fn more_open_files_than_the_kernel_allows_are_refused_with_the_fields_name() {
 fn the_oom_score_is_set() {
     // Only down to the least it was set to with CAP_SYS_RESOURCE; see `the_oom_score_is_lowered_…`.
     for score in [0, 1, 300, 1000] {
-        let (_container, init) = running(Bundle::new().set("/process/oomScoreAdj", json!(score)));
+        let (_container, init) = asleep(Bundle::new().set("/process/oomScoreAdj", json!(score)));
         assert_eq!(init.read("oom_score_adj"), format!("{score}\n"));
     }
 }
@@ -207,12 +200,12 @@ fn without_oom_score_the_callers_stays() {
 fn the_oom_score_is_lowered_with_the_rights_of_the_host() {
     requires!(holds_capability(SYS_RESOURCE), "lowering the score needs CAP_SYS_RESOURCE");
     for score in [-1, -500, -1000] {
-        let (_container, init) = running(Bundle::new().set("/process/oomScoreAdj", json!(score)));
+        let (_container, init) = asleep(Bundle::new().set("/process/oomScoreAdj", json!(score)));
         assert_eq!(init.read("oom_score_adj"), format!("{score}\n"));
     }
     let bundle = Bundle::new().user_namespace(100_000, 65_536).set("/process/oomScoreAdj", json!(-700));
     let bundle = bundle.set("/process/user", json!({"uid": 5, "gid": 5}));
-    let (_container, init) = running(bundle);
+    let (_container, init) = asleep(bundle);
     assert_eq!(init.read("oom_score_adj"), "-700\n");
 }
 
@@ -230,7 +223,7 @@ fn an_oom_score_that_cannot_be_lowered_is_an_error_that_names_the_field() {
 fn the_oom_score_is_set_in_a_user_namespace() {
     let bundle = Bundle::new().user_namespace(100_000, 65_536).set("/process/oomScoreAdj", json!(700));
     let bundle = bundle.set("/process/user", json!({"uid": 5, "gid": 5}));
-    let (_container, init) = running(bundle);
+    let (_container, init) = asleep(bundle);
     assert_eq!(init.read("oom_score_adj"), "700\n");
 }
 

@@ -7,7 +7,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use integration::{Bundle, Flavour, flavour, json, kernel_at_least, known_gap, running};
+use integration::{
+    Bundle, Flavour, flavour, is_root, json, kernel_at_least, known_gap, requires, running, skip,
+};
 use nix::mount::{MsFlags, mount};
 
 /// A folder with a file beside the bundle, to be mounted.
@@ -275,6 +277,60 @@ fn special_files_are_copied_up_as_what_they_are() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let container = running(bundle.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]));
     assert!(fs::metadata(container.init().inside("/data/fifo")).unwrap().file_type().is_fifo());
+}
+
+/// An access control list that gives user 77 the right to read (acl(5), linux/posix_acl_xattr.h).
+fn access_list() -> Vec<u8> {
+    let entries: [(u16, u16, u32); 5] = [(1, 6, !0), (2, 4, 77), (4, 4, !0), (0x10, 4, !0), (0x20, 0, !0)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        list.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+#[test]
+fn extended_attributes_are_copied_up() {
+    known_gap!(Runc, Crun, "they copy no extended attributes");
+    requires!(is_root(), "trusted attributes are root's");
+    // VFS_CAP_REVISION_2 with the effective bit, CAP_NET_BIND_SERVICE (linux/capability.h).
+    let capability = [0x0200_0001_u32, 1 << 10, 0, 0, 0].map(u32::to_le_bytes).concat();
+    let (file, folder) = ("data/er/file", "data/er");
+    let mut attributes = vec![
+        (file, "security.capability", capability),
+        (file, "system.posix_acl_access", access_list()),
+        (folder, "system.posix_acl_default", access_list()),
+        (file, "trusted.caisson", b"of root".to_vec()),
+        ("data", "trusted.caisson", b"of root, on the folder itself".to_vec()),
+    ];
+    if kernel_at_least(6, 6) {
+        attributes.push((file, "user.caisson", vec![0, 255, 10]));
+        attributes.push((file, "user.empty", Vec::new()));
+    }
+    if kernel_at_least(6, 13) {
+        attributes.push(("data/link", "trusted.caisson", b"of the link itself".to_vec()));
+        attributes.push(("data/fifo", "system.posix_acl_access", access_list()));
+    }
+    let bundle = Bundle::new().file(file, 0o640, b"content");
+    let root = bundle.rootfs();
+    symlink("er/file", root.join("data/link")).unwrap();
+    nix::unistd::mkfifo(&root.join("data/fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    chown(root.join(file), Some(12), Some(34)).unwrap();
+    for (path, name, value) in &attributes {
+        let flags = rustix::fs::XattrFlags::empty();
+        if let Err(errno) = rustix::fs::lsetxattr(root.join(path), *name, value, flags) {
+            skip!("the file system of the test takes no {name}: {errno}");
+        }
+    }
+    let container = running(bundle.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]));
+    let init = container.init();
+    for (path, name, value) in &attributes {
+        let mut found = Vec::with_capacity(256);
+        rustix::fs::lgetxattr(init.inside(path), *name, rustix::buffer::spare_capacity(&mut found))
+            .unwrap_or_else(|errno| panic!("{path} {name}: {errno}"));
+        assert_eq!(&found, value, "{path} {name}");
+    }
 }
 
 #[test]

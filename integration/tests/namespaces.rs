@@ -198,6 +198,21 @@ fn a_mount_namespace_is_joined() {
     // The process that was there keeps its root and its mounts.
     assert_eq!(fs::read_link(sleeper.process().path("root")).unwrap().to_str(), Some("/"));
     assert!(sleeper.process().read("mountinfo").starts_with(&before));
+    // The container's own are the namespace's from now on, as with runc, which `delete` does not enter: whoever
+    // is in it may have moved them. They never were the host's, and go with the namespace.
+    let during = sleeper.process().read("mountinfo");
+    container.delete_force().expect_ok();
+    assert_eq!(sleeper.process().read("mountinfo"), during);
+    assert!(sleeper.process().is_alive());
+    let scratch = container.bundle().scratch().to_owned();
+    let of_container = |process: Process| {
+        process.mounts().into_iter().filter(|mount| mount.destination.starts_with(&scratch)).count()
+    };
+    assert!(of_container(sleeper.process()) > 3, "{during}");
+    assert_eq!(of_container(Process::this()), 0);
+    // And the same bundle is joined to it again.
+    container.run_detached().expect_ok();
+    container.wait_status("running");
 }
 
 #[test]

@@ -5,15 +5,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use integration::{Bundle, Call, Container, Process, json, known_gap, runtime_under_test};
-
-/// Running, and its program as the host's /proc shows it.
-fn running(bundle: Bundle) -> (Container, Process) {
-    let container = bundle.container();
-    container.run_detached().expect_ok();
-    let init = container.init();
-    (container, init)
-}
+use integration::{Bundle, Call, asleep, json, known_gap, runtime_under_test};
 
 #[test]
 fn arguments_arrive_as_they_are_listed() {
@@ -28,7 +20,7 @@ fn arguments_arrive_as_they_are_listed() {
 
 #[test]
 fn the_command_line_in_proc_is_the_one_listed() {
-    let (_container, init) = running(Bundle::new().args(&["sleep", "600"]));
+    let (_container, init) = asleep(Bundle::new());
     assert_eq!(init.cmdline(), ["sleep", "600"]);
     // The name alone is looked up in PATH, and argv[0] stays as it is listed.
     assert_eq!(fs::read_link(init.path("exe")).unwrap().file_name().unwrap(), "busybox");
@@ -70,15 +62,14 @@ fn a_folder_of_that_name_in_path_is_passed_over() {
 #[test]
 fn the_environment_is_what_is_listed_in_order_and_home() {
     let listed = ["PATH=/bin", "B=2", "A=1", "EMPTY=", "EQUALS=a=b=c", "SPACE= x ", "HOME=/else", "Z=☃"];
-    let (_container, init) =
-        running(Bundle::new().args(&["sleep", "600"]).set("/process/env", json!(listed)));
+    let (_container, init) = asleep(Bundle::new().set("/process/env", json!(listed)));
     assert_eq!(init.environ(), listed);
 }
 
 #[test]
 fn of_variables_listed_twice_the_last_one_counts() {
     let listed = json!(["PATH=/bin", "TWICE=first", "OTHER=x", "TWICE=second"]);
-    let (_container, init) = running(Bundle::new().args(&["sleep", "600"]).set("/process/env", listed));
+    let (_container, init) = asleep(Bundle::new().set("/process/env", listed));
     let twice: Vec<String> = init.environ().into_iter().filter(|entry| entry.starts_with("TWICE=")).collect();
     assert_eq!(twice.last().map(String::as_str), Some("TWICE=second"));
     let output = Bundle::new().env("TWICE", "first").env("TWICE", "second").sh("echo $TWICE").run();
@@ -204,7 +195,7 @@ fn only_standard_descriptors_are_open() {
     let output = Bundle::new().sh("ls /proc/self/fd | tr '\\n' ' '").run().expect_ok();
     // The fourth is the one with which ls reads the folder.
     assert_eq!(output.stdout, "0 1 2 3 ");
-    let (_container, init) = running(Bundle::new().args(&["sleep", "600"]));
+    let (_container, init) = asleep(Bundle::new());
     let open: Vec<u32> = init.descriptors().into_iter().map(|(number, _)| number).collect();
     assert_eq!(open, [0, 1, 2]);
 }

@@ -5,14 +5,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Container, Process, Value, json, kernel_has, known_gap, requires};
-
-fn running(bundle: Bundle) -> (Container, Process) {
-    let container = bundle.args(&["sleep", "600"]).container();
-    container.run_detached().expect_ok();
-    let init = container.init();
-    (container, init)
-}
+use integration::{Bundle, Process, Value, asleep, json, kernel_has, known_gap, requires};
 
 /// A field of /proc/PID/stat by its number in proc_pid_stat(5).
 fn stat(init: &Process, field: usize) -> i64 {
@@ -45,12 +38,11 @@ fn fair_policies_and_their_nice_values() {
     for (name, number) in [("SCHED_OTHER", 0), ("SCHED_BATCH", 3)] {
         for value in [-20, -5, 0, 7, 19] {
             let asked = json!({"policy": name, "nice": value});
-            let (_container, init) = running(Bundle::new().set("/process/scheduler", asked));
+            let (_container, init) = asleep(Bundle::new().set("/process/scheduler", asked));
             assert_eq!((policy(&init), nice(&init)), (number, value), "{name} {value}");
         }
     }
-    let (_container, init) =
-        running(Bundle::new().set("/process/scheduler", json!({"policy": "SCHED_IDLE"})));
+    let (_container, init) = asleep(Bundle::new().set("/process/scheduler", json!({"policy": "SCHED_IDLE"})));
     assert_eq!(policy(&init), 5);
 }
 
@@ -60,7 +52,7 @@ fn realtime_policies_and_their_priorities() {
     for (name, number) in [("SCHED_FIFO", 1), ("SCHED_RR", 2)] {
         for value in [1, 50, 99] {
             let asked = json!({"policy": name, "priority": value});
-            let (_container, init) = running(Bundle::new().set("/process/scheduler", asked));
+            let (_container, init) = asleep(Bundle::new().set("/process/scheduler", asked));
             assert_eq!((policy(&init), realtime_priority(&init)), (number, value), "{name}");
         }
     }
@@ -71,7 +63,7 @@ fn the_deadline_policy_and_its_times() {
     known_gap!(Runc, Crun, "these versions know no schedulers");
     let asked = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 50_000_000,
                        "period": 100_000_000});
-    let (_container, init) = running(Bundle::new().set("/process/scheduler", asked));
+    let (_container, init) = asleep(Bundle::new().set("/process/scheduler", asked));
     assert_eq!(policy(&init), 6);
     let sched = init.read("sched");
     for (key, value) in [("dl.runtime", None), ("policy", Some("6"))] {
@@ -99,7 +91,7 @@ fn the_scheduler_is_set_without_the_capability_in_the_container() {
     known_gap!(Runc, Crun, "these versions know no schedulers");
     let bundle = Bundle::new().capabilities(&[]).set("/process/user", json!({"uid": 1000, "gid": 1000}));
     let (_container, init) =
-        running(bundle.set("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": -9})));
+        asleep(bundle.set("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": -9})));
     assert_eq!(nice(&init), -9);
 }
 
@@ -156,7 +148,7 @@ fn io_priorities_that_cannot_be_meant_are_refused() {
 
 /// The policy of the stack in numa_maps: of the process, as no new mapping has one of its own.
 fn memory_policy(asked: Value) -> String {
-    let (_container, init) = running(Bundle::new().set("/linux/memoryPolicy", asked));
+    let (_container, init) = asleep(Bundle::new().set("/linux/memoryPolicy", asked));
     let maps = init.read("numa_maps");
     let line = maps.lines().find(|line| line.split_whitespace().any(|word| word == "stack"));
     let line = line.unwrap_or_else(|| panic!("no stack: {maps}"));
@@ -225,7 +217,7 @@ fn the_personality_is_set() {
     };
     assert_eq!(with("LINUX"), "x86_64");
     assert_eq!(with("LINUX32"), "i686");
-    let (_container, init) = running(Bundle::new().set("/linux/personality", json!({"domain": "LINUX32"})));
+    let (_container, init) = asleep(Bundle::new().set("/linux/personality", json!({"domain": "LINUX32"})));
     assert_eq!(init.read("personality"), "00000008\n");
 }
 

@@ -99,8 +99,10 @@ impl<'a> Side<'a> {
                 let sigterm = 1 << (15 - 1);
                 wait_for("the handler of SIGTERM", || {
                     let caught = u64::from_str_radix(&init.status("SigCgt"), 16).unwrap();
-                    // A Go program, which runc's init is until then, catches nearly all.
-                    (caught & sigterm != 0 && init.cmdline()[0] == "sh").then_some(())
+                    // A Go program, which runc's init is until then, catches nearly all. In the middle of
+                    // execve a process has no command line.
+                    (caught & sigterm != 0 && init.cmdline().first().is_some_and(|name| name == "sh"))
+                        .then_some(())
                 });
             }
             Stopped => {

@@ -6,15 +6,8 @@ use std::os::unix::fs::MetadataExt;
 
 use integration::elf::{Exit, call64};
 use integration::{
-    Bundle, Call, ConsoleSocket, Container, Process, is_root, json, known_gap, requires, runtime_under_test,
+    Bundle, Call, ConsoleSocket, asleep, is_root, json, known_gap, requires, runtime_under_test,
 };
-
-fn running(bundle: Bundle) -> (Container, Process) {
-    let container = bundle.container();
-    container.run_detached().expect_ok();
-    let init = container.init();
-    (container, init)
-}
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -23,8 +16,7 @@ fn words(text: &str) -> Vec<String> {
 #[test]
 fn user_and_groups_are_set_in_every_kind_of_id() {
     let user = json!({"uid": 1000, "gid": 1001, "additionalGids": [2000, 3000, 1001]});
-    let (_container, init) =
-        running(Bundle::new().set("/process/user", user.clone()).args(&["sleep", "600"]));
+    let (_container, init) = asleep(Bundle::new().set("/process/user", user.clone()));
     assert_eq!(words(&init.status("Uid")), ["1000"; 4]);
     assert_eq!(words(&init.status("Gid")), ["1001"; 4]);
     assert_eq!(words(&init.status("Groups")), ["1001", "2000", "3000"]);
@@ -34,10 +26,10 @@ fn user_and_groups_are_set_in_every_kind_of_id() {
 
 #[test]
 fn groups_of_the_caller_are_dropped() {
-    let (_container, init) = running(Bundle::new().args(&["sleep", "600"]));
+    let (_container, init) = asleep(Bundle::new());
     assert_eq!(init.status("Groups"), "");
     let user = json!({"uid": 1000, "gid": 1000, "additionalGids": []});
-    let (_container, init) = running(Bundle::new().set("/process/user", user).args(&["sleep", "600"]));
+    let (_container, init) = asleep(Bundle::new().set("/process/user", user));
     assert_eq!(init.status("Groups"), "");
 }
 
@@ -125,12 +117,10 @@ fn the_terminal_belongs_to_the_user() {
 #[test]
 fn no_new_privileges_is_on_or_off_as_asked() {
     for (asked, seen) in [(json!(true), "1"), (json!(false), "0")] {
-        let (_container, init) =
-            running(Bundle::new().set("/process/noNewPrivileges", asked).args(&["sleep", "600"]));
+        let (_container, init) = asleep(Bundle::new().set("/process/noNewPrivileges", asked));
         assert_eq!(init.status("NoNewPrivs"), seen);
     }
-    let (_container, init) =
-        running(Bundle::new().remove("/process/noNewPrivileges").args(&["sleep", "600"]));
+    let (_container, init) = asleep(Bundle::new().remove("/process/noNewPrivileges"));
     assert_eq!(init.status("NoNewPrivs"), "0");
 }
 
@@ -152,7 +142,7 @@ fn a_set_user_id_program_gains_nothing_with_no_new_privileges() {
 
 #[test]
 fn init_is_the_leader_of_a_session_without_terminal() {
-    let (_container, init) = running(Bundle::new().args(&["sleep", "600"]));
+    let (_container, init) = asleep(Bundle::new());
     assert_eq!(init.status("NSpid").split_whitespace().last(), Some("1"));
     assert_eq!(init.status("NSsid").split_whitespace().last(), Some("1"));
     assert_eq!(init.status("NSpgid").split_whitespace().last(), Some("1"));

@@ -19,6 +19,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod spawn;
 pub mod start;
+pub mod xattr;
 
 pub use error::{Error, Result, errno_name, errno_text, write_call};
-pub use pidfd::pidfd_send_signal;
+pub use pidfd::{exit_code, pidfd_send_signal};

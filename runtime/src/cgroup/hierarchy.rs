@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::{file, tree};
 use crate::bail;
 use crate::error::{Context, Result};
+use crate::kernel::procfs::Procfs;
 
 /// CGROUP2_SUPER_MAGIC of statfs(2).
 const CGROUP2: u64 = 0x6367_7270;
@@ -15,6 +16,8 @@ const CGROUP2: u64 = 0x6367_7270;
 const ROOT_INODE: u64 = 1;
 /// Unified hosts have it at the first, hybrid ones at the second place.
 const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// More than the mounts of a busy host need.
+const MAX_PROC: usize = 16 << 20;
 
 /// The mount of the cgroup2 hierarchy.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Hierarchy {
                 return Ok(Some(hierarchy));
             }
         }
-        let mounts = read_proc("/proc/self/mountinfo").context(|| "find the cgroup2 mount")?;
+        let mounts = read_proc("self/mountinfo").context(|| "find the cgroup2 mount")?;
         for path in mount_points(&mounts) {
             if let Some((hierarchy, _)) = open(&path)? {
                 return Ok(Some(hierarchy));
@@ -132,7 +135,7 @@ fn unescape(text: &str) -> String {
 /// # Errors
 /// Where /proc does not tell.
 pub fn own_cgroup() -> Result<String> {
-    let text = read_proc("/proc/self/cgroup").context(|| "find the runtime's own cgroup")?;
+    let text = read_proc("self/cgroup").context(|| "find the runtime's own cgroup")?;
     match text.lines().find_map(|line| line.strip_prefix("0::")) {
         Some(path) => Ok(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned()),
         None => {
@@ -142,10 +145,8 @@ pub fn own_cgroup() -> Result<String> {
 }
 
 fn read_proc(path: &str) -> Result<String> {
-    let read = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|file| file::read_all(&file))
-        .map_err(|errno| file::failed("read", format!("{path:?}"), errno))?;
-    Ok(read)
+    let text = Procfs::shared()?.read(path, MAX_PROC)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]

@@ -155,8 +155,8 @@ impl Cgroup {
         }
     }
 
-    /// Removes the cgroup, the ones that the container made in it, and the levels above that were made with
-    /// it and that nobody else uses. Processes that are about to be gone are waited for.
+    /// Removes the cgroup, the ones that the container made in it, and the levels above that were made for it or
+    /// for another container and that nobody uses any more. Processes that are about to be gone are waited for.
     ///
     /// A cgroup that was there before the container is left as it is.
     ///
@@ -164,8 +164,8 @@ impl Cgroup {
     /// Where it still has processes when `patience` ends.
     pub fn remove(&self, patience: Duration) -> Result<()> {
         let names = self.record.names()?;
-        let made = names.len() - self.record.created.min(names.len());
-        tree::remove(self, &names[made..], patience).context(|| format!("remove cgroup {:?}", self.path))
+        tree::remove(self, &names, self.record.created, patience)
+            .context(|| format!("remove cgroup {:?}", self.path))
     }
 
     /// The folder, for clone3(2) and for attaching programs.

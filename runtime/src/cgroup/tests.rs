@@ -112,9 +112,14 @@ fn levels_are_made_and_removed_as_far_as_they_are_ours() {
     assert!(!exists("a/b") && exists("a/n"));
     Cgroup::delete(inner.record(), PATIENCE).unwrap(); // gone already
     assert!(Cgroup::open(inner.record()).unwrap().is_none());
+    // It is the last to go, and takes the level along that was made for the other.
     neighbour.remove(PATIENCE).unwrap();
-    assert!(exists("a"));
+    assert!(!exists("a") && fs::exists(outer.path()).unwrap());
     // What was there before stays.
+    fs::create_dir(format!("{}/a", outer.path())).unwrap();
+    let inside = create(&format!("{top}/a/b")).unwrap();
+    Cgroup::delete(inside.record(), PATIENCE).unwrap();
+    assert!(exists("a"));
     let found = create(&format!("{top}/a")).unwrap();
     assert_eq!(found.record().created, 0);
     Cgroup::delete(found.record(), PATIENCE).unwrap();
@@ -122,6 +127,55 @@ fn levels_are_made_and_removed_as_far_as_they_are_ours() {
     fs::remove_dir(format!("{}/a", outer.path())).unwrap();
     Cgroup::delete(outer.record(), PATIENCE).unwrap();
     assert!(!fs::exists(outer.path()).unwrap());
+}
+
+#[test]
+fn of_neighbours_that_go_at_once_the_last_takes_the_shared_levels_along() {
+    if !can_run() {
+        return;
+    }
+    let outer = create(&unique("neighbours")).unwrap();
+    let top = outer.record().path.clone();
+    for round in 0..200 {
+        let levels = format!("{top}/a/b");
+        let neighbours: Vec<_> =
+            (0..3).map(|number| create(&format!("{levels}/{number}")).unwrap()).collect();
+        let start = std::sync::Barrier::new(neighbours.len());
+        std::thread::scope(|scope| {
+            for (number, neighbour) in neighbours.iter().enumerate() {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    // One after the other, too: the first, who made the levels, is not always the last to go.
+                    std::thread::sleep(Duration::from_micros((round * 7 * number as u64) % 200));
+                    Cgroup::delete(neighbour.record(), PATIENCE).unwrap();
+                });
+            }
+        });
+        assert!(!fs::exists(format!("{}/a", outer.path())).unwrap(), "round {round}");
+    }
+}
+
+/// Others make and remove cgroups below the same level all the time.
+#[test]
+fn a_level_that_vanishes_while_it_is_used_is_made_again() {
+    if !can_run() {
+        return;
+    }
+    let outer = create(&unique("busy")).unwrap();
+    let top = outer.record().path.clone();
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            let top = &top;
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    let own = create(&format!("{top}/a/b/{number}")).unwrap();
+                    Cgroup::delete(own.record(), PATIENCE).unwrap();
+                }
+            });
+        }
+    });
+    assert!(!fs::exists(format!("{}/a", outer.path())).unwrap());
 }
 
 #[test]

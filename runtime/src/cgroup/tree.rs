@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::file::failed;
@@ -18,6 +18,10 @@ use crate::error::{Error, Result};
 
 /// How often making is begun anew where another runtime removes a level under it.
 const ATTEMPTS: usize = 32;
+
+/// Carried by each level that was made only to hold containers' cgroups: the last of those to go takes it along,
+/// whichever made it. Cgroup v2 takes attributes of users since Linux 5.7.
+const MARK: &CStr = c"user.caisson.made";
 
 /// A cgroup that `make` made or found.
 pub struct Made {
@@ -56,16 +60,28 @@ fn try_make(root: BorrowedFd<'_>, names: &[String]) -> sys::Result<Made> {
     }
     let mut made = make_level(root, &names[0], 0)?;
     for (depth, name) in names.iter().enumerate().skip(1) {
+        if made.created > 0 {
+            mark(made.fd.as_fd());
+        }
         match make_level(made.fd.as_fd(), name, made.created) {
             Ok(next) => made = next,
             Err(error) => {
-                let created = &names[depth - made.created..depth];
-                let _ = remove_upwards(made.fd, created); // in vain where another uses them by now
+                // In vain where another uses them by now.
+                let _ = remove_upwards(made.fd, &names[..depth], made.created);
                 return Err(error);
             }
         }
     }
     Ok(made)
+}
+
+/// Where it cannot be marked, only the container that made it removes it, if it is the last to go.
+fn mark(level: BorrowedFd<'_>) {
+    let _ = rustix::fs::fsetxattr(level, MARK, b"", XattrFlags::empty());
+}
+
+fn is_marked(level: BorrowedFd<'_>) -> bool {
+    rustix::fs::fgetxattr(level, MARK, &mut [0_u8; 1]).is_ok()
 }
 
 /// Makes one folder, below `created` that were made before it.
@@ -107,15 +123,22 @@ fn lookup(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result
     rustix::fs::openat2(root, path, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), stay)
 }
 
-/// Removes the lowest of `names` below `root` where it is empty or gone; false where it is in use.
+/// Removes the lowest of `names` below `root` where it is empty or gone, and the marked levels above it that
+/// nobody uses any more; false where the lowest is in use.
 pub fn remove_leaf(root: BorrowedFd<'_>, names: &[&str]) -> Result<bool> {
     let Some((leaf, above)) = names.split_last() else { return Ok(false) };
     if above.is_empty() {
         return Ok(remove_level(root, *leaf)?);
     }
     let path = above.join("/");
-    match lookup(root, &path, OFlags::PATH) {
-        Ok(parent) => Ok(remove_level(parent.as_fd(), *leaf)?),
+    match lookup(root, &path, OFlags::RDONLY) {
+        Ok(parent) => {
+            let removed = remove_level(parent.as_fd(), *leaf)?;
+            if removed && is_marked(parent.as_fd()) {
+                remove_upwards(parent, above, 0)?;
+            }
+            Ok(removed)
+        }
         Err(Errno::NOENT) => Ok(true),
         Err(errno) => Err(failed("openat2", format!("{path:?}"), errno).into()),
     }
@@ -134,11 +157,16 @@ fn remove_level<P: rustix::path::Arg + std::fmt::Debug + Copy>(
     }
 }
 
-/// Removes `names`, the last of which is the folder `lowest`, as far up as nobody else uses them; false where
-/// the lowest itself is in use.
-fn remove_upwards<S: AsRef<str>>(lowest: OwnedFd, names: &[S]) -> sys::Result<bool> {
+/// Removes the last of `names`, which is the folder `lowest`, and the levels above it as far up as nobody else
+/// uses them: the last `made` of all, and those that are marked. False where the lowest itself is in use.
+///
+/// Who removes the last cgroup inside a level finds it empty afterwards, however many do this at once.
+fn remove_upwards<S: AsRef<str>>(lowest: OwnedFd, names: &[S], made: usize) -> sys::Result<bool> {
     let mut here = lowest;
     for (position, name) in names.iter().rev().enumerate() {
+        if position >= made && !is_marked(here.as_fd()) {
+            break;
+        }
         let parent = up(here.as_fd())?;
         if !remove_level(parent.as_fd(), name.as_ref())? {
             return Ok(position > 0);
@@ -149,17 +177,18 @@ fn remove_upwards<S: AsRef<str>>(lowest: OwnedFd, names: &[S]) -> sys::Result<bo
 }
 
 fn up(here: BorrowedFd<'_>) -> sys::Result<OwnedFd> {
-    file::open(here, "..", OFlags::PATH | OFlags::DIRECTORY)
+    file::open(here, "..", OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
-/// Removes a cgroup, what is inside, and the levels above it that were made with it; `made` ends with it.
-pub fn remove(cgroup: &Cgroup, made: &[&str], patience: Duration) -> Result<()> {
-    if made.is_empty() {
+/// Removes a cgroup, the last of `names`, with what is inside and the levels above it that were made for it (the
+/// last `made` of all) or for others like it. One that was there before is left.
+pub fn remove(cgroup: &Cgroup, names: &[&str], made: usize, patience: Duration) -> Result<()> {
+    if made == 0 {
         return Ok(());
     }
     let deadline = freezer::deadline(patience);
     // Removal goes first: mostly the cgroup is empty by now, and nothing else is worth asking.
-    while !remove_upwards(duplicate(cgroup.fd())?, made)? {
+    while !remove_upwards(duplicate(cgroup.fd())?, names, made)? {
         // Busy: cgroups inside it, or processes that are not gone yet.
         let mut removed = false;
         walk(

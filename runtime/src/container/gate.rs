@@ -4,8 +4,8 @@
 //! on exec. init blocks in a read of `gate` until `start` writes a byte into it. While init holds `gate`, an
 //! open for writing succeeds: that is how everyone sees that the container is created and not yet started.
 //! What init has to say goes into `report`, one JSON message per line: a failure, or the request to take the
-//! seccomp listener off it. When it executes the program both descriptors close, and `start` sees the end of
-//! `report` with nothing in it.
+//! seccomp listener off it, and that it is about to execute the program. When it does, both descriptors close, and
+//! `start` sees the end of `report` after that word.
 //!
 //! init's side uses read(2) and write(2) only, because a seccomp filter may be in force already.
 
@@ -44,6 +44,8 @@ pub enum Message {
     HookError(Error),
     /// Take this descriptor of init's, send it to the seccomp agent, and answer.
     SeccompFd(RawFd),
+    /// Nothing but the filter and execve(2) is left to do. Who ends without having said so has run nothing.
+    Executing,
 }
 
 /// Both FIFOs, as `create` and the container's init hold them.
@@ -88,6 +90,11 @@ impl Gate {
     /// init: hands over the failure of a startContainer hook, after which the container is destroyed.
     pub fn report_hook(&self, error: &Error) -> Result<()> {
         self.tell(&Message::HookError(error.clone()))
+    }
+
+    /// init: announces the program, before a filter can forbid it to.
+    pub fn announce(&self) -> Result<()> {
+        self.tell(&Message::Executing)
     }
 
     /// init: asks `start` to take the seccomp listener `fd`, and blocks until that is done.

@@ -5,18 +5,18 @@
 //! Start times are as this process sees them: take them in the runtime, never inside a container's time
 //! namespace, which shifts them.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::container::poll;
 use crate::error::{Call, Context, Error, Result};
+use crate::kernel::procfs::Procfs;
 
 /// One process for all time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,12 +76,12 @@ impl ProcessId {
     /// Whether this process, which has closed what it had open, did so because it dies, and not by executing
     /// a program. The kernel closes the files of the dying before they can be waited for.
     ///
-    /// Who is off the process table already has executed something, for all that can still be known.
+    /// `None` where it is off the process table already.
     ///
     /// # Errors
     /// What reading /proc/PID/stat gives.
-    pub fn dies_before_exec(&self) -> Result<bool> {
-        Ok(self.stat()?.is_some_and(|stat| !stat.executed))
+    pub fn dies_before_exec(&self) -> Result<Option<bool>> {
+        Ok(self.stat()?.map(|stat| !stat.executed))
     }
 
     /// The signal that ended this zombie, for who is not its parent; `None` for any other process.
@@ -89,7 +89,7 @@ impl ProcessId {
     /// # Errors
     /// What reading /proc/PID/stat gives.
     pub fn terminating_signal(&self) -> Result<Option<i32>> {
-        Ok(self.stat()?.map(|stat| stat.exit_code & 0x7f).filter(|signal| *signal != 0))
+        Ok(self.stat()?.and_then(|stat| signal_of(stat.exit_code)))
     }
 
     fn stat(&self) -> Result<Option<Stat>> {
@@ -148,6 +148,12 @@ impl Pidfd {
         poll(&mut fds, Some(deadline))
     }
 
+    /// The signal that ended the process, also where that was waited for long ago; `None` where none did, or
+    /// where the kernel does not tell (before Linux 6.15).
+    pub fn terminating_signal(&self) -> Option<i32> {
+        sys::exit_code(self.fd.as_fd()).ok().flatten().and_then(signal_of)
+    }
+
     /// The pid it was opened by.
     pub fn pid(&self) -> i32 {
         self.pid
@@ -158,6 +164,11 @@ impl AsFd for Pidfd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The signal in a status of waitpid(2).
+fn signal_of(status: i32) -> Option<i32> {
+    Some(status & 0x7f).filter(|signal| *signal != 0)
 }
 
 /// What is said of an init that has died before its program began, by a signal or without one.
@@ -172,23 +183,23 @@ pub fn death_before_exec(signal: Option<i32>) -> Error {
 
 /// Reads /proc/PID/stat; `None` when there is no such process.
 fn read_stat(pid: i32) -> Result<Option<Stat>> {
-    let path = format!("/proc/{pid}/stat");
-    let gone = |error: &std::io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
-    let mut file = match File::open(&path) {
+    let path = format!("{pid}/stat");
+    let gone = |errno: i32| matches!(errno, libc::ENOENT | libc::ESRCH);
+    let file = match Procfs::shared()?.open(&path, OFlags::RDONLY) {
         Ok(file) => file,
-        Err(error) if gone(&error) => return Ok(None),
-        Err(error) => return Err(error).call("open", || format!("{path:?}")),
+        Err(error) if gone(error.errno()) => return Ok(None),
+        Err(error) => return Err(error),
     };
     // The line has at most 52 numbers and a name of 64 bytes; one read gets all of it.
     let mut line = [0_u8; 2048];
-    let length = match file.read(&mut line) {
+    let length = match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut line)) {
         Ok(length) => length,
-        Err(error) if gone(&error) => return Ok(None),
-        Err(error) => return Err(error).call("read", || format!("{path:?}")),
+        Err(errno) if gone(errno.raw_os_error()) => return Ok(None),
+        Err(errno) => return Err(errno).call("read", || format!("\"/proc/{path}\"")),
     };
     match parse_stat(&line[..length]) {
         Some(stat) => Ok(Some(stat)),
-        None => Err(Error::other(format!("{path} is not in the form of proc_pid_stat(5)"))),
+        None => Err(Error::other(format!("/proc/{path} is not in the form of proc_pid_stat(5)"))),
     }
 }
 
@@ -206,8 +217,9 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::kernel::throwaway::alone;
     use std::process::Command;
 
     #[test]
@@ -236,6 +248,13 @@ mod tests {
         assert!(double.open().unwrap().is_none());
     }
 
+    /// PIDFD_INFO_EXIT, since Linux 6.15.
+    pub(crate) fn kernel_keeps_exit_codes() -> bool {
+        let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+        let mut numbers = release.split('.').filter_map(|number| number.parse::<u32>().ok());
+        (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+    }
+
     #[test]
     fn a_zombie_is_not_alive_and_its_end_is_seen() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -247,6 +266,11 @@ mod tests {
         assert!(!id.is_alive().unwrap(), "a zombie");
         child.wait().unwrap();
         assert!(!id.is_alive().unwrap(), "reaped");
+        assert_eq!(id.dies_before_exec().unwrap(), None);
+        assert_eq!(id.terminating_signal().unwrap(), None);
+        if kernel_keeps_exit_codes() {
+            assert_eq!(pidfd.terminating_signal(), Some(libc::SIGKILL));
+        }
         assert!(!pidfd.send(libc::SIGKILL).unwrap());
     }
 
@@ -263,6 +287,34 @@ mod tests {
         assert!(Pidfd::open(tid).unwrap().is_none());
         drop(end);
         thread.join().unwrap();
+    }
+
+    /// What is mounted over /proc may tell of a process that is long gone, or of another one.
+    #[test]
+    fn a_forged_proc_tells_nothing_of_a_process() {
+        if !alone("container::process::tests::a_forged_proc_tells_nothing_of_a_process", &["--mount"]) {
+            return;
+        }
+        let forge = || {
+            let none = None::<&str>;
+            nix::mount::mount(none, "/proc", Some("tmpfs"), nix::mount::MsFlags::empty(), none).unwrap();
+            std::fs::create_dir("/proc/4711").unwrap();
+            let line = format!("4711 (a) S{} 100 200", " 1".repeat(18));
+            assert!(parse_stat(line.as_bytes()).is_some(), "in the right form");
+            std::fs::write("/proc/4711/stat", line).unwrap();
+        };
+        forge();
+        let error = ProcessId::of(4711).unwrap_err().to_string();
+        assert_eq!(error, "\"/proc\" is not the root of a procfs");
+        // One that comes later is passed by: the handle is the one that was verified.
+        nix::mount::umount("/proc").unwrap();
+        let me = ProcessId::current().unwrap();
+        forge();
+        assert!(me.is_alive().unwrap());
+        assert_eq!(
+            ProcessId::of(4711).is_ok(),
+            nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(4711))).is_ok()
+        );
     }
 
     #[test]

@@ -67,19 +67,14 @@ fn require_created(status: Status) -> Result<()> {
 fn open_gate(entry: &Entry, record: &Record, init: &Pidfd) -> Result<Option<Error>> {
     let mut release = Release::open(entry)?;
     release.go()?;
-    let mut passed = false;
+    let (mut passed, mut announced) = (false, false);
     loop {
         match release.message(init)? {
             None => {
                 release.settle(init)?;
-                // Killed on its way, by a filter that forbids execve for instance: no program has started.
-                let Some(id) = record.init else { return Ok(None) };
-                if !id.dies_before_exec()? {
-                    return Ok(None);
-                }
-                init.wait(LAST_BREATH)?;
-                return Err(death_before_exec(id.terminating_signal()?));
+                return check_executed(record, init, announced).map(|()| None);
             }
+            Some(Message::Executing) => announced = true,
             Some(Message::Error(error)) => {
                 // It ends now; who asks after this `start` is to hear "stopped".
                 init.wait(LAST_BREATH)?;
@@ -97,11 +92,31 @@ fn open_gate(entry: &Entry, record: &Record, init: &Pidfd) -> Result<Option<Erro
                     init.wait(LAST_BREATH)?;
                     return Err(error);
                 }
-                passed = true;
+                // Said before the filter was loaded, though perhaps to a `start` before this one.
+                (passed, announced) = (true, true);
                 release.taken()?;
             }
         }
     }
+}
+
+/// Whether init, which has let go of gate and report, has become the program.
+///
+/// Killed on its way, by a filter that forbids execve for instance, it has started none; its zombie tells the
+/// two apart. Where its parent was quicker than we are, and has taken that away, its last word does: who had not
+/// announced the program has run none. After the word, what is left to die of before execve is the filter.
+///
+/// # Errors
+/// That it has died first, and of which signal.
+fn check_executed(record: &Record, init: &Pidfd, announced: bool) -> Result<()> {
+    let Some(id) = record.init else { return Ok(()) };
+    let seen = id.dies_before_exec()?;
+    let died = seen.unwrap_or_else(|| !announced || init.terminating_signal() == Some(libc::SIGSYS));
+    if !died {
+        return Ok(());
+    }
+    init.wait(LAST_BREATH)?;
+    Err(death_before_exec(id.terminating_signal()?.or_else(|| init.terminating_signal())))
 }
 
 /// The poststart hooks: in the runtime's namespace, after the program has started.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::container::process::tests::kernel_keeps_exit_codes;
 use crate::container::record::tests::record;
 use crate::container::tests::{Group, Init, TempDir, id};
 use crate::container::{ProcessId, SeccompNotify};
@@ -65,6 +66,33 @@ fn a_container_that_is_being_created_is_refused_at_once() {
     let begun = std::time::Instant::now();
     start_it(&store).unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// Its parent has taken it off the process table before `start` could look: the zombie tells nothing any more.
+#[test]
+fn who_died_without_announcing_the_program_has_run_none_even_when_it_is_gone() {
+    let (_dir, store, mut init) = container("exec sleep 60", |_| {});
+    let record = store.entry(&id("web")).unwrap().record().unwrap();
+    let pidfd = init.id().open().unwrap().unwrap();
+    pidfd.send(libc::SIGKILL).unwrap();
+    assert_eq!(init.end(), 128 + libc::SIGKILL);
+    let error = check_executed(&record, &pidfd, false).unwrap_err().to_string();
+    let how = if kernel_keeps_exit_codes() { "was killed by signal 9" } else { "ended" };
+    assert_eq!(error, format!("the container's init {how} before it ran the program"));
+    check_executed(&record, &pidfd, true).unwrap();
+}
+
+#[test]
+fn who_announced_the_program_and_is_gone_has_run_it_unless_a_filter_killed_it() {
+    for (signal, ran) in [(libc::SIGTERM, true), (libc::SIGSYS, false)] {
+        let (_dir, store, mut init) = container(&format!("kill -{signal} $$"), |_| {});
+        let record = store.entry(&id("web")).unwrap().record().unwrap();
+        let pidfd = init.id().open().unwrap().unwrap();
+        Release::open(&store.entry(&id("web")).unwrap()).unwrap().go().unwrap();
+        assert_eq!(init.end(), 128 + signal);
+        let ran = ran || !kernel_keeps_exit_codes();
+        assert_eq!(check_executed(&record, &pidfd, true).is_ok(), ran, "{signal}");
+    }
 }
 
 #[test]

@@ -498,6 +498,8 @@ fn become_program(
     sys::process::reset_signals()?;
     // Meant for the program: until here init has opened files, used memory and run hooks.
     rlimit::apply(&plan.process.rlimits)?;
+    // Before the filter, which may forbid it.
+    gate.map_or(Ok(()), Gate::announce)?;
     // step 31: load the system call filter as the last thing
     load_seccomp(plan, channel, gate)?;
     // step 32: become the program

@@ -7,12 +7,14 @@
 use std::convert::Infallible;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use sys::process::Clone;
 
 use super::channel::{Channel, ToParent};
 use super::init::{self, Prepared};
 use crate::bail;
-use crate::error::{Call, Context, Error, Result};
+use crate::error::{Call, Context, Result};
 use crate::kernel::namespace::Opened;
 use crate::plan::Plan;
 
@@ -74,22 +76,94 @@ fn join_all(namespaces: &[Opened]) -> Result<()> {
     Ok(())
 }
 
-/// Reaps the process in between and turns init's process id into a descriptor.
+/// The runtime's side: init's process id and a descriptor of it, once the process in between has said what
+/// became of it; that one is waited for in any case.
 ///
 /// # Errors
-/// Where the process in between failed without a word.
-pub fn reap(pid: i32, init: i32) -> Result<OwnedFd> {
-    let waited = rustix::process::Pid::from_raw(pid)
-        .map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()));
-    match waited {
-        Some(Ok(_)) => {}
-        Some(Err(errno)) => return Err(errno).call("waitpid", || pid.to_string()),
-        None => bail!("waitpid({pid}): not a process id"),
+/// What the process in between says, or that it ended without a word.
+pub fn made_by(pid: i32, channel: &Channel) -> Result<(i32, OwnedFd)> {
+    let said = channel.receive::<ToParent>();
+    let reaped = reap(pid);
+    match said? {
+        Some(ToParent::Cloned(init)) => {
+            reaped?;
+            // init is our child and not reaped yet: the number cannot mean another process.
+            Ok((init, open(init)?))
+        }
+        Some(ToParent::Failed(mut error)) => {
+            reaped.err().iter().for_each(|note| error.attach(note));
+            Err(error)
+        }
+        _ => bail!("the process that joins the namespaces ended without a word"),
     }
-    // init is our child and not reaped yet: the number cannot mean another process.
-    let Some(init) = rustix::process::Pid::from_raw(init) else {
-        return Err(Error::other(format!("pidfd_open({init}): not a process id")));
-    };
-    rustix::process::pidfd_open(init, rustix::process::PidfdFlags::empty())
-        .call("pidfd_open", || init.as_raw_nonzero().to_string())
+}
+
+/// Waits for the end of the process in between, which is near: it has said its word, or cannot any more.
+fn reap(pid: i32) -> Result<()> {
+    let waited = process_id(pid).and_then(|pid| {
+        rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))
+    });
+    waited.map(drop).call("waitpid", || pid.to_string())
+}
+
+fn open(init: i32) -> Result<OwnedFd> {
+    let pidfd = process_id(init).and_then(|init| rustix::process::pidfd_open(init, PidfdFlags::empty()));
+    pidfd.call("pidfd_open", || init.to_string())
+}
+
+/// A number that came through the channel; none but a positive one is a process.
+fn process_id(number: i32) -> std::result::Result<Pid, Errno> {
+    Pid::from_raw(number.max(0)).ok_or(Errno::SRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    /// A process in between that says `word` and ends; what the runtime makes of it.
+    #[allow(clippy::zombie_processes)] // reaping it is what is tested
+    fn after(word: impl FnOnce(&Channel)) -> (i32, Result<(i32, OwnedFd)>) {
+        let (channel, end) = Channel::pair().unwrap();
+        let child = std::process::Command::new("true").spawn().unwrap();
+        word(&end);
+        drop(end);
+        let pid = child.id().cast_signed();
+        (pid, made_by(pid, &channel))
+    }
+
+    fn is_reaped(pid: i32) -> bool {
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None) == Err(nix::errno::Errno::ECHILD)
+    }
+
+    #[test]
+    fn the_process_in_between_is_reaped_whatever_it_says() {
+        let own = std::process::id().cast_signed();
+        let (pid, made) = after(|end| end.send(&ToParent::Cloned(own)).unwrap());
+        assert_eq!(made.unwrap().0, own);
+        assert!(is_reaped(pid));
+        let (pid, made) = after(|end| end.send(&ToParent::Failed(Error::other("no"))).unwrap());
+        assert_eq!(made.unwrap_err().to_string(), "no");
+        assert!(is_reaped(pid));
+        let (pid, made) = after(|_| {});
+        let error = made.unwrap_err().to_string();
+        assert_eq!(error, "the process that joins the namespaces ended without a word");
+        assert!(is_reaped(pid));
+        let (pid, made) = after(|end| end.send(&ToParent::Cloned(-7)).unwrap());
+        assert_eq!(made.unwrap_err().errno(), libc::ESRCH);
+        assert!(is_reaped(pid));
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_waited_for_is_an_error() {
+        let (channel, end) = Channel::pair().unwrap();
+        end.send(&ToParent::Failed(Error::other("said"))).unwrap();
+        let error = made_by(1, &channel).unwrap_err().to_string();
+        assert!(
+            error.starts_with("said") && error.contains("waitpid(1): no child processes (ECHILD)"),
+            "{error}"
+        );
+        end.send(&ToParent::Cloned(1)).unwrap();
+        assert_eq!(made_by(1, &channel).unwrap_err().errno(), libc::ECHILD);
+    }
 }

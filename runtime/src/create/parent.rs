@@ -85,7 +85,7 @@ pub struct Bundle {
     spec: Spec,
     plan: Plan,
     /// The host's procfs, found to be one.
-    host: Procfs,
+    host: &'static Procfs,
 }
 
 impl Bundle {
@@ -95,7 +95,7 @@ impl Bundle {
     /// Kind `Spec`, each violation with its JSON pointer.
     pub fn load(path: &Path, id: &str, log: &mut Log) -> Result<Self> {
         // step 1: read config.json, find all that is wrong with it, plan
-        let host = Procfs::host()?;
+        let host = Procfs::shared()?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(path, flags, Mode::empty()).call("chdir", || format!("{path:?}"))?;
         let absolute = host.path_of(folder.as_fd()).context(|| format!("bundle {path:?}"))?;
@@ -185,7 +185,7 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
 
 /// Opens everything that init takes along.
 fn prepare(request: &Request<'_>, bundle: &Bundle, inherited: Inherited) -> Result<Prepared> {
-    let (plan, host) = (&bundle.plan, &bundle.host);
+    let (plan, host) = (&bundle.plan, bundle.host);
     let own_user = plan.namespaces.is_own(Namespace::User);
     let console = request.console.as_ref().map(|fd| fd.try_clone().call("dup", || "")).transpose()?;
     let join = plan.namespaces.join.iter().map(Opened::open).collect::<Result<Vec<_>>>()?;
@@ -440,18 +440,7 @@ fn clone(
             Clone::Child => intermediate::run(plan, prepared, &init_end, group),
             Clone::Parent { pid, .. } => {
                 drop((prepared, init_end));
-                let init = match channel.receive::<ToParent>()? {
-                    Some(ToParent::Cloned(init)) => init,
-                    Some(ToParent::Failed(error)) => {
-                        reap(pid);
-                        return Err(error);
-                    }
-                    _ => {
-                        reap(pid);
-                        bail!("the process that joins the namespaces ended without a word");
-                    }
-                };
-                Ok((init, intermediate::reap(pid, init)?))
+                intermediate::made_by(pid, channel)
             }
         };
     }
@@ -462,13 +451,6 @@ fn clone(
     }
 }
 
-/// Takes a dead child off the process table.
-fn reap(pid: i32) {
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
-    }
-}
-
 impl Birth<'_> {
     /// What the host gives init while it mounts.
     fn equip(&mut self, record: &mut Record, log: &mut Log) -> Result<()> {
@@ -476,7 +458,7 @@ impl Birth<'_> {
         let namespaces = &plan.namespaces;
         // step 7: write the id mappings of a new user namespace
         if namespaces.is_new(Namespace::User) {
-            idmap::write(&self.bundle.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
+            idmap::write(self.bundle.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
             self.channel.send(&ToInit::Mapped)?;
             // Init has no right to them: their owner is no user of its namespace.
             if let Some(uid) = namespaces.host_uid(plan.process.user.uid).filter(|_| !plan.process.terminal) {
@@ -501,7 +483,7 @@ impl Birth<'_> {
             let devices = !plan.net_devices.is_empty();
             let network =
                 namespace::new_network(
-                    &self.bundle.host,
+                    self.bundle.host,
                     |network| if devices { Ok(()) } else { tell(network) },
                 )?;
             if devices {
@@ -512,7 +494,7 @@ impl Birth<'_> {
             match &self.network {
                 Some(joined) => self.move_devices(joined.as_fd())?,
                 None => {
-                    self.move_devices(namespace::of_process(&self.bundle.host, self.pid, "net")?.as_fd())?
+                    self.move_devices(namespace::of_process(self.bundle.host, self.pid, "net")?.as_fd())?
                 }
             }
         }
@@ -650,7 +632,8 @@ impl Birth<'_> {
     fn check_executed(&self, record: &Record) -> Result<()> {
         use rustix::process::{WaitId, WaitIdOptions};
         let Some(init) = record.init else { return Ok(()) };
-        if !init.dies_before_exec()? {
+        // Ours to wait for, so it is on the process table still.
+        if init.dies_before_exec()? != Some(true) {
             return Ok(());
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;

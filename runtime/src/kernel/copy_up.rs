@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Stat};
 
+use super::xattr::{self, At};
 use crate::bail;
 use crate::error::{Call, Context, Result};
 
@@ -25,8 +26,8 @@ pub struct Given {
     pub group: bool,
 }
 
-/// Copies the content of the folder `from` into the empty folder `to`, with owners, modes, times, links
-/// and special files; and, except for what is `given`, its own metadata. Both may be `O_PATH` descriptors.
+/// Copies the content of the folder `from` into the empty folder `to`, with owners, modes, times, extended
+/// attributes, links and special files; and, except for what is `given`, its own metadata. Both may be `O_PATH` descriptors.
 ///
 /// # Errors
 /// The failing call with the entry's name.
@@ -61,7 +62,7 @@ fn copy_folder(from: &OwnedFd, to: BorrowedFd<'_>, depth: usize) -> Result<()> {
         copy_entry(from.as_fd(), to, name, depth).context(|| format!("copy {name:?}"))?;
     }
     let stat = rustix::fs::fstat(from).call("fstat", || "")?;
-    copy_metadata(to, &stat)
+    copy_metadata(from.as_fd(), to, &stat)
 }
 
 fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<()> {
@@ -77,12 +78,14 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: usiz
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(from, name, Vec::new()).call("readlinkat", || "")?;
             rustix::fs::symlinkat(&target, to, name).call("symlinkat", || "")?;
-            own_entry(to, name, &stat)
+            own_entry(to, name, &stat)?;
+            xattr::copy(At::Entry(from, name), At::Entry(to, name))
         }
         kind => {
             rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev).call("mknodat", || "")?;
             own_entry(to, name, &stat)?;
-            rustix::fs::chmodat(to, name, mode, AtFlags::empty()).call("fchmodat", || "")
+            rustix::fs::chmodat(to, name, mode, AtFlags::empty()).call("fchmodat", || "")?;
+            xattr::copy(At::Entry(from, name), At::Entry(to, name))
         }
     }
 }
@@ -93,9 +96,9 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, mode: Mode) 
     let stat = rustix::fs::fstat(&source).call("fstat", || "")?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let copy = rustix::fs::openat(to, name, flags, mode).call("openat", || "O_CREAT")?;
-    let mut copy = std::fs::File::from(copy);
-    std::io::copy(&mut std::fs::File::from(source), &mut copy).call("read", || "")?;
-    copy_metadata(copy.as_fd(), &stat)
+    let (mut source, mut copy) = (std::fs::File::from(source), std::fs::File::from(copy));
+    std::io::copy(&mut source, &mut copy).call("read", || "")?;
+    copy_metadata(source.as_fd(), copy.as_fd(), &stat)
 }
 
 fn open_folder(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
@@ -109,12 +112,13 @@ fn own_entry(folder: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
         .call("fchownat", || "")
 }
 
-/// Owner first: chown clears set-id bits, chmod puts them back.
-fn copy_metadata(fd: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
+/// Owner first: chown clears set-id bits and file capabilities, chmod and the attributes put them back.
+fn copy_metadata(from: BorrowedFd<'_>, fd: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
     let (owner, group) = ids(stat);
     rustix::fs::fchown(fd, Some(owner), Some(group)).call("fchown", || "")?;
     let mode: RawMode = stat.st_mode & 0o7777;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).call("fchmod", || "")?;
+    xattr::copy(At::Open(from), At::Open(fd))?;
     let time =
         |secs, nanos: u64| rustix::fs::Timespec { tv_sec: secs, tv_nsec: nanos.try_into().unwrap_or(0) };
     let times = rustix::fs::Timestamps {

@@ -5,10 +5,12 @@
 //! host without that module is an error, never ignored. apparmor(7), selinux(8), proc_pid_attr(5),
 //! config.md `process.apparmorProfile` and `process.selinuxLabel`, config-linux.md `linux.mountLabel`.
 
-use rustix::fs::{FsWord, OFlags};
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{FsWord, Mode, OFlags, XattrFlags};
 
 use crate::bail;
-use crate::error::{Context, Result};
+use crate::error::{Call, Context, Result};
 use crate::kernel::procfs::Procfs;
 
 /// The profile that confines nothing; it is there without AppArmor too.
@@ -16,17 +18,6 @@ const UNCONFINED: &str = "unconfined";
 
 const APPARMOR: &str = "thread-self/attr/apparmor/exec";
 const EXEC: &str = "thread-self/attr/exec";
-
-/// What a label means for a new file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountLabel {
-    /// Mount option `context` with the label.
-    Option,
-    /// Extended attribute `security.selinux` of its root, once it is mounted.
-    Attribute,
-    /// Nothing: the policy of the host labels it, or there is no label.
-    Nothing,
-}
 
 /// Whether the kernel enforces AppArmor profiles.
 pub fn apparmor_enabled() -> bool {
@@ -112,17 +103,19 @@ pub fn label_keys(procfs: &Procfs, label: &str) -> Result<()> {
         .context(|| format!("process.selinuxLabel {label:?}, for keys"))
 }
 
-/// How a new file system of type `fs_type` gets `linux.mountLabel`.
+/// Labels the root folder of a new file system, for one that takes no option `context` (config-linux.md
+/// "Mount label").
 ///
-/// procfs, sysfs and cgroups are shared with the host and keep the policy's labels; a message queue takes no
-/// `context` option, as the kernel itself mounts it before.
-pub fn mount_label(fs_type: &str, label: &str) -> MountLabel {
-    match fs_type {
-        _ if label.is_empty() => MountLabel::Nothing,
-        "proc" | "sysfs" | "cgroup" | "cgroup2" => MountLabel::Nothing,
-        "mqueue" => MountLabel::Attribute,
-        _ => MountLabel::Option,
-    }
+/// # Errors
+/// As fsetxattr(2), with the field.
+pub fn label_root(tree: BorrowedFd<'_>, label: &str) -> Result<()> {
+    // fsetxattr(2) does not take the descriptor of fsmount(2), which is an O_PATH one.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let step = || format!("linux.mountLabel {label:?}");
+    let root = rustix::fs::openat(tree, ".", flags, Mode::empty()).call("openat", || "").context(step)?;
+    rustix::fs::fsetxattr(&root, "security.selinux", label.as_bytes(), XattrFlags::empty())
+        .call("fsetxattr", || "\"security.selinux\"")
+        .context(step)
 }
 
 #[cfg(test)]
@@ -200,22 +193,5 @@ mod tests {
         let real = apply_selinux(&private, "no label").unwrap_err().errno();
         assert_ne!(real, libc::EXDEV, "the private procfs reaches the real file");
         assert_eq!(std::fs::read("/proc/sys/kernel/domainname").unwrap(), before);
-    }
-
-    #[test]
-    fn mounts_get_the_label_in_the_way_their_type_takes_it() {
-        for (fs_type, expected) in [
-            ("tmpfs", MountLabel::Option),
-            ("devpts", MountLabel::Option),
-            ("overlay", MountLabel::Option),
-            ("mqueue", MountLabel::Attribute),
-            ("proc", MountLabel::Nothing),
-            ("sysfs", MountLabel::Nothing),
-            ("cgroup", MountLabel::Nothing),
-            ("cgroup2", MountLabel::Nothing),
-        ] {
-            assert_eq!(mount_label(fs_type, LABEL), expected, "{fs_type}");
-            assert_eq!(mount_label(fs_type, ""), MountLabel::Nothing, "{fs_type}");
-        }
     }
 }

@@ -20,6 +20,7 @@ pub mod rootfs;
 pub mod scheduler;
 pub mod sysctl;
 pub mod tty;
+pub mod xattr;
 
 #[cfg(test)]
-mod throwaway;
+pub(crate) mod throwaway;

@@ -222,12 +222,18 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
         What::Bind { .. } | What::Remount { .. } => return Ok(None),
         What::Cgroup => new_filesystem("cgroup2", "cgroup", &[], mount.attributes.set)?,
         What::Filesystem { fstype, source, parameters } => {
-            let set = if is_finished_late(mount) {
+            let labelled = !mount.root_label.is_empty();
+            let set = if labelled || is_finished_late(mount) {
                 mount.attributes.set & !ATTR_RDONLY
             } else {
                 mount.attributes.set
             };
-            new_filesystem(fstype, source, parameters, set)?
+            let tree = new_filesystem(fstype, source, parameters, set)?;
+            if labelled {
+                super::lsm::label_root(tree.as_fd(), &mount.root_label)?;
+                set_attributes(tree.as_fd(), late(mount.attributes), false)?;
+            }
+            tree
         }
     };
     if !mount.recursive.is_empty() && !is_finished_late(mount) {
@@ -328,5 +334,39 @@ mod tests {
         assert_eq!(as_text("/a"), "lowerdir+=/a");
         assert_eq!(as_text("/a:/b::/c"), "lowerdir+=/a lowerdir+=/b datadir+=/c");
         assert_eq!(as_text("/a\\:1:/b\\\\"), "lowerdir+=/a:1 lowerdir+=/b\\");
+    }
+
+    fn labelled(fstype: &str, attributes: u64) -> Mount {
+        let entry = crate::spec::Mount {
+            destination: "/x".into(),
+            source: "x".into(),
+            kind: fstype.into(),
+            ..crate::spec::Mount::default()
+        };
+        let (mount, _) = crate::plan::mount::plan(0, &entry, "/bundle", "").unwrap();
+        let attributes = Attributes { set: attributes, clear: 0 };
+        Mount { root_label: "u:r:t:s0".into(), inherit_mode: false, attributes, ..mount }
+    }
+
+    /// tmpfs in the place of a message queue, which has no such attributes where SELinux is off.
+    #[test]
+    fn a_labelled_file_system_has_its_label_and_its_flags() {
+        if !nix::unistd::geteuid().is_root() || super::super::lsm::selinux_enabled() {
+            eprintln!("left out: only root may mount, and SELinux would decide about the label");
+            return;
+        }
+        for read_only in [0, ATTR_RDONLY] {
+            let made = make(&labelled("tmpfs", read_only)).unwrap().unwrap();
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+            let root = rustix::fs::openat(&made.tree, ".", flags, rustix::fs::Mode::empty()).unwrap();
+            let mut label = [0_u8; 64];
+            let length = rustix::fs::fgetxattr(&root, "security.selinux", &mut label).unwrap();
+            assert_eq!(&label[..length], b"u:r:t:s0");
+            let flags = rustix::fs::fstatvfs(&root).unwrap().f_flag;
+            assert_eq!(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY), read_only != 0);
+        }
+        // The kernel's refusal names the field.
+        let error = make(&labelled("mqueue", 0)).unwrap_err().to_string();
+        assert!(error.starts_with("linux.mountLabel \"u:r:t:s0\": fsetxattr"), "{error}");
     }
 }

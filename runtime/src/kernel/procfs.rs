@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
@@ -50,6 +51,19 @@ impl Procfs {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()).call("open", || "\"/proc\"")?;
         Self::verified(root)
+    }
+
+    /// The same, verified once and kept: for the runtime itself, whose mount namespace stays what it is. Not for
+    /// init, which closes what the runtime had open.
+    ///
+    /// # Errors
+    /// Those of [`Procfs::host`].
+    pub fn shared() -> Result<&'static Self> {
+        static SHARED: OnceLock<Procfs> = OnceLock::new();
+        match SHARED.get() {
+            Some(procfs) => Ok(procfs),
+            None => Self::host().map(|procfs| SHARED.get_or_init(|| procfs)),
+        }
     }
 
     /// A new procfs of the calling process's pid namespace that is attached nowhere, so that nothing can

@@ -128,6 +128,8 @@ pub struct Mount {
     pub inherit_mode: bool,
     /// Id mapping.
     pub idmap: Option<IdMap>,
+    /// SELinux label that its root folder gets once it is made; empty for none.
+    pub root_label: String,
 }
 
 impl Mount {
@@ -362,6 +364,7 @@ pub fn plan(index: usize, entry: &spec::Mount, bundle: &str, label: &str) -> Res
         }
         _ => false,
     };
+    let root_label = if entry.kind == "mqueue" && takes_label(&what) { label } else { "" }.to_owned();
     let mount = Mount {
         index,
         destination: entry.destination.clone(),
@@ -372,12 +375,19 @@ pub fn plan(index: usize, entry: &spec::Mount, bundle: &str, label: &str) -> Res
         copy_up: parsed.copy_up,
         inherit_mode,
         idmap,
+        root_label,
     };
     Ok((mount, warnings))
 }
 
+/// Whether a file system may have the container's label, having none of its own.
+fn takes_label(what: &What) -> bool {
+    matches!(what, What::Filesystem { parameters, .. } if parameters.iter().all(|(key, _)| key != "context"))
+}
+
 /// Superblock parameters: the entry's data, its superblock flags, read-only where the file system has a
-/// superblock of its own, and the SELinux context.
+/// superblock of its own, and the SELinux context. A message queue takes none, since the kernel itself mounts it
+/// before; procfs and sysfs are the host's and keep the labels of its policy.
 fn filesystem_parameters(entry: &spec::Mount, parsed: &Parsed, label: &str) -> Vec<(String, Option<String>)> {
     let mut parameters = parsed.data.clone();
     parameters.extend(parsed.superblock.iter().map(|name| ((*name).to_owned(), None)));
@@ -431,6 +441,27 @@ mod tests {
     fn a_relative_bind_source_belongs_to_the_bundle() {
         let expected = What::Bind { source: "/bundle/src".into(), recursive: true };
         assert_eq!(planned("none", &["rbind", "ro"]).what, expected);
+    }
+
+    #[test]
+    fn the_label_is_an_option_where_there_is_one_and_an_attribute_of_a_message_queue() {
+        let labelled = |kind: &str, options: &[&str]| {
+            let mount = plan(0, &entry(kind, options), "/bundle", "u:r:t:s0").unwrap().0;
+            let What::Filesystem { parameters, .. } = mount.what else { panic!("{kind}") };
+            let option = parameters.into_iter().find(|(key, _)| key == "context");
+            (option.and_then(|(_, value)| value).unwrap_or_default(), mount.root_label)
+        };
+        let (label, none) = ("u:r:t:s0".to_owned(), String::new);
+        assert_eq!(labelled("tmpfs", &[]), (label.clone(), none()));
+        assert_eq!(labelled("mqueue", &["ro"]), (none(), label));
+        assert_eq!(labelled("tmpfs", &["context=\"own\""]), ("own".to_owned(), none()));
+        assert_eq!(labelled("mqueue", &["context=\"own\""]), ("own".to_owned(), none()));
+        for kind in ["proc", "sysfs"] {
+            assert_eq!(labelled(kind, &[]), (none(), none()), "{kind}");
+        }
+        let bind = plan(0, &entry("mqueue", &["bind"]), "/bundle", "u:r:t:s0").unwrap().0;
+        assert_eq!(bind.root_label, "");
+        assert_eq!(planned("mqueue", &[]).root_label, "");
     }
 
     #[test]

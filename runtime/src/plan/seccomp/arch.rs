@@ -39,21 +39,11 @@ impl Arch {
     }
 }
 
-/// Names of the specification whose calls we have no table of.
-pub const WITHOUT_TABLE: &[&str] = &[
-    "SCMP_ARCH_M68K",
-    "SCMP_ARCH_MIPS64N32",
-    "SCMP_ARCH_MIPSEL64N32",
-    "SCMP_ARCH_PARISC",
-    "SCMP_ARCH_PARISC64",
-    "SCMP_ARCH_S390",
-    "SCMP_ARCH_SH",
-    "SCMP_ARCH_SHEB",
-];
-
 /// `__AUDIT_ARCH_64BIT` and `__AUDIT_ARCH_LE`.
 const BITS_64: u32 = 0x8000_0000;
 const LITTLE: u32 = 0x4000_0000;
+/// `__AUDIT_ARCH_CONVENTION_MIPS64_N32`.
+const N32: u32 = 0x2000_0000;
 
 /// An architecture without multiplexers; `audit` holds width and byte order.
 const fn arch(name: &'static str, audit: u32, calls: Column) -> Arch {
@@ -65,24 +55,38 @@ const fn multiplexed(arch: Arch) -> Arch {
     Arch { multiplexed: true, ..arch }
 }
 
-/// Machine numbers are ELF's (`EM_…`).
-pub static ARCHS: [Arch; 15] = LIST;
+/// An ABI of 32 bits on a machine of 64.
+const fn narrow(arch: Arch) -> Arch {
+    Arch { wide: false, ..arch }
+}
 
-const LIST: [Arch; 15] = [
+/// Machine numbers are ELF's (`EM_…`), sorted by name.
+pub static ARCHS: [Arch; 23] = LIST;
+
+const LIST: [Arch; 23] = [
     arch("SCMP_ARCH_AARCH64", 183 | BITS_64 | LITTLE, Column::Aarch64),
     arch("SCMP_ARCH_ARM", 40 | LITTLE, Column::Arm),
     arch("SCMP_ARCH_LOONGARCH64", 258 | BITS_64 | LITTLE, Column::Loongarch64),
+    multiplexed(arch("SCMP_ARCH_M68K", 4, Column::M68k)),
     multiplexed(arch("SCMP_ARCH_MIPS", 8, Column::Mips)),
     arch("SCMP_ARCH_MIPS64", 8 | BITS_64, Column::Mips64),
+    narrow(arch("SCMP_ARCH_MIPS64N32", 8 | BITS_64 | N32, Column::MipsN32)),
     multiplexed(arch("SCMP_ARCH_MIPSEL", 8 | LITTLE, Column::Mips)),
     arch("SCMP_ARCH_MIPSEL64", 8 | BITS_64 | LITTLE, Column::Mips64),
+    narrow(arch("SCMP_ARCH_MIPSEL64N32", 8 | BITS_64 | LITTLE | N32, Column::MipsN32)),
+    arch("SCMP_ARCH_PARISC", 15, Column::Parisc),
+    arch("SCMP_ARCH_PARISC64", 15 | BITS_64, Column::Parisc64),
     multiplexed(arch("SCMP_ARCH_PPC", 20, Column::Powerpc)),
     multiplexed(arch("SCMP_ARCH_PPC64", 21 | BITS_64, Column::Powerpc64)),
     multiplexed(arch("SCMP_ARCH_PPC64LE", 21 | BITS_64 | LITTLE, Column::Powerpc64)),
     arch("SCMP_ARCH_RISCV64", 243 | BITS_64 | LITTLE, Column::Riscv64),
+    multiplexed(arch("SCMP_ARCH_S390", 22, Column::S390)),
     multiplexed(arch("SCMP_ARCH_S390X", 22 | BITS_64, Column::S390x)),
-    // x32 runs on x86_64's entry point, so its `AUDIT_ARCH_…` is that one; as an ABI it has 32 bits.
-    Arch { wide: false, ..arch("SCMP_ARCH_X32", 62 | BITS_64 | LITTLE, Column::X32) },
+    // libseccomp's name without letters is the little-endian one, whose AUDIT_ARCH_SHEL has them.
+    multiplexed(arch("SCMP_ARCH_SH", 42 | LITTLE, Column::Sh)),
+    multiplexed(arch("SCMP_ARCH_SHEB", 42, Column::Sh)),
+    // x32 runs on x86_64's entry point, so its `AUDIT_ARCH_…` is that one.
+    narrow(arch("SCMP_ARCH_X32", 62 | BITS_64 | LITTLE, Column::X32)),
     multiplexed(arch("SCMP_ARCH_X86", 3 | LITTLE, Column::X86)),
     arch("SCMP_ARCH_X86_64", 62 | BITS_64 | LITTLE, Column::X86_64),
 ];

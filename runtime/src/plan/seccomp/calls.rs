@@ -1,6 +1,7 @@
 //! System call names and their numbers on every architecture we have a table of.
 //!
-//! The tables come from the `syscalls` crate, generated from the kernel's own; what it lacks stands here.
+//! The tables come from the `syscalls` crate, generated from the kernel's own; what it lacks stands here and, whole
+//! architectures, in `calls.tbl`.
 //! Everything is put together while compiling.
 
 use super::table::Table;
@@ -32,13 +33,25 @@ pub enum Column {
     Riscv64,
     /// 64-bit LoongArch's.
     Loongarch64,
+    /// 31-bit ESA/390's.
+    S390,
+    /// MIPS, n32.
+    MipsN32,
+    /// 32-bit PA-RISC's.
+    Parisc,
+    /// 64-bit PA-RISC's.
+    Parisc64,
+    /// 68000's.
+    M68k,
+    /// SuperH's.
+    Sh,
     /// First argument of socketcall(2).
     Socketcall,
     /// First argument of ipc(2).
     Ipc,
 }
 
-const COLUMNS: usize = 14;
+const COLUMNS: usize = 20;
 /// A name that a column does not have.
 const ABSENT: u16 = u16::MAX;
 /// ARM's private calls (0xf0001 and on) are stored with this in front, since their numbers need 20 bits.
@@ -108,6 +121,10 @@ impl Calls {
             calls.add(Column::X32, NOT_X32[position].as_bytes(), ABSENT);
             position += 1;
         }
+        calls.take_file(include_bytes!("calls.tbl"));
+        let parisc = Column::Parisc as usize;
+        calls.numbers[Column::Parisc64 as usize] = calls.numbers[parisc];
+        calls.forget(Column::Parisc64, 403, 423);
         calls.take_list(Column::X32, X32);
         calls.take_list(Column::Arm, ARM);
         calls.take_list(Column::Aarch64, GENERIC);
@@ -122,6 +139,58 @@ impl Calls {
         let mut position = 0;
         while position < list.len() {
             self.add(column, list[position].0.as_bytes(), list[position].1);
+            position += 1;
+        }
+    }
+
+    /// Takes `calls.tbl` over, and what is newer than it.
+    const fn take_file(&mut self, mut text: &[u8]) {
+        while let Some((line, after)) = cut(text, b'\n') {
+            text = after;
+            if line[0] == b'#' {
+                continue;
+            }
+            let Some((name, mut numbers)) = cut(line, b' ') else { panic!("a line without numbers") };
+            let mut position = 0;
+            while position < FILE.len() {
+                let (field, after) = match cut(numbers, b' ') {
+                    Some(cut) => cut,
+                    None => (numbers, &[] as &[u8]),
+                };
+                numbers = after;
+                let (column, first) = FILE[position];
+                if let Some(number) = parse(field) {
+                    self.add(column, name, first + number);
+                }
+                position += 1;
+            }
+            assert!(numbers.is_empty(), "a line with too many numbers");
+        }
+        let mut number = NEWER;
+        while number < NEWER + 128 {
+            // x32's own numbers begin at 512.
+            if let Some(call) = syscalls::x86_64::Sysno::new(number as usize)
+                && number < 512
+            {
+                let mut position = 0;
+                while position < FILE.len() {
+                    let (column, first) = FILE[position];
+                    self.add(column, call.name().as_bytes(), first + number);
+                    position += 1;
+                }
+            }
+            number += 1;
+        }
+    }
+
+    /// Takes the numbers from `first` to `last` out of a column.
+    const fn forget(&mut self, column: Column, first: u16, last: u16) {
+        let mut position = 0;
+        while position < Table::capacity() {
+            let number = self.numbers[column as usize][position];
+            if first <= number && number <= last {
+                self.numbers[column as usize][position] = ABSENT;
+            }
             position += 1;
         }
     }
@@ -151,6 +220,41 @@ const fn is_hole(column: Column, name: &[u8], number: u16) -> bool {
         Column::Aarch64 | Column::Loongarch64 | Column::Riscv64 => matches!(number, 403..=423),
         _ => false,
     }
+}
+
+/// The columns of `calls.tbl`, and the number of the first call of each.
+const FILE: [(Column, u16); 5] =
+    [(Column::S390, 0), (Column::MipsN32, 6000), (Column::Parisc, 0), (Column::M68k, 0), (Column::Sh, 0)];
+/// The first number that is not in `calls.tbl`: from there on all architectures have those of x86_64
+/// (include/uapi/asm-generic/unistd.h).
+const NEWER: u16 = 451;
+
+/// What stands before the first `end`, and what behind it.
+const fn cut(text: &[u8], end: u8) -> Option<(&[u8], &[u8])> {
+    let mut position = 0;
+    while position < text.len() {
+        if text[position] == end {
+            let (before, after) = text.split_at(position);
+            return Some((before, after.split_at(1).1));
+        }
+        position += 1;
+    }
+    None
+}
+
+/// A decimal number, or `-` for none.
+const fn parse(field: &[u8]) -> Option<u16> {
+    if let [b'-'] = field {
+        return None;
+    }
+    assert!(!field.is_empty(), "a line with too few numbers");
+    let (mut number, mut position) = (0, 0);
+    while position < field.len() {
+        assert!(field[position].is_ascii_digit(), "not a number");
+        number = number * 10 + (field[position] - b'0') as u16;
+        position += 1;
+    }
+    Some(number)
 }
 
 /// Calls of x86_64 that x32 has not (arch/x86/entry/syscalls/syscall_64.tbl, ABI "64" without a twin).

@@ -1,6 +1,6 @@
 //! `linux.seccomp` read and judged: names become values, and what cannot be meant is an error.
 
-use super::arch::{Arch, WITHOUT_TABLE};
+use super::arch::Arch;
 use super::calls::Name;
 use super::conditions::{Condition, OPERATORS, Operator};
 use super::{FLAGS, Notify};
@@ -198,11 +198,8 @@ fn read_condition(argument: &SyscallArg) -> std::result::Result<Condition, Strin
 }
 
 fn find_arch(position: usize, name: &str) -> Result<&'static Arch> {
-    if let Some(arch) = Arch::find(name) {
-        return Ok(arch);
-    }
-    let reason = if WITHOUT_TABLE.contains(&name) { "has no system call table here" } else { "is unknown" };
-    Err(wrong(format!("linux.seccomp.architectures[{position}]: {name:?} {reason}")))
+    Arch::find(name)
+        .ok_or_else(|| wrong(format!("linux.seccomp.architectures[{position}]: {name:?} is unknown")))
 }
 
 /// An action with its data; `prefix` is what stands before `Action` or `action` in the field's name.

@@ -2,7 +2,9 @@
 //! architectures.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use super::bpf::Call;
 use crate::spec::{Seccomp, Syscall, SyscallArg};
@@ -75,7 +77,25 @@ pub fn number(arch: &str, name: &str) -> Option<u32> {
         ("PPC", _) => look!(powerpc),
         ("PPC64" | "PPC64LE", _) => look!(powerpc64),
         ("S390X", _) => look!(s390x),
+        ("S390", _) => listed(1, name),
+        ("MIPS64N32" | "MIPSEL64N32", _) => listed(2, name).map(|number| number + 6000),
+        ("PARISC", _) => listed(3, name),
+        ("PARISC64", _) => time64(listed(3, name)),
+        ("M68K", _) => listed(4, name),
+        ("SH" | "SHEB", _) => listed(5, name),
         (other, _) => panic!("{other}"),
+    }
+}
+
+/// The number in a field of the compiler's own file; what is newer has that of x86_64.
+fn listed(field: usize, name: &str) -> Option<u32> {
+    static FILE: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
+        let lines = include_str!("../calls.tbl").lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.split(' ').collect::<Vec<_>>()).map(|fields| (fields[0], fields)).collect()
+    });
+    match FILE.get(name) {
+        Some(fields) => fields[field].parse().ok(),
+        None => number("SCMP_ARCH_X86_64", name).filter(|number| *number > 450),
     }
 }
 
@@ -183,7 +203,7 @@ impl<'a> Plain<'a> {
 
     /// Rules for the calls behind socketcall and ipc, as rules for those.
     fn behind(&self, call: &Call, arch: &str, default: u32) -> Vec<Entry> {
-        if !["X86", "MIPS", "MIPSEL", "PPC", "PPC64", "PPC64LE", "S390X"]
+        if !["X86", "MIPS", "MIPSEL", "PPC", "PPC64", "PPC64LE", "S390", "S390X", "M68K", "SH", "SHEB"]
             .contains(&&arch["SCMP_ARCH_".len()..])
         {
             return Vec::new();
@@ -222,7 +242,7 @@ impl<'a> Plain<'a> {
 }
 
 fn wide(arch: &str) -> bool {
-    arch.contains("64") || arch == "SCMP_ARCH_S390X"
+    arch.contains("64") && !arch.ends_with("N32") || arch == "SCMP_ARCH_S390X"
 }
 
 /// Conditions that all must hold; each for itself where two are on the same argument.
