@@ -19,11 +19,17 @@ use crate::plan::mount::{Attributes, RDONLY};
 
 const OWN: &str = "/proc/self/exe";
 
+/// What remains of protecting the own binary: the detached mount, to be let go of where nobody waits for it.
+/// The kernel takes it apart then, after a grace period of RCU that whoever closes it has to wait for. The
+/// program's file itself is held by the process.
+#[derive(Debug)]
+pub struct Protection(#[allow(dead_code)] Option<OwnedFd>); // held, not read
+
 /// Protects the own binary; every command that clones calls it first.
 ///
 /// # Errors
 /// Where neither way is open. There is no going on without.
-pub fn protect_own_binary() -> Result<()> {
+pub fn protect_own_binary() -> Result<Protection> {
     let moved = move_to_readonly_mount();
     if moved.is_err() && !is_sealed()? {
         return Err(start_sealed_copy()).context(|| "protect the own binary");
@@ -32,16 +38,17 @@ pub fn protect_own_binary() -> Result<()> {
     if nix::unistd::geteuid().is_root() {
         nix::sys::prctl::set_dumpable(false).call("prctl", || "PR_SET_DUMPABLE")?;
     }
-    Ok(())
+    Ok(Protection(moved.ok()))
 }
 
-fn move_to_readonly_mount() -> Result<()> {
+fn move_to_readonly_mount() -> Result<OwnedFd> {
     let mount = clone_path(OWN, false)?;
     set_attributes(mount.as_fd(), Attributes { set: RDONLY, clear: 0 }, false)?;
     let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
     let file: OwnedFd = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .call("open", || format!("{path:?}"))?;
-    Ok(sys::exe::exchange(file.as_fd())?)
+    sys::exe::exchange(file.as_fd())?;
+    Ok(mount)
 }
 
 fn is_sealed() -> Result<bool> {

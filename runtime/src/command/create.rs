@@ -6,18 +6,19 @@ use crate::create::handover;
 use crate::create::parent::{Born, Bundle, Request, create};
 use crate::error::{Context, Result};
 use crate::report::Log;
+use crate::seal::Protection;
 use crate::signals::Signals;
 
 /// Carries out `create`; the exit code is 0.
 ///
 /// # Errors
 /// Whatever keeps the container from being made; nothing is left of it then.
-pub fn execute(globals: &Globals, args: &cli::Create, log: &mut Log) -> Result<u8> {
-    make(globals, args, log).context(|| format!("create {:?}", args.id))?;
+pub fn execute(globals: &Globals, args: &cli::Create, protection: Protection, log: &mut Log) -> Result<u8> {
+    make(globals, args, protection, log).context(|| format!("create {:?}", args.id))?;
     Ok(0)
 }
 
-fn make(globals: &Globals, args: &cli::Create, log: &mut Log) -> Result<Born> {
+fn make(globals: &Globals, args: &cli::Create, protection: Protection, log: &mut Log) -> Result<Born> {
     let bundle = Bundle::load(&args.bundle, &args.id, log)?;
     let console = match (&args.console_socket, bundle.has_terminal()) {
         (Some(path), true) => Some(handover::connect_console(path)?),
@@ -28,7 +29,7 @@ fn make(globals: &Globals, args: &cli::Create, log: &mut Log) -> Result<Born> {
     let mut signals = Signals::block()?;
     let state_root = globals.state_root();
     let request = request(globals, args, &state_root, console, true, log);
-    create(&request, &bundle, &mut signals, log)
+    create(&request, &bundle, protection, &mut signals, log)
 }
 
 /// The request that the arguments make.

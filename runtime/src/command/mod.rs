@@ -16,7 +16,7 @@ pub mod state;
 use crate::cli::{Command, Globals};
 use crate::error::Result;
 use crate::report::Log;
-use crate::seal;
+use crate::seal::{self, Protection};
 
 /// Carries out a command; `protected` tells of the own binary, if that was seen to before the command was known.
 ///
@@ -25,16 +25,14 @@ use crate::seal;
 pub fn execute(
     globals: &Globals,
     command: &Command,
-    protected: Option<Result<()>>,
+    protected: Option<Result<Protection>>,
     log: &mut Log,
 ) -> Result<u8> {
-    if matches!(command, Command::Create(_) | Command::Run(_)) {
-        protected.unwrap_or_else(seal::protect_own_binary)?;
-    }
+    let protect = || protected.unwrap_or_else(seal::protect_own_binary);
     match command {
-        Command::Create(args) => create::execute(globals, args, log),
+        Command::Create(args) => create::execute(globals, args, protect()?, log),
         Command::Start(args) => start::execute(globals, args, log),
-        Command::Run(args) => run::execute(globals, args, log),
+        Command::Run(args) => run::execute(globals, args, protect()?, log),
         Command::State(args) => state::execute(globals, args, log),
         Command::Kill(args) => kill::execute(globals, args, log),
         Command::Delete(args) => delete::execute(globals, args, log),

@@ -16,17 +16,18 @@ use crate::error::{Call, Context, Error, Kind, Result};
 use crate::foreground::{self, Terminal};
 use crate::hooks;
 use crate::report::Log;
+use crate::seal::Protection;
 use crate::signals::Signals;
 
 /// Carries out `run`; the exit code is the program's, or 0 with `--detach`.
 ///
 /// # Errors
 /// Whatever keeps the container from running; nothing is left of it then.
-pub fn execute(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
-    run(globals, args, log).context(|| format!("run {:?}", args.create.id))
+pub fn execute(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log) -> Result<u8> {
+    run(globals, args, protection, log).context(|| format!("run {:?}", args.create.id))
 }
 
-fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
+fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log) -> Result<u8> {
     let mut bundle = Bundle::load(&args.create.bundle, &args.create.id, log)?;
     let (console, ours) = consoles(args, bundle.has_terminal())?;
     if ours.is_some()
@@ -43,7 +44,7 @@ fn run(globals: &Globals, args: &cli::Run, log: &mut Log) -> Result<u8> {
     }
     let state_root = globals.state_root();
     let request = request(globals, &args.create, &state_root, console, false, log);
-    let born = create(&request, &bundle, &mut signals, log)?;
+    let born = create(&request, &bundle, protection, &mut signals, log)?;
     let born = poststart(born, log)?;
     log.flush(); // from here on stderr is the program's
     if args.detach {

@@ -35,6 +35,7 @@ use crate::plan::mount::{Mount, Propagation, What};
 use crate::plan::namespace::Namespace;
 use crate::plan::{self, Facts, Plan};
 use crate::report::Log;
+use crate::seal::Protection;
 use crate::signals::Signals;
 use crate::spec::{self, ConsoleSize, Spec};
 
@@ -154,7 +155,13 @@ fn check_host(plan: &Plan) -> Result<()> {
 /// Whatever step fails, on either side of the clone; nothing is left behind then.
 ///
 /// A signal that asks this process to end is such a failure; the others wait in `signals`.
-pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log: &mut Log) -> Result<Born> {
+pub fn create(
+    request: &Request<'_>,
+    bundle: &Bundle,
+    protection: Protection,
+    signals: &mut Signals,
+    log: &mut Log,
+) -> Result<Born> {
     let id = ContainerId::parse(request.id)?;
     let inherited = handover::inherited(request.preserve_fds)?;
     // step 2: open the root, the sources of bind mounts and the namespaces to join
@@ -167,7 +174,7 @@ pub fn create(request: &Request<'_>, bundle: &Bundle, signals: &mut Signals, log
     let locked = store.create(&id)?;
     let hierarchy = Hierarchy::find()?;
     let mut record = first_record(bundle, id)?;
-    let made = birth(request, bundle, prepared, &locked, hierarchy, signals, &mut record, log);
+    let made = birth(request, bundle, prepared, protection, &locked, hierarchy, signals, &mut record, log);
     match made {
         Ok(pidfd) => Ok(Born { store, locked, record, pidfd }),
         Err(mut error) => {
@@ -331,6 +338,7 @@ fn birth(
     request: &Request<'_>,
     bundle: &Bundle,
     mut prepared: Prepared,
+    protection: Protection,
     locked: &Locked,
     hierarchy: Option<Hierarchy>,
     signals: &mut Signals,
@@ -357,7 +365,9 @@ fn birth(
     let mut birth = Birth { request, bundle, locked, channel, pid, pidfd, cgroup, network };
     record.init = Some(ProcessId::of(pid)?);
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
-    match birth.equip(record, log).and_then(|()| birth.converse(record, signals, log)) {
+    let equipped = birth.equip(record, log);
+    drop(protection); // takes a while, in which init is busy anyway
+    match equipped.and_then(|()| birth.converse(record, signals, log)) {
         Ok(()) => Ok(birth.pidfd),
         Err(error) if matches!(error.errno(), libc::EPIPE | libc::ECONNRESET) => {
             Err(birth.last_words().unwrap_or(error))
