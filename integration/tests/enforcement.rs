@@ -43,6 +43,16 @@ fn holding(mib: u64) -> String {
 // --- memory ------------------------------------------------------------------------------------------------
 
 #[test]
+fn half_a_mebibyte_is_enough_for_a_container() {
+    requires!(uses_cgroup2(), "{ON_V1}");
+    requires!(has_controller("memory"), "no controller memory on cgroup v2");
+    known_gap!(Runc, "it needs more than two mebibytes");
+    let _controllers = Controllers::keep();
+    // What init uses until it becomes the program counts too.
+    with("/memory", json!({"limit": MIB / 2, "swap": MIB / 2})).args(&["true"]).run().expect_ok();
+}
+
+#[test]
 fn of_a_containers_processes_the_one_that_takes_too_much_memory_is_killed() {
     requires!(uses_cgroup2(), "{ON_V1}");
     requires!(has_controller("memory"), "no controller memory on cgroup v2");
