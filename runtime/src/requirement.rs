@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// The newer calls that the runtime cannot do without, and the Linux that brought them, or the flag that is used.
 /// docs/kernel-features.md has the reasons.
-const SINCE: [(&str, &str); 13] = [
+const SINCE: [(&str, &str); 14] = [
     ("bpf", "4.15"),
     ("clone3", "5.7"),
     ("close_range", "5.11"),
@@ -23,6 +23,7 @@ const SINCE: [(&str, &str); 13] = [
     ("openat2", "5.6"),
     ("pidfd_getfd", "5.6"),
     ("pidfd_open", "5.3"),
+    ("pidfd_send_signal", "5.3"),
 ];
 
 /// The message of a failed command; where the kernel has no such call, with what that means.
