@@ -533,7 +533,7 @@ fn a_users_own_systemd_is_asked_without_a_session() {
         .user_namespace(0, 1)
         .remove_mount("/dev/pts") // its group is not in the namespace
         .sh("exec sleep 600");
-    let scoped = Scoped::new(bundle, "system.slice:p:N");
+    let scoped = Scoped::new(bundle, ":p:N");
     let (name, bundle) = (scoped.name.as_str(), scoped.container.bundle());
     // As Podman calls: root of a user namespace in which nobody else is.
     let state = scratch.path().join("state");
