@@ -198,9 +198,10 @@ fn no_socket_of_the_runtime_has_an_abstract_name() {
     let container = Bundle::new().sleeping().remove_namespace("network").container();
     container.create().expect_ok();
     let init = container.init();
-    let sockets: Vec<_> =
-        init.descriptors().into_iter().filter(|(_, to)| to.starts_with("socket:")).collect();
-    assert!(sockets.is_empty(), "{sockets:?}");
+    let sockets =
+        || init.descriptors().into_iter().filter(|(_, to)| to.starts_with("socket:")).collect::<Vec<_>>();
+    // `create` is done when it has told init so; init may still be on its way to the gate.
+    wait_for("init to let go of its last socket", || sockets().is_empty().then_some(()));
     container.start().expect_ok();
     let name = runtime_under_test().file_name().unwrap().to_str().unwrap();
     for found in abstract_names() {
