@@ -194,6 +194,50 @@ impl Container {
         self.call("kill").args([&self.id, signal]).output()
     }
 
+    /// `pause`.
+    #[track_caller]
+    pub fn pause(&self) -> Output {
+        self.verb("pause", &[])
+    }
+
+    /// `resume`.
+    #[track_caller]
+    pub fn resume(&self) -> Output {
+        self.verb("resume", &[])
+    }
+
+    /// `update` with flags.
+    #[track_caller]
+    pub fn update(&self, flags: &[&str]) -> Output {
+        self.verb("update", flags)
+    }
+
+    /// `update --resources -` with a document on standard input.
+    #[track_caller]
+    pub fn update_to(&self, resources: &Value) -> Output {
+        let call = self.call("update").args(["--resources", "-", &self.id]);
+        call.stdin_bytes(resources.to_string()).output()
+    }
+
+    /// The process ids that `ps` gives, in order; panics unless it succeeds and says nothing else.
+    #[track_caller]
+    pub fn ps(&self) -> Vec<u32> {
+        let output = self.verb("ps", &["--format", "json"]).expect_ok().expect_no_stderr();
+        let pids: Option<Vec<u32>> = serde_json::from_value(output.json()).expect("a list of process ids");
+        let mut pids = pids.unwrap_or_default(); // Go writes an empty list as null
+        pids.sort_unstable();
+        pids
+    }
+
+    /// What `events --stats` gives as `data`; panics unless it succeeds and says nothing else.
+    #[track_caller]
+    pub fn stats(&self) -> Value {
+        let output = self.verb("events", &["--stats"]).expect_ok().expect_no_stderr();
+        let mut event = output.json();
+        assert_eq!((&event["type"], &event["id"]), (&Value::from("stats"), &Value::from(self.id())));
+        event["data"].take()
+    }
+
     /// `delete`.
     #[track_caller]
     pub fn delete(&self) -> Output {

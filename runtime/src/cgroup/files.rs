@@ -14,7 +14,8 @@ const DELEGATE: &str = "/sys/kernel/cgroup/delegate";
 const DELEGATE_ALWAYS: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
 impl Cgroup {
-    /// Writes the plan's limits. Controllers must be there already; devices are not touched.
+    /// Writes the plan's limits, for `create` and `update` alike. Controllers must be there already; devices
+    /// are not touched.
     ///
     /// # Errors
     /// The first limit that the kernel does not take, with the configuration's field.
@@ -22,12 +23,20 @@ impl Cgroup {
         if let Some(check) = plan.check_usage {
             self.check_usage(check)?;
         }
+        let step = |write: &Write, error: Error| {
+            error.context(format!("cgroup {:?}", self.path)).context(&write.field)
+        };
+        let mut refused = Vec::new();
         for write in &plan.writes {
-            self.write_limit(write)
-                .context(|| format!("cgroup {:?}", self.path))
-                .context(|| write.field.clone())?;
+            match self.write_limit(write) {
+                Ok(()) => {}
+                // A burst may not exceed the quota, and the kernel judges each by the other that is there: once
+                // more when all is there.
+                Err(error) if error.errno() == libc::EINVAL => refused.push(write),
+                Err(error) => return Err(step(write, error)),
+            }
         }
-        Ok(())
+        refused.into_iter().try_for_each(|write| self.write_limit(write).map_err(|error| step(write, error)))
     }
 
     fn write_limit(&self, write: &Write) -> Result<()> {

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal};
 use super::{Cgroup, file, tree};
 use crate::bail;
 use crate::error::{Call, Context, Error, Result};
+use crate::kernel::procfs::Procfs;
 
 /// How long the fallback for cgroup.kill waits for the freezer in one round.
 const FREEZE_ROUND: Duration = Duration::from_millis(200);
@@ -157,7 +158,10 @@ impl Cgroup {
         file::write(self.fd(), "cgroup.freeze", "1").context(step)?;
         let outcome = match self.wait_frozen(&watch, deadline(patience)) {
             Ok(true) => return Ok(()),
-            Ok(false) => Err(Error::other(format!("not all processes stopped within {patience:?}"))),
+            Ok(false) => Err(Error::other(format!(
+                "not all processes stopped within {patience:?}{}; all run on",
+                self.holdouts()
+            ))),
             Err(error) => Err(error),
         };
         let mut outcome = outcome.context(step);
@@ -194,6 +198,23 @@ impl Cgroup {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The processes that keep the cgroup from being frozen, as far as they can be told: one that is stopped
+    /// sleeps (S); what the kernel cannot interrupt is in another state (proc_pid_status(5)).
+    fn holdouts(&self) -> String {
+        let mut text = String::new();
+        for pid in self.pids().unwrap_or_default() {
+            let status = Procfs::shared().and_then(|procfs| procfs.read(&format!("{pid}/status"), 1 << 16));
+            let status = String::from_utf8_lossy(&status.unwrap_or_default()).into_owned();
+            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            if let (Some(name), Some(state)) = (field("Name:"), field("State:"))
+                && !state.starts_with(['S', 'Z', 'X'])
+            {
+                text.push_str(&format!(", process {pid} {name:?} is in state {state}"));
+            }
+        }
+        text
     }
 
     /// Lets all processes run again, and waits until they do.

@@ -5,12 +5,15 @@
 //! without leaving the file system; no record can lead to the root of the hierarchy. Nothing here waits on a
 //! cgroup that was frozen by somebody else, and every wait has an end.
 
+mod change;
 mod controllers;
 pub mod devices;
 mod file;
 mod files;
 mod freezer;
 mod hierarchy;
+mod oom;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -23,8 +26,11 @@ use serde::{Deserialize, Serialize};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::CgroupPlan;
+pub use change::Before;
 pub use freezer::Events;
 pub use hierarchy::{Hierarchy, own_cgroup};
+pub use oom::OomWatch;
+pub use stats::Stats;
 
 /// What the container's record keeps of a cgroup, enough to find and remove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -423,6 +423,146 @@ fn frozen_processes_stop_and_nested_ones_are_killed() {
     }
 }
 
+/// A write of a limit that `cgroup.max.depth` and its like stand for: every cgroup has them.
+fn limit(file: &'static str, value: &str) -> Limit {
+    Limit {
+        controller: "".into(),
+        file: file.into(),
+        value: value.into(),
+        field: "linux.resources.x".into(),
+        otherwise: Otherwise::Fail,
+    }
+}
+
+#[test]
+fn a_change_is_whole_or_none() {
+    if !can_run() {
+        return;
+    }
+    let cgroup = create(&unique("change")).unwrap();
+    let read = |name: &str| file::read(cgroup.fd(), name).unwrap();
+    let change = |writes: Vec<Limit>| cgroup.change(&CgroupPlan { writes, ..CgroupPlan::default() });
+    let (depth, below) = ("cgroup.max.depth", "cgroup.max.descendants");
+    let before = change(vec![limit(depth, "5"), limit(below, "7")]).unwrap();
+    assert_eq!((read(depth), read(below)), ("5\n".into(), "7\n".into()));
+    let error = change(vec![limit(depth, "6"), limit(below, "many")]).unwrap_err().to_string();
+    let wanted = "write(\"cgroup.max.descendants\", \"many\"): invalid argument (EINVAL)";
+    assert_eq!(error, format!("linux.resources.x: cgroup {:?}: {wanted}", cgroup.path()));
+    assert_eq!((read(depth), read(below)), ("5\n".into(), "7\n".into()));
+    let error = change(vec![limit(depth, "6"), limit("no.such", "1")]).unwrap_err().to_string();
+    assert!(error.contains("this kernel has no such limit") && !error.contains("cleaning up"), "{error}");
+    assert_eq!(read(depth), "5\n");
+    // By a caller that fails later.
+    let mut cause = Error::other("cause");
+    cgroup.restore(&before, &mut cause);
+    assert_eq!((read(depth), read(below)), ("max\n".into(), "max\n".into()));
+    assert_eq!(cause, Error::other("cause"));
+    cgroup.remove(PATIENCE).unwrap();
+    cgroup.restore(&before, &mut cause);
+    let text = cause.to_string();
+    assert!(
+        text.starts_with("cause (then, while cleaning up: put \"cgroup.max.descendants\" back: "),
+        "{text}"
+    );
+    let error = change(vec![limit(depth, "6")]).unwrap_err();
+    assert!(matches!(error.errno(), libc::ENODEV | libc::ENOENT), "{error}");
+}
+
+#[test]
+fn what_is_refused_is_tried_again_after_the_others() {
+    if !can_run() {
+        return;
+    }
+    // A burst above the present quota needs the cpu controller: `update::every_flag_stands_in_its_file`. Here,
+    // that the others do not wait for the one that is refused, and that it is still an error in the end.
+    let top = create(&unique("order")).unwrap();
+    let inside = nest(&top, "inside");
+    let writes = vec![limit("cgroup.max.depth", "many"), limit("cgroup.max.descendants", "3")];
+    let error = inside.apply(&CgroupPlan { writes, ..CgroupPlan::default() }).unwrap_err();
+    assert_eq!(error.errno(), libc::EINVAL, "{error}");
+    assert_eq!(file::read(inside.fd(), "cgroup.max.descendants").unwrap(), "3\n");
+    inside.remove(PATIENCE).unwrap();
+}
+
+/// A process in a call that the kernel does not interrupt, until the value goes: a look at a file system in
+/// user space (fuse(4)) that nobody serves.
+struct Stuck {
+    process: Child,
+    folder: std::path::PathBuf,
+    device: Option<fs::File>,
+}
+
+impl Stuck {
+    /// `None` where such a file system cannot be mounted.
+    fn start() -> Option<Self> {
+        use std::os::fd::AsRawFd;
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse").ok()?;
+        let folder = std::env::temp_dir().join(unique("fuse"));
+        fs::create_dir(&folder).unwrap();
+        let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        let flags = nix::mount::MsFlags::empty();
+        if nix::mount::mount(Some("fuse"), &folder, Some("fuse"), flags, Some(data.as_str())).is_err() {
+            fs::remove_dir(&folder).unwrap();
+            return None;
+        }
+        let process = Command::new("cat").arg(folder.join("x")).stderr(Stdio::null()).spawn().unwrap();
+        Some(Self { process, folder, device: Some(device) })
+    }
+
+    fn state(&self) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("State:\t")).unwrap().to_owned()
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        // Without the server's descriptor the call fails.
+        drop(self.device.take());
+        let _ = self.process.wait();
+        let _ = nix::mount::umount2(&self.folder, nix::mount::MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+#[test]
+fn who_cannot_be_stopped_is_named_and_all_run_on() {
+    if !can_run() {
+        return;
+    }
+    let Some(stuck) = Stuck::start() else {
+        eprintln!("skipped: no file system in user space can be mounted here");
+        return;
+    };
+    let top = create(&unique("stuck")).unwrap();
+    top.add_process(stuck.process.id()).unwrap();
+    let _sleeper = Sleeper::inside(&top);
+    while !stuck.state().starts_with('D') {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let error = top.freeze(Duration::from_millis(50)).unwrap_err().to_string();
+    let who = format!("process {} \"cat\" is in state D (disk sleep)", stuck.process.id());
+    let wanted =
+        format!("freeze cgroup {:?}: not all processes stopped within 50ms, {who}; all run on", top.path());
+    assert_eq!(error, wanted);
+    assert_eq!(file::read(top.fd(), "cgroup.freeze").unwrap(), "0\n");
+    drop(stuck);
+    top.freeze(PATIENCE).unwrap();
+}
+
+#[test]
+fn statistics_are_those_of_the_kernel() {
+    if !can_run() {
+        return;
+    }
+    let top = create(&unique("stats")).unwrap();
+    let _sleepers = [Sleeper::inside(&top), Sleeper::inside(&top)];
+    let stats = serde_json::to_value(top.stats().unwrap()).unwrap();
+    assert_eq!(stats["pids"]["current"], 2, "{stats}");
+    assert!(stats["cpu"]["usage"]["kernel"].is_u64(), "{stats}");
+    assert!(OomWatch::open(&top).unwrap().is_none_or(|mut watch| watch.has_killed().unwrap() == Some(false)));
+}
+
 #[test]
 fn thawed_processes_run_again() {
     if !can_run() {

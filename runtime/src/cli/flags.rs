@@ -72,6 +72,8 @@ pub(super) struct Argument {
     pub(super) help: &'static str,
     /// Whether it has to be there.
     pub(super) required: bool,
+    /// Whether there may be any number of it; only the last one may.
+    pub(super) many: bool,
 }
 
 /// The flags of a command, in groups that commands share, and its arguments in order.

@@ -6,7 +6,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::flags::{self, Action, Argument, Flag, Form, Given, switch, value};
-use super::{Command, Create, Delete, Globals, Kill, List, ListFormat, LogFormat, Run, Spec, Start, State};
+use super::{
+    Command, Create, Delete, Events, Globals, Kill, List, ListFormat, LogFormat, Pause, Ps, Resume, Run,
+    Spec, Start, State, duration, update,
+};
 
 /// One command: its name, its form, and how what was given is read.
 pub(super) struct Verb {
@@ -29,7 +32,7 @@ const fn without_arguments(flags: &'static [&'static [Flag]]) -> Form {
     Form { flags, arguments: &[], flags_end_at_argument: false }
 }
 
-const ID: Argument = Argument { shown: "CONTAINER", help: "the container's id", required: true };
+const ID: Argument = Argument { shown: "CONTAINER", help: "the container's id", required: true, many: false };
 
 /// The flags that `create` and `run` have in common.
 const CREATE: &[Flag] = &[
@@ -41,6 +44,9 @@ const CREATE: &[Flag] = &[
     switch("no-new-keyring", "keep the caller's session keyring"),
     value("preserve-fds", "N", "number of descriptors after stderr that the program inherits"),
 ];
+
+/// The form of the output of `list` and `ps`.
+const FORMAT: Flag = value("format", "FORMAT", "`table` (default) or `json`").short('f');
 
 /// Every command, in the order of a container's life.
 pub(super) const VERBS: &[Verb] = &[
@@ -89,7 +95,10 @@ pub(super) const VERBS: &[Verb] = &[
             flags: &[&[switch("all", "every process of the container; no error where none is left")
                 .short('a')
                 .hidden()]],
-            arguments: &[ID, Argument { shown: "SIGNAL", help: "name or number", required: false }],
+            arguments: &[
+                ID,
+                Argument { shown: "SIGNAL", help: "name or number", required: false, many: false },
+            ],
             // A signal may be given as anything, even with a dash: it is refused by name, not as a flag.
             flags_end_at_argument: true,
         },
@@ -97,6 +106,59 @@ pub(super) const VERBS: &[Verb] = &[
             let (id, signal) = (given.text(0)?, given.text(1)?);
             let signal = if signal.is_empty() { "SIGTERM".to_owned() } else { signal };
             Ok(Command::Kill(Kill { id, signal, all: given.is_on("all") }))
+        },
+    },
+    Verb {
+        name: "pause",
+        about: "stop all processes of a container",
+        form: of_container(&[]),
+        read: |given| Ok(Command::Pause(Pause { id: given.text(0)? })),
+    },
+    Verb {
+        name: "resume",
+        about: "let the processes of a paused container run again",
+        form: of_container(&[]),
+        read: |given| Ok(Command::Resume(Resume { id: given.text(0)? })),
+    },
+    Verb {
+        name: "update",
+        about: "change the limits of a container",
+        form: of_container(&[update::FLAGS]),
+        read: |given| Ok(Command::Update(Box::new(update::read(given)?))),
+    },
+    Verb {
+        name: "ps",
+        about: "show the processes of a container",
+        form: Form {
+            flags: &[&[FORMAT]],
+            arguments: &[
+                ID,
+                Argument {
+                    shown: "PS OPTION",
+                    help: "for ps(1), in place of -ef",
+                    required: false,
+                    many: true,
+                },
+            ],
+            // What follows the id is for ps(1).
+            flags_end_at_argument: true,
+        },
+        read: |given| {
+            let (id, format) = (given.text(0)?, format(given)?);
+            Ok(Command::Ps(Ps { id, format, options: given.arguments.drain(1..).collect() }))
+        },
+    },
+    Verb {
+        name: "events",
+        about: "print what a container uses, and that it runs out of memory, as lines of JSON",
+        form: of_container(&[&[
+            value("interval", "DURATION", "time between two prints (default: 5s)"),
+            switch("stats", "print once what the container uses, and end"),
+        ]]),
+        read: |given| {
+            let interval = given.value("interval").unwrap_or_else(|| "5s".into());
+            let interval = duration::parse(&interval.to_string_lossy())?;
+            Ok(Command::Events(Events { id: given.text(0)?, stats: given.is_on("stats"), interval }))
         },
     },
     Verb {
@@ -110,19 +172,8 @@ pub(super) const VERBS: &[Verb] = &[
     Verb {
         name: "list",
         about: "show the containers under the root",
-        form: without_arguments(&[&[
-            value("format", "FORMAT", "`table` (default) or `json`").short('f'),
-            switch("quiet", "only the ids").short('q'),
-        ]]),
-        read: |given| {
-            let format = given.value("format").map(|format| format.to_string_lossy().into_owned());
-            let format = match format.as_deref() {
-                None | Some("table") => ListFormat::Table,
-                Some("json") => ListFormat::Json,
-                Some(other) => return Err(format!("flag --format: {other:?} is neither table nor json")),
-            };
-            Ok(Command::List(List { format, quiet: given.is_on("quiet") }))
-        },
+        form: without_arguments(&[&[FORMAT, switch("quiet", "only the ids").short('q')]]),
+        read: |given| Ok(Command::List(List { format: format(given)?, quiet: given.is_on("quiet") })),
     },
     Verb {
         name: "spec",
@@ -164,7 +215,9 @@ impl Verb {
     /// Reads scanned flags and arguments.
     pub(super) fn read(&self, given: &mut Given) -> Result<Command, String> {
         let least = self.form.arguments.iter().filter(|argument| argument.required).count();
-        let (most, got) = (self.form.arguments.len(), given.arguments.len());
+        let many = self.form.arguments.iter().any(|argument| argument.many);
+        let most = if many { usize::MAX } else { self.form.arguments.len() };
+        let got = given.arguments.len();
         if got < least || got > most {
             let bound = if least == most {
                 format!("exactly {least}")
@@ -263,8 +316,16 @@ fn read_create(given: &mut Given) -> Result<Create, String> {
     })
 }
 
-fn path(given: &mut Given, name: &str) -> Option<PathBuf> {
+pub(super) fn path(given: &mut Given, name: &str) -> Option<PathBuf> {
     given.value(name).map(PathBuf::from)
+}
+
+fn format(given: &mut Given) -> Result<ListFormat, String> {
+    match given.value("format").map(|format| format.to_string_lossy().into_owned()).as_deref() {
+        None | Some("table") => Ok(ListFormat::Table),
+        Some("json") => Ok(ListFormat::Json),
+        Some(other) => Err(format!("flag --format: {other:?} is neither table nor json")),
+    }
 }
 
 fn bundle(given: &mut Given) -> PathBuf {

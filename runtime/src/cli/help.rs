@@ -62,7 +62,9 @@ fn flag(flag: &Flag) -> Arg {
 }
 
 fn argument(argument: &Argument) -> Arg {
-    Arg::new(argument.shown).value_name(argument.shown).help(argument.help).required(argument.required)
+    let arg =
+        Arg::new(argument.shown).value_name(argument.shown).help(argument.help).required(argument.required);
+    if argument.many { arg.num_args(0..) } else { arg }
 }
 
 #[cfg(test)]

@@ -6,14 +6,18 @@
 //! and arguments may be mixed. `grammar` is the table of commands and flags, `flags` reads a command line by
 //! it, and `help` (clap) makes the texts for people of it, which costs a good command line nothing.
 
+mod duration;
 mod flags;
 mod grammar;
 mod help;
+mod update;
 mod version;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
+use crate::spec::{IntelRdt, Resources};
 pub use version::{COMMIT, NAME, VERSION, version_text};
 
 /// Form of the lines that go to the log.
@@ -83,7 +87,7 @@ fn is_rootless() -> bool {
 }
 
 /// A verb with its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Make a container that waits for `start`.
     Create(Create),
@@ -95,6 +99,16 @@ pub enum Command {
     State(State),
     /// Send a signal to a container's first process.
     Kill(Kill),
+    /// Stop all processes of a container.
+    Pause(Pause),
+    /// Let them run again.
+    Resume(Resume),
+    /// Change a container's limits.
+    Update(Box<Update>),
+    /// Show a container's processes.
+    Ps(Ps),
+    /// Print what a container uses, and that it runs out of memory.
+    Events(Events),
     /// Remove a container.
     Delete(Delete),
     /// Show all containers under the root.
@@ -114,6 +128,11 @@ impl Command {
             Self::Start(_) => "start",
             Self::State(_) => "state",
             Self::Kill(_) => "kill",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Update(_) => "update",
+            Self::Ps(_) => "ps",
+            Self::Events(_) => "events",
             Self::Delete(_) => "delete",
             Self::List(_) => "list",
             Self::Spec(_) => "spec",
@@ -122,9 +141,9 @@ impl Command {
     }
 
     /// Whether callers parse what the command prints, some of them stdout and stderr together: go-runc's
-    /// `state`, CRI-O's `features`. Then a success leaves stderr empty.
+    /// `state` and `ps`, CRI-O's `features`. Then a success leaves stderr empty.
     pub fn output_is_parsed(&self) -> bool {
-        matches!(self, Self::State(_) | Self::List(_) | Self::Features)
+        matches!(self, Self::State(_) | Self::List(_) | Self::Ps(_) | Self::Events(_) | Self::Features)
     }
 }
 
@@ -187,6 +206,57 @@ pub struct Kill {
     pub all: bool,
 }
 
+/// Arguments of `pause`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// The container's id.
+    pub id: String,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// The container's id.
+    pub id: String,
+}
+
+/// Arguments of `update`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// The container's id.
+    pub id: String,
+    /// The file that has the limits, `-` for standard input; the flags of single limits count for nothing then.
+    pub file: Option<PathBuf>,
+    /// The limits that flags give.
+    pub resources: Resources,
+    /// `--l3-cache-schema` and `--mem-bw-schema`, which count in any case.
+    pub intel_rdt: IntelRdt,
+    /// Flags that were given and mean nothing on cgroup v2.
+    pub obsolete: Vec<&'static str>,
+}
+
+/// Arguments of `ps`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ps {
+    /// The container's id.
+    pub id: String,
+    /// Form of the output.
+    pub format: ListFormat,
+    /// What ps(1) is given; `-ef` where nothing is.
+    pub options: Vec<OsString>,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// The container's id.
+    pub id: String,
+    /// Whether what it uses is printed once, and that is all.
+    pub stats: bool,
+    /// Time between two prints.
+    pub interval: Duration,
+}
+
 /// Arguments of `delete`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
@@ -196,12 +266,12 @@ pub struct Delete {
     pub force: bool,
 }
 
-/// Form of `list`'s output.
+/// Form of the output of `list` and `ps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListFormat {
     /// Columns for people.
     Table,
-    /// An array of states.
+    /// An array, of states or of process ids.
     Json,
 }
 
@@ -224,7 +294,7 @@ pub struct Spec {
 }
 
 /// A command line that makes sense.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Parsed {
     /// Help or version: to be printed as it is.
     Text(String),

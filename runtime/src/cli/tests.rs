@@ -118,9 +118,85 @@ fn kill_as_docker_crio_and_people_send_it() {
     }
 }
 
+/// `update` of "web" by these flags.
+fn update(line: &str) -> Update {
+    match good(&format!("update {line} web")).1 {
+        Command::Update(update) => *update,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_flag_of_update_is_a_field_of_resources() {
+    for (flags, resources) in [
+        ("", "{}"),
+        ("--blkio-weight 500", r#"{"blockIO":{"weight":500}}"#),
+        ("--cpu-period 20000 --cpu-quota -1", r#"{"cpu":{"period":20000,"quota":-1}}"#),
+        ("--cpu-burst 0 --cpu-share=512", r#"{"cpu":{"burst":0,"shares":512}}"#),
+        ("--cpu-rt-period 1 --cpu-rt-runtime 2", r#"{"cpu":{"realtimePeriod":1,"realtimeRuntime":2}}"#),
+        ("-cpuset-cpus 0-1,3 --cpuset-mems 0", r#"{"cpu":{"cpus":"0-1,3","mems":"0"}}"#),
+        ("--cpu-idle 1", r#"{"cpu":{"idle":1}}"#),
+        ("--memory 64m", r#"{"memory":{"limit":67108864}}"#),
+        ("--memory -1 --memory-swap=-1", r#"{"memory":{"limit":-1,"swap":-1}}"#),
+        ("--memory-reservation 1k --memory-swap 2kb", r#"{"memory":{"reservation":1024,"swap":2048}}"#),
+        ("--pids-limit -1", r#"{"pids":{"limit":-1}}"#),
+        ("--pids-limit 0", r#"{"pids":{"limit":0}}"#),
+        ("--cpu-share= --memory= --pids-limit= --cpuset-cpus=", "{}"),
+    ] {
+        let parsed = update(flags);
+        assert_eq!(parsed.resources, serde_json::from_str(resources).unwrap(), "{flags}");
+        assert_eq!((parsed.file, parsed.obsolete.len()), (None, 0), "{flags}");
+    }
+    for flags in ["-r -", "--resources=-", "--resources - --memory 1"] {
+        assert_eq!(update(flags).file, Some("-".into()), "{flags}");
+    }
+    assert_eq!(
+        update("--kernel-memory 1 --kernel-memory-tcp 2m").obsolete,
+        ["kernel-memory", "kernel-memory-tcp"]
+    );
+    let rdt = update("--l3-cache-schema L3:0=f --mem-bw-schema MB:0=20 -r /f");
+    assert_eq!(
+        (rdt.intel_rdt.l3_cache_schema.as_str(), rdt.intel_rdt.mem_bw_schema.as_str()),
+        ("L3:0=f", "MB:0=20")
+    );
+    for (flags, message) in [
+        (["--cpu-share", "x"], "invalid value for cpu-share: \"x\" is no number it can have"),
+        (["--cpu-period", "-1"], "invalid value for cpu-period: \"-1\" is no number it can have"),
+        (["--blkio-weight", "70000"], "invalid value for blkio-weight: \"70000\" is no number it can have"),
+        (["--memory", "100Q"], "invalid value for memory: \"100Q\" is no size such as 64m, nor -1"),
+        (["--memory-swap", "-2"], "invalid value for memory-swap: \"-2\" is no size such as 64m, nor -1"),
+    ] {
+        assert_eq!(super::tests::message(&["update", flags[0], flags[1], "web"]), message);
+    }
+}
+
+#[test]
+fn ps_hands_on_what_follows_the_id() {
+    let ps = |format, options: &[&str]| {
+        let options = options.iter().map(OsString::from).collect();
+        Command::Ps(Ps { id: "web".into(), format, options })
+    };
+    for (line, command) in [
+        ("ps web", ps(ListFormat::Table, &[])),
+        ("ps --format json web", ps(ListFormat::Json, &[])),
+        ("ps -f table web -aux", ps(ListFormat::Table, &["-aux"])),
+        ("ps web -f json", ps(ListFormat::Table, &["-f", "json"])),
+        ("ps web -eo pid,comm --sort pid", ps(ListFormat::Table, &["-eo", "pid,comm", "--sort", "pid"])),
+        ("ps -f json -- web -- -e", ps(ListFormat::Json, &["--", "-e"])),
+    ] {
+        assert_eq!(good(line).1, command, "{line}");
+    }
+    assert_eq!(message(&["ps"]), "\"ps\" requires a minimum of 1 argument(s), got 0");
+    assert_eq!(message(&["ps", "-f", "xml", "web"]), "flag --format: \"xml\" is neither table nor json");
+}
+
 #[test]
 fn the_other_commands() {
     let list = |format, quiet| Command::List(List { format, quiet });
+    let events = |stats, interval_ms| {
+        let interval = Duration::from_millis(interval_ms);
+        Command::Events(Events { id: "web".into(), stats, interval })
+    };
     let spec = |bundle: &str, rootless| Command::Spec(Spec { bundle: bundle.into(), rootless });
     for (line, command) in [
         ("start web", Command::Start(Start { id: "web".into() })),
@@ -128,6 +204,11 @@ fn the_other_commands() {
         ("delete web", Command::Delete(Delete { id: "web".into(), force: false })),
         ("delete -f web", Command::Delete(Delete { id: "web".into(), force: true })),
         ("delete web --force", Command::Delete(Delete { id: "web".into(), force: true })),
+        ("pause web", Command::Pause(Pause { id: "web".into() })),
+        ("resume web", Command::Resume(Resume { id: "web".into() })),
+        ("events web", events(false, 5000)),
+        ("events --stats web", events(true, 5000)),
+        ("events --interval=100ms web", events(false, 100)),
         ("list", list(ListFormat::Table, false)),
         ("list -q -f json", list(ListFormat::Json, true)),
         ("list -format=table", list(ListFormat::Table, false)),
@@ -190,15 +271,15 @@ fn messages() {
         (&["--rootless", "no", "list"], "flag --rootless: \"no\" is none of true, false and auto"),
         (
             &["strat", "web"],
-            "unknown command \"strat\": did you mean \"start\"? the commands are create, start, run, state, kill, delete, list, spec, features",
+            "unknown command \"strat\": did you mean \"start\"? the commands are create, start, run, state, kill, pause, resume, update, ps, events, delete, list, spec, features",
         ),
         (
             &["frobnicate"],
-            "unknown command \"frobnicate\": the commands are create, start, run, state, kill, delete, list, spec, features",
+            "unknown command \"frobnicate\": the commands are create, start, run, state, kill, pause, resume, update, ps, events, delete, list, spec, features",
         ),
         (
             &["help", "lits"],
-            "unknown command \"lits\": did you mean \"list\"? the commands are create, start, run, state, kill, delete, list, spec, features",
+            "unknown command \"lits\": did you mean \"list\"? the commands are create, start, run, state, kill, pause, resume, update, ps, events, delete, list, spec, features",
         ),
     ];
     for (words, expected) in table {

@@ -5,13 +5,18 @@
 
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod features;
 pub mod kill;
 pub mod list;
+pub mod pause;
+pub mod ps;
+pub mod resume;
 pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 use crate::cli::{Command, Globals};
 use crate::error::Result;
@@ -35,6 +40,11 @@ pub fn execute(
         Command::Run(args) => run::execute(globals, args, protect()?, log),
         Command::State(args) => state::execute(globals, args, log),
         Command::Kill(args) => kill::execute(globals, args, log),
+        Command::Pause(args) => pause::execute(globals, args, log),
+        Command::Resume(args) => resume::execute(globals, args, log),
+        Command::Update(args) => update::execute(globals, args, log),
+        Command::Ps(args) => ps::execute(globals, args, log),
+        Command::Events(args) => events::execute(globals, args, log),
         Command::Delete(args) => delete::execute(globals, args, log),
         Command::List(args) => list::execute(globals, args, log),
         Command::Spec(args) => spec::execute(globals, args, log),

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{CgroupRecord, Cgroups};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Before, Cgroup};
 use crate::error::{Error, Result};
+use crate::plan::cgroup::CgroupPlan;
 
 /// Cgroups by the files of the cgroup2 file system.
 #[derive(Debug, Clone, Copy)]
@@ -28,5 +29,38 @@ impl Cgroups for Files {
 
     fn remove(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()> {
         Cgroup::delete(cgroup, limit)
+    }
+
+    fn freeze(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()> {
+        open(cgroup)?.freeze(limit)
+    }
+
+    fn thaw(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()> {
+        open(cgroup)?.thaw(limit)
+    }
+
+    fn change(&self, cgroup: &CgroupRecord, plan: &CgroupPlan) -> Result<Before> {
+        open(cgroup)?.change(plan)
+    }
+
+    fn restore(&self, cgroup: &CgroupRecord, before: &Before, cause: &mut Error) {
+        match open(cgroup) {
+            Ok(opened) => opened.restore(before, cause),
+            Err(failed) => cause.attach(&failed),
+        }
+    }
+}
+
+/// The cgroup of a container that lives.
+///
+/// # Errors
+/// Where it is gone: whoever removed it has moved the processes elsewhere first.
+pub fn open(cgroup: &CgroupRecord) -> Result<Cgroup> {
+    match Cgroup::open(cgroup)? {
+        Some(opened) => Ok(opened),
+        None => Err(Error::other(format!(
+            "its cgroup {:?} is gone: somebody else has moved the processes and removed it",
+            cgroup.path
+        ))),
     }
 }

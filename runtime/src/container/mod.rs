@@ -6,17 +6,21 @@
 
 pub mod delete;
 pub mod document;
+pub mod events;
 pub mod gate;
 pub mod group;
 mod id;
 pub mod notify;
+pub mod pause;
 mod process;
+pub mod ps;
 mod record;
 pub mod signal;
 pub mod start;
 mod status;
 mod store;
 mod sweep;
+pub mod update;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,7 +36,9 @@ pub use record::{Record, SeccompNotify, VERSION as RECORD_VERSION};
 pub use status::Status;
 pub use store::{Entry, LOCK_WAIT, Locked, Store};
 
-use crate::error::{Call, Result};
+use crate::cgroup::Before;
+use crate::error::{Call, Error, Kind, Result};
+use crate::plan::cgroup::CgroupPlan;
 
 /// What the operations on a container need of cgroups. A cgroup that is gone is empty, and removed.
 pub trait Cgroups {
@@ -53,6 +59,27 @@ pub trait Cgroups {
     /// # Errors
     /// When it is still in use after that.
     fn remove(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()>;
+
+    /// Stops all processes in it (cgroup-v2.rst "cgroup.freeze"), waiting up to `limit` until they are.
+    ///
+    /// # Errors
+    /// When one runs on after that, and all are let run again; when the cgroup is gone.
+    fn freeze(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()>;
+
+    /// Lets them run again, waiting up to `limit` until they do.
+    ///
+    /// # Errors
+    /// When they are still stopped after that; when the cgroup is gone.
+    fn thaw(&self, cgroup: &CgroupRecord, limit: Duration) -> Result<()>;
+
+    /// Changes its limits; what was there before comes back, for [`Self::restore`].
+    ///
+    /// # Errors
+    /// When the kernel refuses one of them, and nothing is changed then; when the cgroup is gone.
+    fn change(&self, cgroup: &CgroupRecord, plan: &CgroupPlan) -> Result<Before>;
+
+    /// Takes a change back because of `cause`, to which failures are attached.
+    fn restore(&self, cgroup: &CgroupRecord, before: &Before, cause: &mut Error);
 }
 
 /// Opens the store below `root`, and the container `id` in it.
@@ -64,6 +91,36 @@ pub fn find(root: &Path, id: &str) -> Result<(Store, Entry)> {
     let store = Store::open(root, false)?;
     let entry = store.entry(&id)?;
     Ok((store, entry))
+}
+
+/// The container's cgroup, for those that can do nothing without.
+///
+/// # Errors
+/// Where it has none, because none could be made.
+fn own_cgroup(record: &Record) -> Result<&CgroupRecord> {
+    record.cgroup.as_ref().ok_or_else(|| Error::other("the container has no cgroup of its own"))
+}
+
+/// Locks a container that has a status that `fits`, and gives its record.
+///
+/// # Errors
+/// Kind `Status` with `phrase` where it has another one.
+fn lock_in(
+    store: &Store,
+    entry: Entry,
+    fits: impl Fn(Status) -> bool,
+    phrase: &str,
+) -> Result<(Locked, Record)> {
+    let check = |entry: &Entry, record: &Record| match Status::of(entry, record)? {
+        status if fits(status) => Ok(()),
+        _ => Err(Error::new(Kind::Status, phrase)),
+    };
+    // Before the lock: one that is being created is refused at once, not after a wait.
+    check(&entry, &entry.record()?)?;
+    let locked = entry.lock(store, LOCK_WAIT)?;
+    let record = locked.record()?;
+    check(&locked, &record)?;
+    Ok((locked, record))
 }
 
 /// poll(2) that signals do not cut short; `false` when `deadline` has come. Without one it waits for ever.
@@ -135,6 +192,10 @@ pub(crate) mod tests {
         pub(crate) calls: RefCell<Vec<String>>,
         /// Who is in it; nobody after `kill`.
         pub(crate) members: RefCell<Vec<i32>>,
+        /// Who joins it, one after each look at the members.
+        pub(crate) unborn: RefCell<Vec<i32>>,
+        /// Who is killed just before all are stopped.
+        pub(crate) victim: Option<ProcessId>,
         /// Fails every call.
         pub(crate) broken: bool,
     }
@@ -147,9 +208,37 @@ pub(crate) mod tests {
     }
 
     impl Cgroups for Group {
+        fn freeze(&self, _: &CgroupRecord, limit: Duration) -> Result<()> {
+            if let Some(victim) = self.victim {
+                let victim = victim.open()?.unwrap();
+                victim.send(libc::SIGKILL)?;
+                assert!(victim.wait(Duration::from_secs(10))?);
+            }
+            self.note(format!("freeze {}", limit.as_secs()))
+        }
+
+        fn thaw(&self, _: &CgroupRecord, limit: Duration) -> Result<()> {
+            self.note(format!("thaw {}", limit.as_secs()))
+        }
+
+        fn change(&self, _: &CgroupRecord, plan: &CgroupPlan) -> Result<Before> {
+            let lines: Vec<_> =
+                plan.writes.iter().map(|write| format!("{}={}", write.file, write.value)).collect();
+            self.note(format!("change {}", lines.join(" ")))?;
+            Ok(Before::default())
+        }
+
+        fn restore(&self, _: &CgroupRecord, _: &Before, cause: &mut Error) {
+            if let Err(failed) = self.note("restore".into()) {
+                cause.attach(&failed);
+            }
+        }
+
         fn pids(&self, _: &CgroupRecord) -> Result<Vec<i32>> {
             self.note("pids".into())?;
-            Ok(self.members.borrow().clone())
+            let members = self.members.borrow().clone();
+            self.members.borrow_mut().extend(self.unborn.borrow_mut().pop());
+            Ok(members)
         }
 
         fn kill(&self, _: &CgroupRecord) -> Result<()> {

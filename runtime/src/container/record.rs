@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CgroupRecord, ContainerId, ProcessId};
 use crate::error::{Error, Kind, Result};
-use crate::spec::Hooks;
+use crate::spec::{Hooks, Resources};
 
 /// The version of the form that is written and read.
 pub const VERSION: u32 = 1;
@@ -42,6 +42,9 @@ pub struct Record {
     pub init: Option<ProcessId>,
     /// Its cgroup; none where there is no cgroup2 to be had.
     pub cgroup: Option<CgroupRecord>,
+    /// Its limits as `create` set them and `update` has changed them, without the device rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
     /// Folders of resctrl that were made for it and go with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intel_rdt: Vec<String>,
@@ -139,6 +142,7 @@ pub(crate) mod tests {
             creator: me,
             init: Some(me),
             cgroup: None,
+            resources: None,
             intel_rdt: Vec::new(),
             shares_pid_namespace: false,
             hooks: Hooks::default(),
@@ -151,6 +155,8 @@ pub(crate) mod tests {
     fn what_is_written_is_read() {
         let mut full = record("web");
         full.cgroup = Some(CgroupRecord { mount: "/sys/fs/cgroup".into(), path: "web".into(), created: 1 });
+        full.resources =
+            serde_json::from_str(r#"{"pids":{"limit":5},"unified":{"memory.high":"1"}}"#).unwrap();
         full.shares_pid_namespace = true;
         full.seccomp_notify =
             Some(SeccompNotify { listener_path: "/run/agent".into(), listener_metadata: Some("m".into()) });

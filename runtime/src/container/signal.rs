@@ -110,25 +110,36 @@ fn not_running() -> Error {
     Error::new(Kind::Status, "container not running")
 }
 
-/// Signals every member but init. Who is still a member after its descriptor was opened is the process behind
-/// it, so no stranger who got a used pid is hit.
+/// How often the members are listed anew: a fork bomb must not keep `kill` for ever.
+const ROUNDS: usize = 10;
+
+/// Signals every member but init, each once: also those that were made while the others got theirs. Who is
+/// still a member after its descriptor was opened is the process behind it, so no stranger who got a used pid
+/// is hit.
 fn signal_members(
     cgroups: &dyn Cgroups,
     cgroup: &CgroupRecord,
     signal: i32,
     init: Option<&Pidfd>,
 ) -> Result<()> {
-    let mut opened = Vec::new();
-    for pid in cgroups.pids(cgroup)? {
-        if init.is_none_or(|init| init.pid() != pid)
-            && let Some(pidfd) = Pidfd::open(pid)?
-        {
-            opened.push(pidfd);
+    let mut seen: Vec<i32> = init.map(Pidfd::pid).into_iter().collect();
+    for _ in 0..ROUNDS {
+        let mut opened = Vec::new();
+        for pid in cgroups.pids(cgroup)? {
+            if !seen.contains(&pid)
+                && let Some(pidfd) = Pidfd::open(pid)?
+            {
+                seen.push(pid);
+                opened.push(pidfd);
+            }
         }
-    }
-    let members = cgroups.pids(cgroup)?;
-    for pidfd in opened.iter().filter(|pidfd| members.contains(&pidfd.pid())) {
-        pidfd.send(signal)?;
+        if opened.is_empty() {
+            break;
+        }
+        let members = cgroups.pids(cgroup)?;
+        for pidfd in opened.iter().filter(|pidfd| members.contains(&pidfd.pid())) {
+            pidfd.send(signal)?;
+        }
     }
     Ok(())
 }

@@ -154,3 +154,17 @@ fn what_a_dead_init_left_behind_is_killed_with_all() {
     kill(&entry, libc::SIGKILL, true, &group).unwrap();
     assert_eq!(member.end(), 128 + libc::SIGKILL);
 }
+
+#[test]
+fn with_all_those_that_are_born_meanwhile_get_the_signal_too() {
+    let (_dir, store, mut init) = container("exec sleep 60", |_| {});
+    let entry = store.entry(&id("web")).unwrap();
+    let mut members: Vec<Init> = (0..4).map(|_| Init::bash(&entry, "exec sleep 60")).collect();
+    let mut pids: Vec<i32> = members.iter().map(|member| member.id().pid).collect();
+    let first = vec![init.id().pid, pids.remove(0)];
+    let group = Group { members: first.into(), unborn: pids.into(), ..Group::default() };
+    kill(&entry, libc::SIGTERM, true, &group).unwrap();
+    for end in members.iter_mut().chain([&mut init]).map(Init::end) {
+        assert_eq!(end, 128 + libc::SIGTERM);
+    }
+}

@@ -304,6 +304,7 @@ fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
         creator: ProcessId::current()?,
         init: None,
         cgroup: None,
+        resources: spec.linux.resources.clone(),
         intel_rdt: Vec::new(),
         shares_pid_namespace: !bundle.plan.namespaces.is_own(Namespace::Pid),
         hooks: spec::Hooks {

@@ -3,6 +3,8 @@
 //! Folders of the resctrl file system are classes; what a container got made for it is removed with it.
 //! Documentation/filesystems/resctrl.rst of the kernel.
 
+mod stats;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use crate::bail;
 use crate::error::{Call, Context, Error, Result};
 use crate::kernel::procfs::Procfs;
 use crate::plan::intel_rdt::{Folder, IntelRdt, first_mismatch};
+pub use stats::Stats;
 
 /// Where resctrl is mounted in this mount namespace.
 ///
@@ -154,6 +157,44 @@ pub fn remove(root: &Path, made: &[String]) -> Result<()> {
         }
     }
     result.context(|| "linux.intelRdt")
+}
+
+/// Other schemata for a class that is a container's own.
+#[derive(Debug)]
+pub struct Change {
+    file: PathBuf,
+    before: String,
+}
+
+/// Writes `schemata` to the class `group`.
+///
+/// # Errors
+/// What the kernel refuses, in its own words; the class is then as it was.
+pub fn change(root: &Path, group: &str, schemata: &[String]) -> Result<Change> {
+    let file = root.join(group).join("schemata");
+    let step = || "linux.intelRdt";
+    let before = std::fs::read_to_string(&file).call("read", || format!("{file:?}")).context(step)?;
+    let change = Change { file, before };
+    for text in schemata {
+        if let Err(error) = write(&change.file, text) {
+            let mut error = explained(root, error).context(step());
+            if let Err(failed) = change.restore() {
+                error.attach(&failed);
+            }
+            return Err(error);
+        }
+    }
+    Ok(change)
+}
+
+impl Change {
+    /// Puts the schemata back that were there before.
+    ///
+    /// # Errors
+    /// Of writing them.
+    pub fn restore(&self) -> Result<()> {
+        write(&self.file, &self.before).context(|| "put the schemata back")
+    }
 }
 
 /// One write to a file that is there: resctrl takes each write as one request.
@@ -316,6 +357,18 @@ mod tests {
         assert_eq!(made, ["mon_groups/web"]);
         remove(&fake.0, &made).unwrap();
         assert!(!fake.has("mon_groups/web") && fake.has("mon_groups/other"));
+    }
+
+    #[test]
+    fn schemata_are_changed_and_put_back() {
+        let fake = Fake::new("change");
+        fake.put("web/schemata", "L3:0=ff\n");
+        let changed = change(&fake.0, "web", &["L3:0=0f\n".to_owned()]).unwrap();
+        assert_eq!(fake.text("web/schemata"), "L3:0=0f\n");
+        changed.restore().unwrap();
+        assert_eq!(fake.text("web/schemata"), "L3:0=ff\n");
+        let error = change(&fake.0, "gone", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("linux.intelRdt: read(") && error.ends_with("(ENOENT)"), "{error}");
     }
 
     #[test]

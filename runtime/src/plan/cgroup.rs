@@ -12,6 +12,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 mod unified;
+mod update;
 
 use std::borrow::Cow;
 
@@ -22,6 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::spec::{HugepageLimit, Network, Pids, Rdma, Resources};
 pub use owner::owner;
 pub use place::Place;
+pub use update::{Update, update};
 
 type Text = Cow<'static, str>;
 
@@ -127,18 +129,18 @@ impl CgroupPlan {
 /// # Errors
 /// A value out of range, or a limit that cgroup v2 does not have; the field is named.
 pub fn plan(resources: Option<&Resources>) -> Result<CgroupPlan> {
-    let mut plan = CgroupPlan::default();
     let Some(resources) = resources else {
-        plan.devices = devices::program(&[])?;
-        return Ok(plan);
+        return Ok(CgroupPlan { devices: devices::program(&[])?, ..CgroupPlan::default() });
     };
-    plan.devices = devices::program(&resources.devices)?;
-    plan.device_rules = !resources.devices.is_empty();
+    let devices = devices::program(&resources.devices)?;
+    Ok(CgroupPlan { devices, device_rules: !resources.devices.is_empty(), ..limits(resources)? })
+}
+
+/// The plan for all but the devices.
+fn limits(resources: &Resources) -> Result<CgroupPlan> {
+    let mut plan = CgroupPlan::default();
     if let Some(cpu) = &resources.cpu {
         cpu::plan(&mut plan, cpu)?;
-    }
-    if let Some(memory) = &resources.memory {
-        memory::plan(&mut plan, memory)?;
     }
     if let Some(Pids { limit: Some(limit) }) = resources.pids {
         pids(&mut plan, limit)?;
@@ -154,6 +156,10 @@ pub fn plan(resources: Option<&Resources>) -> Result<CgroupPlan> {
     }
     if let Some(network) = &resources.network {
         refuse_network(network)?;
+    }
+    // After all that can be refused: a limit below what is in use kills, which nothing undoes.
+    if let Some(memory) = &resources.memory {
+        memory::plan(&mut plan, memory)?;
     }
     // Last: what is named as the kernel names it has the last word.
     unified::plan(&mut plan, &resources.unified)?;

@@ -172,37 +172,41 @@ pub struct TimeOffset {
     pub nanosecs: u32,
 }
 
-/// config-linux.md "Control groups".
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+/// config-linux.md "Control groups"; also what `update` is given, and what a container's record keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Resources {
-    /// Device access rules, in order.
-    #[serde(deserialize_with = "or_default")]
+    /// Device access rules, in order. A record does without them: `update` leaves them as they are.
+    #[serde(deserialize_with = "or_default", skip_serializing)]
     pub devices: Vec<DeviceRule>,
     /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
     /// CPU time and placement.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
     /// Number of tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<Pids>,
     /// Block I/O.
-    #[serde(rename = "blockIO")]
+    #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
     pub block_io: Option<BlockIo>,
     /// Huge pages.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub hugepage_limits: Vec<HugepageLimit>,
     /// net_cls and net_prio, which only cgroup v1 has.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
     /// RDMA, by device.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub rdma: BTreeMap<String, Rdma>,
     /// cgroup v2 files and their content.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub unified: BTreeMap<String, String>,
 }
 
 /// One device access rule.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct DeviceRule {
     /// Allow or deny.
     pub allow: bool,
@@ -219,7 +223,7 @@ pub struct DeviceRule {
 }
 
 /// Memory limits in bytes, -1 for none.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Memory {
     /// Hard limit.
@@ -245,7 +249,7 @@ pub struct Memory {
 }
 
 /// CPU limits.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Cpu {
     /// Relative weight on cgroup v1's scale.
@@ -271,7 +275,7 @@ pub struct Cpu {
 }
 
 /// Task limit.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pids {
     /// Number of tasks; -1 for none.
@@ -279,7 +283,7 @@ pub struct Pids {
 }
 
 /// Block I/O limits.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BlockIo {
     /// 10 to 1000.
@@ -304,7 +308,7 @@ pub struct BlockIo {
 }
 
 /// Weight of one block device.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WeightDevice {
     /// Major number.
@@ -318,7 +322,7 @@ pub struct WeightDevice {
 }
 
 /// Rate of one block device.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThrottleDevice {
     /// Major number.
     pub major: i64,
@@ -330,7 +334,7 @@ pub struct ThrottleDevice {
 }
 
 /// Limit of one huge page size.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HugepageLimit {
     /// `2MB`.
@@ -340,7 +344,7 @@ pub struct HugepageLimit {
 }
 
 /// cgroup v1's network controllers.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Network {
     /// net_cls.
@@ -352,7 +356,7 @@ pub struct Network {
 }
 
 /// RDMA limits of one device.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rdma {
     /// Handles.

@@ -9,12 +9,12 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::Spec;
 use super::place::field_at;
+use super::{Resources, Spec};
 use crate::error::{Call, Context, Error, Kind, Result};
 
 /// Bytes; Docker's largest configurations have some 100 KiB.
-const LARGEST: u64 = 16 << 20;
+pub const LARGEST: u64 = 16 << 20;
 
 /// Reads config.json of a bundle. Its values are not judged: [`super::validate`] does that.
 ///
@@ -51,6 +51,14 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 fn parse(bytes: &[u8]) -> Result<Spec> {
     serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error)).context(|| "config.json")
+}
+
+/// Reads what `update --resources` is given: config.json's `linux.resources` alone.
+///
+/// # Errors
+/// Kind `Spec` with the field's path, line and column where the document does not parse.
+pub fn resources(bytes: &[u8]) -> Result<Resources> {
+    serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error))
 }
 
 /// The failure with the path of the field it is about.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use linux::*;
-pub use load::load;
+pub use load::{LARGEST, load, resources};
 pub use process::*;
 pub use validate::{MEMORY_FLAGS, MEMORY_MODES, NAMESPACES, sysctl_file, validate};
 

@@ -4,7 +4,7 @@ use super::{CgroupPlan, CheckUsage, Otherwise, limit, only_v1, wrong};
 use crate::error::Result;
 use crate::spec::Memory;
 
-const LIMIT: &str = "linux.resources.memory.limit";
+pub const LIMIT: &str = "linux.resources.memory.limit";
 const SWAP: &str = "linux.resources.memory.swap";
 const RESERVATION: &str = "linux.resources.memory.reservation";
 
