@@ -77,7 +77,7 @@ fn limits_stand_in_the_files_of_their_controller() {
             if !skipped.contains(&controller) {
                 skipped.push(controller);
                 let reason = format!("no controller {controller} on cgroup v2");
-                report_skip("limits_stand_in_the_files_of_their_controller", &reason);
+                report_skip("cgroup_limits::limits_stand_in_the_files_of_their_controller", &reason);
             }
             continue;
         }
