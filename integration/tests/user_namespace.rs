@@ -355,3 +355,21 @@ fn a_pod_with_clocks_of_its_own_is_joined() {
     }
     assert_ne!(container.init().namespace("mnt"), pause.init().namespace("mnt"));
 }
+
+/// Rootless engines call the runtime as root of a user namespace of theirs, and the container has none of its own.
+#[test]
+fn root_of_a_user_namespace_makes_a_container_with_a_network() {
+    let bundle = Bundle::new()
+        .remove_mount("/dev/pts") // its group is not in the namespace
+        .sh(
+            "cat /sys/class/net/lo/flags; echo lost > /dev/null && cat /proc/self/uid_map; ls /sys/class/net",
+        );
+    let container = bundle.container().with_globals(&["--rootless", "true"]);
+    let output = container.bundle().scratch_file("output");
+    fs::create_dir(&output).unwrap();
+    let caller = ["unshare", "--user", "--map-root-user", "--mount"];
+    container.birth_by(&caller, "run", &[]).output_in(output.as_ref()).output().expect_ok();
+    let printed = fs::read_to_string(format!("{output}/stdout")).unwrap();
+    let words: Vec<_> = printed.split_whitespace().collect();
+    assert_eq!(words, ["0x9", "0", "0", "1", "lo"], "{printed}");
+}

@@ -111,6 +111,7 @@ impl Bundle {
         let facts = Facts {
             grantable: capability::grantable(false)?,
             grantable_in_user_namespace: capability::grantable(true)?,
+            in_user_namespace: Procfs::shared()?.in_user_namespace()?,
         };
         let plan = plan::build(&spec, &bundle, id, facts, &mut warnings)?;
         for warning in warnings {
@@ -205,7 +206,6 @@ pub fn create(
 /// Opens everything that init takes along.
 fn prepare(request: &Request<'_>, bundle: &Bundle, inherited: Inherited) -> Result<Prepared> {
     let (plan, host) = (&bundle.plan, bundle.host);
-    let own_user = plan.namespaces.is_own(Namespace::User);
     let console = request.console.as_ref().map(|fd| fd.try_clone().call("dup", || "")).transpose()?;
     let join = plan.namespaces.join.iter().map(Opened::open).collect::<Result<Vec<_>>>()?;
     namespace::spare_the_host(plan, &join, host)?;
@@ -214,7 +214,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, inherited: Inherited) -> Resu
         root: Some(open_root(plan)?),
         binds: open_binds(plan, &join, host)?,
         device_binds: match &plan.devices {
-            Some(devices) if own_user => device::clone_nodes(devices)?,
+            Some(devices) if plan.namespaces.binds_devices() => device::clone_nodes(devices)?,
             _ => Vec::new(),
         },
         join,

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
@@ -23,6 +23,9 @@ use crate::error::{Call, Context, Result};
 
 /// Inode of procfs's root (`PROC_ROOT_INO` of the kernel's <linux/proc_ns.h>): no other folder has it.
 const ROOT_INODE: u64 = 1;
+
+/// Inode of the first user namespace (`PROC_USER_INIT_INO` of the kernel's <linux/proc_ns.h>).
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// How often a lookup that raced with a rename or a mount is tried (openat2(2), EAGAIN).
 const LOOKUPS: usize = 32;
@@ -86,6 +89,15 @@ impl Procfs {
             bail!("\"/proc\" is not the root of a procfs");
         }
         Ok(Self { root })
+    }
+
+    /// Whether this process is in a user namespace, and not in the one that the kernel starts with.
+    ///
+    /// # Errors
+    /// As fstatat(2).
+    pub fn in_user_namespace(&self) -> Result<bool> {
+        let own = rustix::fs::statat(&self.root, "self/ns/user", AtFlags::empty());
+        Ok(own.call("fstatat", || "\"/proc/self/ns/user\"")?.st_ino != INITIAL_USER_NAMESPACE)
     }
 
     /// Opens `path`, relative to the root: `self/attr/exec`. Close-on-exec always.

@@ -17,6 +17,8 @@ pub struct Facts {
     pub grantable: u64,
     /// The same in a user namespace of its own.
     pub grantable_in_user_namespace: u64,
+    /// Whether the runtime itself is in a user namespace, as root of which rootless engines call it.
+    pub in_user_namespace: bool,
 }
 
 /// The plan for container `id` of `spec` in the bundle at `bundle` (absolute). Warnings are added to
@@ -26,7 +28,8 @@ pub struct Facts {
 /// What the specification does not allow or this runtime cannot do, with its JSON pointer.
 pub fn build(spec: &Spec, bundle: &str, id: &str, facts: Facts, warnings: &mut Vec<String>) -> Result<Plan> {
     let linux = &spec.linux;
-    let namespaces = namespace::plan(linux)?;
+    let mut namespaces = namespace::plan(linux)?;
+    namespaces.runtime_is_inside = facts.in_user_namespace;
     let root = root(spec, bundle)?;
     let mounts = mounts(spec, bundle, warnings)?;
     refuse_without_mount_namespace(spec, &namespaces)?;
@@ -47,7 +50,7 @@ pub fn build(spec: &Spec, bundle: &str, id: &str, facts: Facts, warnings: &mut V
     if devices.is_none() && !linux.devices.is_empty() {
         warnings.push("linux.devices: not made, because /dev is a bind mount".to_owned());
     }
-    if own(Namespace::User) {
+    if namespaces.binds_devices() {
         warn_of_bound_devices(linux, warnings);
     }
     let net_devices = network::net_devices(&linux.net_devices, own(Namespace::Network))?;

@@ -80,6 +80,8 @@ pub struct Namespaces {
     pub gid_mappings: Vec<IdMapping>,
     /// Lines for /proc/PID/timens_offsets; empty for none.
     pub time_offsets: String,
+    /// Whether the runtime itself is in a user namespace.
+    pub runtime_is_inside: bool,
 }
 
 impl Namespaces {
@@ -115,6 +117,11 @@ impl Namespaces {
         self.is_joined(Namespace::Pid) || (self.is_own(Namespace::User) && !self.join.is_empty())
     }
 
+    /// Whether device nodes are bound from the host: in a user namespace nobody may make one (mknod(2)).
+    pub fn binds_devices(&self) -> bool {
+        self.is_own(Namespace::User) || self.runtime_is_inside
+    }
+
     /// Flags for clone3(2): all but the cgroup namespace, which must be made from inside the new cgroup,
     /// a network namespace that the runtime makes meanwhile, and a time namespace that gets offsets first.
     pub fn clone_flags(&self) -> i32 {
@@ -131,11 +138,13 @@ impl Namespaces {
     /// Whether the runtime makes the network namespace while init mounts.
     ///
     /// Making one takes the kernel longer than all other namespaces together. With a user namespace it
-    /// must be made inside that, by init. With offsets of clocks init waits for an answer before it is ready
+    /// must be made inside that, by init; and from within a user namespace the runtime could not come back to the
+    /// host's network. With offsets of clocks init waits for an answer before it is ready
     /// for the network: two messages that are sent unasked would meet.
     pub fn network_by_parent(&self) -> bool {
         self.is_new(Namespace::Network)
             && !self.is_own(Namespace::User)
+            && !self.runtime_is_inside
             && !self.need_intermediate()
             && self.time_offsets.is_empty()
     }
