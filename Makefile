@@ -23,7 +23,7 @@ test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.
 	@scripts/test-vm
 
 bench: ## This runtime beside crun, runc and the kernel's own floor; writes docs/benchmarks.md
-	@scripts/install-deps build bench
+	@scripts/install-deps build bench vm
 	@scripts/build
 	@scripts/bench
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 /// What `--help` prints.
 pub const USAGE: &str = "\
 usage: bench [--rounds N] [--warmup N] [--runtime P] [--floor P] [--seccomp F] [--write F]
+       bench --smallest-limit [--runtime P] [--floor P]
 
   --rounds N    measured rounds; in each, everything runs once, in random order (60)
   --warmup N    rounds before these that are not measured (5)
@@ -15,6 +16,7 @@ usage: bench [--rounds N] [--warmup N] [--runtime P] [--floor P] [--seccomp F] [
   --floor P     the floor (floor, beside this program)
   --seccomp F   a profile (the object linux.seccomp of a configuration) for a run with seccomp
   --write F     writes the report into F, between its two lines <!-- figures --> and <!-- /figures -->
+  --smallest-limit  prints under which limit of memory a container still runs, and nothing else
 
 crun and runc are those in PATH. As root: containers are made, in a mount namespace of their own.
 ";
@@ -41,6 +43,8 @@ pub struct Options {
     pub seccomp: Option<PathBuf>,
     /// The document that takes the report.
     pub write: Option<PathBuf>,
+    /// Whether only the smallest limit of memory is looked for.
+    pub smallest_limit: bool,
 }
 
 /// Reads the arguments (without the program's name).
@@ -53,6 +57,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked> {
         floor: beside.with_file_name("floor"),
         seccomp: None,
         write: None,
+        smallest_limit: false,
     };
     let mut arguments = arguments;
     while let Some(flag) = arguments.next() {
@@ -67,6 +72,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked> {
             "--runtime" => options.runtime = value()?.into(),
             "--floor" => options.floor = value()?.into(),
             "--seccomp" => options.seccomp = Some(value()?.into()),
+            "--smallest-limit" => options.smallest_limit = true,
             "--write" => options.write = Some(value()?.into()),
             _ => bail!("no option {flag:?} (see --help)"),
         }

@@ -115,6 +115,13 @@ impl Bundles {
         &TRUE
     }
 
+    /// Writes the bundle with a limit of memory (bytes).
+    pub fn write_limited(&self, contestant: &Contestant, limit: u64, workshop: &Workshop) -> Result<()> {
+        let mut config = configuration(&self.root, &workshop.cgroup_path(&contestant.name), &TRUE);
+        config["linux"]["resources"] = json!({"memory": {"limit": limit}});
+        save(&config, &contestant.bundle(workshop, false))
+    }
+
     fn write(
         &self,
         contestant: &Contestant,
@@ -134,11 +141,15 @@ impl Bundles {
         if let Some(profile) = self.seccomp.as_ref().filter(|_| seccomp) {
             config["linux"]["seccomp"] = profile.clone();
         }
-        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        let path = folder.join("config.json");
-        let text = serde_json::to_vec_pretty(&config).context("render the configuration")?;
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        save(&config, &folder)
     }
+}
+
+fn save(config: &Value, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    let path = folder.join("config.json");
+    let text = serde_json::to_vec_pretty(config).context("render the configuration")?;
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
 
 /// As `runc spec` of runc 1.1 writes it.

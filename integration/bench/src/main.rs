@@ -17,6 +17,7 @@ use workshop::Workshop;
 mod arguments;
 mod bundle;
 mod contestant;
+mod limit;
 mod measure;
 mod report;
 mod rounds;
@@ -53,6 +54,9 @@ fn bench(options: &Options) -> Result<()> {
 
     let workshop = Workshop::open()?;
     let bundles = Bundles::new(&workshop, seccomp)?;
+    if options.smallest_limit {
+        return say(&limit::table(&contestants, &bundles, &workshop)?);
+    }
     prove(&mut contestants, &bundles, &workshop, &mut notes)?;
 
     let figures = rounds::measure(options, &contestants, &bundles, &workshop)?;

@@ -62,6 +62,13 @@ impl Workshop {
         Path::new(CGROUPS).join(&self.cgroup)
     }
 
+    /// Lets the containers' cgroups have a controller.
+    pub fn pass_on(&self, controller: &str) -> Result<()> {
+        let path = self.cgroup_folder().join("cgroup.subtree_control");
+        fs::write(&path, format!("+{controller}"))
+            .with_context(|| format!("switch the controller {controller} on in {}", path.display()))
+    }
+
     /// The controllers that cgroup2's root hands to its children.
     pub fn enabled_controllers(&self) -> String {
         fs::read_to_string(Path::new(CGROUPS).join("cgroup.subtree_control"))
