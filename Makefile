@@ -18,7 +18,7 @@ test: ## Formatting, lints, licences, unit and integration tests, here and in vi
 	@scripts/install-deps build test vm
 	@scripts/test
 
-test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.12|newest|5.10|matrix
+test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.12|newest|5.10|generic|matrix
 	@scripts/install-deps build vm
 	@scripts/test-vm
 
