@@ -279,7 +279,9 @@ fn remains(first: &Container, ids: &[String]) -> Vec<String> {
     let scratch = first.bundle().scratch().display().to_string();
     let of_them = |line: &String| {
         let kept = line.starts_with("cgroup ") || line.starts_with("mount ");
-        let named = ids.iter().any(|id| line.contains(id.as_str()));
+        // Not a longer number: of a container that the other test has.
+        let ends = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_digit());
+        let named = ids.iter().any(|id| line.split(id.as_str()).skip(1).any(ends));
         // The scratch folder itself, with what the containers printed, is there until the test ends.
         !line.starts_with("file ") && (named || (!kept && line.contains(&scratch)))
     };

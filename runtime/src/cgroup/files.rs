@@ -40,7 +40,17 @@ impl Cgroup {
     }
 
     fn write_limit(&self, write: &Write) -> Result<()> {
-        let missing = match file::write(self.fd(), &write.file, &write.value) {
+        let put = || file::write(self.fd(), &write.file, &write.value);
+        let written = put().or_else(|error| {
+            if error.errno != libc::ENOENT {
+                return Err(error);
+            }
+            // Somebody else may be switching the controller on: the kernel says that it is on before its files are
+            // there. Changing nothing here waits for that change to end, since both take the same lock.
+            let _ = file::write(self.fd(), "cgroup.subtree_control", "\n");
+            put()
+        });
+        let missing = match written {
             Ok(()) => return Ok(()),
             Err(error) if error.errno == libc::ENOENT => error,
             Err(error) => return Err(error.into()),
