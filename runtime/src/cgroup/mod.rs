@@ -184,16 +184,15 @@ impl Cgroup {
         if let Manager::Systemd(unit) = &record.manager {
             return systemd::remove(record, unit, patience);
         }
-        if record.created == 1 {
-            let step = || format!("remove cgroup {:?}", record.full_path());
-            let Some(hierarchy) = Hierarchy::open(&record.mount).context(step)? else { return Ok(()) };
-            if tree::remove_leaf(hierarchy.root(), &names).context(step)? {
-                return Ok(());
-            }
+        let step = || format!("remove cgroup {:?}", record.full_path());
+        let Some(hierarchy) = Hierarchy::open(&record.mount).context(step)? else { return Ok(()) };
+        if record.created == 1 && tree::remove_leaf(hierarchy.root(), &names).context(step)? {
+            return Ok(());
         }
         match Self::open(record)? {
             Some(cgroup) => cgroup.remove(patience),
-            None => Ok(()),
+            // Somebody was killed on the way down or up: what is left of the levels above goes too.
+            None => tree::remove_rest(hierarchy.root(), &names, record.created).context(step),
         }
     }
 

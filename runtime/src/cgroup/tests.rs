@@ -132,6 +132,31 @@ fn levels_are_made_and_removed_as_far_as_they_are_ours() {
     assert!(!fs::exists(outer.path()).unwrap());
 }
 
+/// As `create` or `delete` leaves them that is killed between two levels.
+#[test]
+fn levels_above_a_lowest_that_is_gone_are_removed_as_far_as_they_are_ours() {
+    if !can_run() {
+        return;
+    }
+    let outer = create(&unique("killed")).unwrap();
+    let (mount, top) = (hierarchy().path().to_owned(), outer.record().path.clone());
+    let record = |created| Record {
+        mount: mount.clone(),
+        path: format!("{top}/a/b/c"),
+        created,
+        manager: Manager::Files,
+    };
+    let level = |path: &str| format!("{}/{path}", outer.path());
+    fs::create_dir_all(level("a/b")).unwrap();
+    Cgroup::delete(&record(2), PATIENCE).unwrap();
+    assert!(!fs::exists(level("a/b")).unwrap() && fs::exists(level("a")).unwrap());
+    Cgroup::delete(&record(1), PATIENCE).unwrap();
+    assert!(fs::exists(level("a")).unwrap(), "it was there before");
+    Cgroup::delete(&record(3), PATIENCE).unwrap();
+    assert!(!fs::exists(level("a")).unwrap() && fs::exists(outer.path()).unwrap());
+    outer.remove(PATIENCE).unwrap();
+}
+
 #[test]
 fn of_neighbours_that_go_at_once_the_last_takes_the_shared_levels_along() {
     if !can_run() {

@@ -144,6 +144,21 @@ pub fn remove_leaf(root: BorrowedFd<'_>, names: &[&str]) -> Result<bool> {
     }
 }
 
+/// Removes what is left of the levels above the lowest of `names`, which is gone: of the `made` lowest those that
+/// nobody uses, and those that are marked.
+pub fn remove_rest(root: BorrowedFd<'_>, names: &[&str], made: usize) -> Result<()> {
+    for depth in (1..names.len()).rev() {
+        let (above, gone) = (&names[..depth], names.len() - depth);
+        let path = above.join("/");
+        match lookup(root, &path, OFlags::RDONLY) {
+            Ok(level) => return Ok(remove_upwards(level, above, made.saturating_sub(gone)).map(drop)?),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed("openat2", format!("{path:?}"), errno).into()),
+        }
+    }
+    Ok(())
+}
+
 /// rmdir(2) of a folder below `parent`; false where it is in use.
 fn remove_level<P: rustix::path::Arg + std::fmt::Debug + Copy>(
     parent: BorrowedFd<'_>,
