@@ -111,7 +111,7 @@ impl Bundle {
         let facts = Facts {
             grantable: capability::grantable(false)?,
             grantable_in_user_namespace: capability::grantable(true)?,
-            in_user_namespace: Procfs::shared()?.in_user_namespace()?,
+            in_user_namespace: host.in_user_namespace()?,
         };
         let plan = plan::build(&spec, &bundle, id, facts, &mut warnings)?;
         for warning in warnings {

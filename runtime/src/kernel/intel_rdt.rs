@@ -19,7 +19,7 @@ pub use stats::Stats;
 /// # Errors
 /// It is mounted nowhere.
 pub fn root() -> Result<PathBuf> {
-    let table = Procfs::host()?.read("self/mountinfo", 16 << 20)?;
+    let table = Procfs::shared()?.read("self/mountinfo", 16 << 20)?;
     match mount_point(&String::from_utf8_lossy(&table)) {
         Some(path) => Ok(path),
         None => bail!("linux.intelRdt: no resctrl file system is mounted on this host"),
