@@ -15,10 +15,9 @@ fn run() -> u8 {
     let protected = args.iter().any(|arg| arg == "create" || arg == "run").then(seal::protect_own_binary);
     match cli::parse(&args) {
         Ok(Parsed::Text(text)) => report::text(&text),
-        Ok(Parsed::Command(globals, command)) => {
-            let mut log = report::Log::new(&globals, command.output_is_parsed());
-            report::finish(command::execute(&globals, &command, protected, &mut log), log)
-        }
+        Ok(Parsed::Command(globals, command)) => report::tell(&globals, command.output_is_parsed(), |log| {
+            command::execute(&globals, &command, protected, log)
+        }),
         Err(error) => report::usage(&error),
     }
 }

@@ -189,7 +189,20 @@ pub fn create(
     let mut record = first_record(bundle, id)?;
     let made = birth(request, bundle, prepared, protection, &locked, hierarchy, signals, &mut record, log);
     match made {
-        Ok(pidfd) => Ok(Born { store, locked, record, pidfd }),
+        Ok(pidfd) => {
+            log.debug(|| {
+                let id = &record.id;
+                let cgroup = record.cgroup.as_ref().map_or("no cgroup".to_owned(), |cgroup| {
+                    format!("cgroup {:?} below {:?}", cgroup.path, cgroup.mount)
+                });
+                format!(
+                    "{:?}: init is process {}, in {cgroup}",
+                    id.as_str(),
+                    record.init.map_or(0, |init| init.pid)
+                )
+            });
+            Ok(Born { store, locked, record, pidfd })
+        }
         Err(mut error) => {
             let mut notes = Vec::new();
             if let Err(failed) =
