@@ -1,0 +1,7 @@
+//! The shim: docker's commands without a daemon. It makes OCI bundles of images and drives an OCI runtime by its
+//! command line; it links no code of the runtime.
+#![forbid(unsafe_code)]
+
+pub mod digest;
+pub mod error;
+pub mod reference;
