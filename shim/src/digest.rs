@@ -55,11 +55,15 @@ impl Digest {
         let algorithm = match name {
             "sha256" => Algorithm::Sha256,
             "sha512" => Algorithm::Sha512,
-            _ => return Err(Error::invalid(format!("invalid digest {text:?}: unsupported digest algorithm"))),
+            _ => {
+                return Err(Error::invalid(format!("invalid digest {text:?}: unsupported digest algorithm")));
+            }
         };
         if hex.len() != algorithm.digits() || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             let digits = algorithm.digits();
-            return Err(Error::invalid(format!("invalid digest {text:?}: {name} has {digits} hexadecimal digits")));
+            return Err(Error::invalid(format!(
+                "invalid digest {text:?}: {name} has {digits} hexadecimal digits"
+            )));
         }
         Ok(Digest { algorithm, hex: hex.to_owned() })
     }
@@ -151,7 +155,11 @@ impl Hasher {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
+    bytes
+        .iter()
+        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
+        .map(char::from)
+        .collect()
 }
 
 /// Passes a stream on and takes its digest and length on the way.

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_that_ends_in_the_systems_reason() {
-        let error = std::fs::File::open("/nowhere\n/x").during(|| "open \"/nowhere\n/x\"".into()).unwrap_err();
+        let error =
+            std::fs::File::open("/nowhere\n/x").during(|| "open \"/nowhere\n/x\"".into()).unwrap_err();
         assert_eq!(error.to_string(), "open \"/nowhere\\n/x\": No such file or directory");
         assert_eq!(error.kind(), Kind::NotFound);
     }

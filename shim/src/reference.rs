@@ -72,12 +72,7 @@ impl Reference {
             let reason = format!("repository name must not be more than {NAME_MAX} characters");
             return Err(Error::usage(format!("invalid reference format: {reason}")));
         }
-        Ok(Reference {
-            registry: registry.to_owned(),
-            repository,
-            tag: tag.map(str::to_owned),
-            digest,
-        })
+        Ok(Reference { registry: registry.to_owned(), repository, tag: tag.map(str::to_owned), digest })
     }
 
     /// The registry's host, and port where it has one; never empty.
@@ -241,9 +236,9 @@ fn component_is_valid(component: &str) -> bool {
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
     is_alnum(*first)
         && is_alnum(*last)
-        && bytes
-            .split(|byte| is_alnum(*byte))
-            .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-'))
+        && bytes.split(|byte| is_alnum(*byte)).all(|separator| {
+            matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-')
+        })
 }
 
 fn tag_is_valid(tag: &str) -> bool {
@@ -283,7 +278,11 @@ mod tests {
         ];
         for (written, full, familiar) in table {
             let reference = Reference::parse(written).unwrap();
-            assert_eq!((reference.to_string(), reference.familiar()), (full.into(), familiar.into()), "{written}");
+            assert_eq!(
+                (reference.to_string(), reference.familiar()),
+                (full.into(), familiar.into()),
+                "{written}"
+            );
             assert_eq!(Reference::parse(full).unwrap().to_string(), full, "{written} again");
         }
     }
@@ -302,10 +301,42 @@ mod tests {
         let long_path = "a/".repeat(130) + "a";
         let long_tag = format!("a:{}", "b".repeat(129));
         for written in [
-            "", ":", "@", "/", "a/", "/a", "a//b", "a:", "a:b:c", "a b", "a\n", "-a", "a-", "a..b", "a___b", "a._b",
-            "ä", "a:ä", "a:-b", "a:.b", "a/../b", "../a", "a/./b", ".a/b", "a.b:port/c", "a.b:/c", "a.b:123456/c",
-            "[::1/a", "[]/a", "[::1]x/a", "a@b", "a@sha256:", "a@sha256:ff", "a@md5:ffffffffffffffffffffffffffffffff",
-            &long_path, &long_tag,
+            "",
+            ":",
+            "@",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "a:",
+            "a:b:c",
+            "a b",
+            "a\n",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a._b",
+            "ä",
+            "a:ä",
+            "a:-b",
+            "a:.b",
+            "a/../b",
+            "../a",
+            "a/./b",
+            ".a/b",
+            "a.b:port/c",
+            "a.b:/c",
+            "a.b:123456/c",
+            "[::1/a",
+            "[]/a",
+            "[::1]x/a",
+            "a@b",
+            "a@sha256:",
+            "a@sha256:ff",
+            "a@md5:ffffffffffffffffffffffffffffffff",
+            &long_path,
+            &long_tag,
         ] {
             let error = Reference::parse(written).unwrap_err().to_string();
             assert!(error.starts_with("invalid reference format"), "{written:?}: {error}");

@@ -1,0 +1,8 @@
+//! Layers onto the disk: tar streams become trees of files, confined to their folder.
+
+pub mod archive;
+mod header;
+mod pax;
+pub mod tree;
+#[cfg(test)]
+mod written;
