@@ -4,5 +4,6 @@
 
 pub mod digest;
 pub mod error;
+pub mod image;
 pub mod reference;
 pub mod unpack;
