@@ -6,4 +6,5 @@ pub mod digest;
 pub mod error;
 pub mod image;
 pub mod reference;
+pub mod store;
 pub mod unpack;

@@ -1,0 +1,147 @@
+//! Small JSON files that are whole at any moment, and locks between processes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Context, Error, Result};
+
+/// A name that nobody else uses at this moment, in whatever process.
+#[must_use]
+pub fn unique_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Writes a record so that a reader, or whoever comes after a crash, sees the old one or the new one.
+///
+/// # Errors
+/// The system's reason; the old record stays.
+pub fn write<T: Serialize>(path: &Path, record: &T) -> Result<()> {
+    let words = || format!("write {path:?}");
+    let bytes =
+        serde_json::to_vec(record).map_err(|error| Error::invalid(error.to_string())).during(words)?;
+    write_bytes(path, &bytes).during(words)
+}
+
+/// As [`write`], for bytes.
+///
+/// # Errors
+/// As there.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let new = folder.join(format!(".new-{}", unique_name()));
+    // A process with this id may have left one when the host went down.
+    let _ = fs::remove_file(&new);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        // Or a crash of the host could leave the name with nothing behind it.
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        File::open(folder)?.sync_all()
+    })();
+    written.map_err(|error: std::io::Error| {
+        let _ = fs::remove_file(&new);
+        error.into()
+    })
+}
+
+/// Reads a record; None if there is none.
+///
+/// # Errors
+/// One that is not of this form, or the system's reason.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let words = || format!("read {path:?}");
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| Error::invalid(error.to_string()))
+            .during(words),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).during(words),
+    }
+}
+
+/// A lock between processes, which ends with this value or the process, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits until nobody else has the lock in any way.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn exclusive(path: &Path) -> Result<Lock> {
+        Lock::take(path, File::lock)
+    }
+
+    /// Waits until nobody has the lock exclusively.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn shared(path: &Path) -> Result<Lock> {
+        Lock::take(path, File::lock_shared)
+    }
+
+    fn take(path: &Path, lock: impl Fn(&File) -> std::io::Result<()>) -> Result<Lock> {
+        let words = || format!("lock {path:?}");
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = open.during(words)?;
+        loop {
+            match lock(&file) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => return result.map(|()| Lock { _file: file }).during(words),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::scratch::Scratch;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_replaced_whole() {
+        let scratch = Scratch::new();
+        let path = scratch.join("record.json");
+        assert_eq!(read::<Vec<u32>>(&path).unwrap(), None);
+        write(&path, &vec![1, 2]).unwrap();
+        write(&path, &vec![3]).unwrap();
+        assert_eq!(read::<Vec<u32>>(&path).unwrap(), Some(vec![3]));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing is left beside it");
+        fs::write(&path, "[").unwrap();
+        assert!(read::<Vec<u32>>(&path).unwrap_err().to_string().contains("record.json"));
+        assert!(write(&scratch.join("no/folder"), &1).unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn an_exclusive_lock_keeps_others_out_until_it_is_dropped() {
+        let scratch = Scratch::new();
+        let path = scratch.join("lock");
+        let counter = std::sync::Mutex::new(0_u32);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _lock = Lock::exclusive(&path).unwrap();
+                        let mut counter = counter.try_lock().expect("nobody else is here");
+                        *counter += 1;
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+        assert_eq!(*counter.lock().unwrap(), 400);
+        let (_one, _two) = (Lock::shared(&path).unwrap(), Lock::shared(&path).unwrap());
+    }
+}
