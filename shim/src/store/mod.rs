@@ -2,6 +2,7 @@
 
 pub mod content;
 pub mod folder;
+pub mod layer;
 pub mod record;
 #[cfg(test)]
 mod scratch;

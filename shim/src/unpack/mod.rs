@@ -3,6 +3,7 @@
 pub mod archive;
 mod header;
 mod pax;
+pub mod stream;
 pub mod tree;
 #[cfg(test)]
-mod written;
+pub mod written;

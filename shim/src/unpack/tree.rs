@@ -39,7 +39,9 @@ pub enum As {
 }
 
 impl As {
-    const fn opaque_mark(self) -> &'static str {
+    /// The attribute by which overlayfs knows a folder that hides what is below it.
+    #[must_use]
+    pub const fn opaque_mark(self) -> &'static str {
         match self {
             As::Root => "trusted.overlay.opaque",
             As::UserNamespaceRoot => "user.overlay.opaque",
@@ -370,8 +372,11 @@ impl Tree<'_> {
     }
 }
 
-/// Removes a folder of this tree with all in it; links are removed, not followed.
-fn remove_all(parent: BorrowedFd, name: &CString) -> Result<()> {
+/// Removes a folder with all in it; links are removed, not followed.
+///
+/// # Errors
+/// The system's reason; what was not removed yet stays.
+pub fn remove_all(parent: BorrowedFd, name: &CString) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = fs::openat(parent, &**name, flags, Mode::empty()).during(|| format!("openat {name:?}"))?;
     for entry in fs::Dir::read_from(&folder).during(|| format!("getdents {name:?}"))? {

@@ -1,0 +1,330 @@
+//! Unpacked layers, by chain id: a folder tree that overlayfs can take as it is, and a record.
+//!
+//! `layers/HEX/` is complete: it gets this name when all of it is on the disk. It is made in `ingest/layer-HEX`,
+//! which who makes it has locked; what a crash left there, the next one throws away. Layers of one image are
+//! unpacked at the same time but completed from the lowest up, because what a layer does not say of a folder
+//! (owner, mode, …) it has from the layers below.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self as std_fs, File};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Context, Error, Kind, Result};
+use crate::store::folder::make_private;
+use crate::store::record;
+use crate::unpack::tree::{As, Unpacked, remove_all};
+
+/// What is known of a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Layer {
+    /// Digest of the unpacked archive.
+    pub diff_id: Digest,
+    /// The layer below.
+    pub parent: Option<Digest>,
+    /// Bytes of all files' data.
+    pub size: u64,
+    /// Nothing of the layers below is to be seen.
+    pub hides_all_below: bool,
+    /// What could not be kept, in words.
+    pub lost: Vec<String>,
+}
+
+/// The layers of a store.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    done: PathBuf,
+    ingest: PathBuf,
+}
+
+impl Layers {
+    /// The layers below this folder, made if it is not there.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn open(root: &Path) -> Result<Layers> {
+        let (done, ingest) = (root.join("layers"), root.join("ingest"));
+        make_private(&done)?;
+        make_private(&ingest)?;
+        Ok(Layers { done, ingest })
+    }
+
+    /// The layer's tree of files.
+    #[must_use]
+    pub fn tree(&self, chain_id: &Digest) -> PathBuf {
+        self.done.join(chain_id.hex()).join("diff")
+    }
+
+    /// What is known of a layer; None if it is not there.
+    ///
+    /// # Errors
+    /// A damaged record, or the system's reason.
+    pub fn get(&self, chain_id: &Digest) -> Result<Option<Layer>> {
+        record::read(&self.done.join(chain_id.hex()).join("layer.json"))
+    }
+
+    /// Begins a layer; None if it is there. While somebody else makes the same, this waits.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn begin(&self, chain_id: &Digest) -> Result<Option<Making>> {
+        let folder = self.ingest.join(format!("layer-{}", chain_id.hex()));
+        let done = self.done.join(chain_id.hex());
+        let words = || format!("layer {chain_id}");
+        loop {
+            make_private(&folder)?;
+            let lock = match File::open(&folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                open => open.during(words)?,
+            };
+            lock.lock().during(words)?;
+            let is_done = done.try_exists().during(words)?;
+            // It may have been renamed or removed between the calls: then the name is another's, or nobody's.
+            let (mine, there) = (lock.metadata().during(words)?, std_fs::symlink_metadata(&folder).ok());
+            let is_mine = there.is_some_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino()));
+            match (is_done, is_mine) {
+                (true, true) => return remove(&folder).map(|()| None),
+                (true, false) => return Ok(None),
+                (false, false) => {}
+                (false, true) => {
+                    empty(&folder).during(words)?;
+                    let tree = folder.join("diff");
+                    // What others may see of it, the image's own root folder says.
+                    std_fs::create_dir(&tree).during(words)?;
+                    let tree = File::open(&tree).during(words)?.into();
+                    return Ok(Some(Making { folder, done, tree, _lock: lock }));
+                }
+            }
+        }
+    }
+
+    /// Removes a layer, which nothing may use any more.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn remove(&self, chain_id: &Digest) -> Result<()> {
+        let words = || format!("layer {chain_id}");
+        // First out of sight: what is half removed must not be taken for a layer.
+        let gone = self.ingest.join(format!("gone-{}", record::unique_name()));
+        match std_fs::rename(self.done.join(chain_id.hex()), &gone) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            result => result.during(words)?,
+        }
+        remove(&gone).during(words)
+    }
+}
+
+/// A layer in the making.
+#[derive(Debug)]
+pub struct Making {
+    folder: PathBuf,
+    done: PathBuf,
+    tree: OwnedFd,
+    _lock: File,
+}
+
+impl Making {
+    /// Where its files are to be unpacked.
+    #[must_use]
+    pub fn tree(&self) -> BorrowedFd<'_> {
+        self.tree.as_fd()
+    }
+
+    /// All is unpacked, and the layers below are complete: `below` are their trees, the highest first.
+    ///
+    /// # Errors
+    /// The system's reason; the layer is then not there.
+    pub fn complete(self, layer: &Layer, unpacked: &Unpacked, below: &[PathBuf]) -> Result<()> {
+        let below = if unpacked.hides_all_below { &[] } else { below };
+        let opened: Vec<OwnedFd> = below
+            .iter()
+            .map(|tree| File::open(tree).map(OwnedFd::from).during(|| format!("open {tree:?}")))
+            .collect::<Result<_>>()?;
+        for path in &unpacked.implied_folders {
+            inherit(self.tree(), path, &opened)
+                .during(|| format!("folder {:?}", String::from_utf8_lossy(path)))?;
+        }
+        record::write(&self.folder.join("layer.json"), layer)?;
+        // One call for all its files, which a crash of the host would otherwise leave empty.
+        fs::syncfs(&self.tree).during(|| "syncfs".into())?;
+        std_fs::rename(&self.folder, &self.done).during(|| format!("rename {:?}", self.folder))?;
+        let parent = self.done.parent().unwrap_or(Path::new("/"));
+        File::open(parent).and_then(|parent| parent.sync_all()).during(|| format!("fsync {parent:?}"))
+    }
+
+    /// Throws it away.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn abandon(self) -> Result<()> {
+        remove(&self.folder)
+    }
+}
+
+/// Gives a folder what the folder of the same name in the layers below has, if overlayfs would show one.
+fn inherit(tree: BorrowedFd, path: &[u8], below: &[OwnedFd]) -> Result<()> {
+    // In its own layer it is there; one of the folders on the way may hide what is below.
+    let folder = match look_up(tree, path)? {
+        LookUp::Folder(folder, Below::Seen) => folder,
+        LookUp::Folder(_, Below::Hidden) => return Ok(()),
+        LookUp::Hidden | LookUp::Nothing => return Err(Error::new(Kind::NotFound, "it is gone")),
+    };
+    for layer in below {
+        match look_up(layer.as_fd(), path)? {
+            LookUp::Folder(source, _) => return copy_description(&source, &folder),
+            LookUp::Hidden => return Ok(()),
+            LookUp::Nothing => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a layer says of a path.
+enum LookUp {
+    /// It has this folder.
+    Folder(OwnedFd, Below),
+    /// Nothing of it, nor of the layers below it, is to be seen.
+    Hidden,
+    /// Nothing: the layers below count.
+    Nothing,
+}
+
+/// What becomes of the same folder in the layers below.
+enum Below {
+    /// The two are merged.
+    Seen,
+    /// One of the folders on the way is opaque.
+    Hidden,
+}
+
+/// Goes down the path as overlayfs does in one layer.
+fn look_up(layer: BorrowedFd, path: &[u8]) -> Result<LookUp> {
+    let mut opaque = false;
+    let mut at = None;
+    for end in
+        path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()])
+    {
+        match open_beneath(layer, &path[..end])? {
+            Some(folder) => {
+                opaque |= is_opaque(&folder)?;
+                at = Some(folder);
+            }
+            // A file, a link or a whiteout hides the folder; where nothing is, the layers below are seen, unless a
+            // folder above is opaque.
+            None if exists(layer, &path[..end])? || opaque => return Ok(LookUp::Hidden),
+            None => return Ok(LookUp::Nothing),
+        }
+    }
+    let below = if opaque { Below::Hidden } else { Below::Seen };
+    Ok(at.map_or(LookUp::Nothing, |folder| LookUp::Folder(folder, below)))
+}
+
+/// The folder with this path, if all of it is folders.
+fn open_beneath(tree: BorrowedFd, path: &[u8]) -> Result<Option<OwnedFd>> {
+    let at = CString::new(path).map_err(|_| Error::invalid("a NUL in a name"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    match fs::openat2(tree, &*at, flags, Mode::empty(), resolve) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno).during(|| "openat2".into()),
+    }
+}
+
+/// Is there anything under this name, in a folder that is known to be one?
+fn exists(tree: BorrowedFd, path: &[u8]) -> Result<bool> {
+    let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (open_beneath(tree, &path[..at])?, &path[at + 1..]),
+        None => (None, path),
+    };
+    let name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
+    let folder = parent.as_ref().map_or(tree, OwnedFd::as_fd);
+    match fs::statat(folder, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno).during(|| "fstatat".into()),
+    }
+}
+
+fn is_opaque(folder: &OwnedFd) -> Result<bool> {
+    for mark in [As::Root.opaque_mark(), As::UserNamespaceRoot.opaque_mark()] {
+        let mut value = [0; 8];
+        match fs::fgetxattr(folder, mark, &mut value[..]) {
+            Ok(length) if value[..length] == *b"y" => return Ok(true),
+            Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => {}
+            Err(errno) => return Err(errno).during(|| format!("fgetxattr {mark}")),
+        }
+    }
+    Ok(false)
+}
+
+/// Owner, attributes, mode and times of one folder for another.
+fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()> {
+    let stat = fs::fstat(source).during(|| "fstat".into())?;
+    let (uid, gid) = (fs::Uid::from_raw(stat.st_uid), fs::Gid::from_raw(stat.st_gid));
+    fs::fchown(target, Some(uid), Some(gid)).during(|| "fchown".into())?;
+    let mut names = vec![0; 1 << 16];
+    let length = match fs::flistxattr(source, &mut names) {
+        Err(Errno::OPNOTSUPP) => 0,
+        result => result.during(|| "flistxattr".into())?,
+    };
+    for name in names[..length].split_inclusive(|byte| *byte == 0) {
+        let name = CStr::from_bytes_with_nul(name).map_err(|_| Error::invalid("a name of an attribute"))?;
+        let is_overlays =
+            [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|p| name.to_bytes().starts_with(p));
+        if is_overlays {
+            continue;
+        }
+        let mut value = vec![0; 1 << 16];
+        let length = fs::fgetxattr(source, name, &mut value[..]).during(|| format!("fgetxattr {name:?}"))?;
+        fs::fsetxattr(target, name, &value[..length], XattrFlags::empty())
+            .during(|| format!("fsetxattr {name:?}"))?;
+    }
+    fs::fchmod(target, Mode::from_raw_mode(stat.st_mode & 0o7777)).during(|| "fchmod".into())?;
+    let time = |seconds, nanoseconds: u64| fs::Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
+    };
+    let times = fs::Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    fs::futimens(target, &times).during(|| "utimensat".into())
+}
+
+/// Removes a folder of the store with all in it.
+fn remove(folder: &Path) -> Result<()> {
+    let parent =
+        File::open(folder.parent().unwrap_or(Path::new("/"))).during(|| format!("open above {folder:?}"))?;
+    let name = folder.file_name().unwrap_or_default().as_bytes();
+    let name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
+    remove_all(parent.as_fd(), &name)
+}
+
+/// Removes all that is in a folder of the store.
+fn empty(folder: &Path) -> Result<()> {
+    let open = File::open(folder)?;
+    for entry in std_fs::read_dir(folder)? {
+        let name =
+            CString::new(entry?.file_name().as_bytes()).map_err(|_| Error::invalid("a NUL in a name"))?;
+        let stat = fs::statat(&open, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            remove_all(open.as_fd(), &name)?;
+        } else {
+            fs::unlinkat(&open, &*name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "layer_tests.rs"]
+mod tests;
