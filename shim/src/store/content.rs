@@ -55,6 +55,25 @@ impl Content {
         path.try_exists().during(|| format!("stat {path:?}"))
     }
 
+    /// All that is there, in order.
+    ///
+    /// # Errors
+    /// A name that is no digest, or the system's reason.
+    pub fn list(&self) -> Result<Vec<Digest>> {
+        let mut found = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let folder = self.done.join(algorithm_name(algorithm));
+            let words = || format!("read {folder:?}");
+            for entry in fs::read_dir(&folder).during(words)? {
+                let name = entry.during(words)?.file_name();
+                let digest = format!("{}:{}", algorithm_name(algorithm), name.to_string_lossy());
+                found.push(Digest::parse(&digest).during(words)?);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Opens content.
     ///
     /// # Errors

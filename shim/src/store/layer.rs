@@ -71,6 +71,21 @@ impl Layers {
         record::read(&self.done.join(chain_id.hex()).join("layer.json"))
     }
 
+    /// Chain ids of all that are there, in order.
+    ///
+    /// # Errors
+    /// A name that is no digest's, or the system's reason.
+    pub fn list(&self) -> Result<Vec<Digest>> {
+        let words = || format!("read {:?}", self.done);
+        let mut found = Vec::new();
+        for entry in std_fs::read_dir(&self.done).during(words)? {
+            let name = entry.during(words)?.file_name();
+            found.push(Digest::parse(&format!("sha256:{}", name.to_string_lossy())).during(words)?);
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Begins a layer; None if it is there. While somebody else makes the same, this waits.
     ///
     /// # Errors

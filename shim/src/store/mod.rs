@@ -2,7 +2,11 @@
 
 pub mod content;
 pub mod folder;
+pub mod gc;
+pub mod image;
+pub mod intake;
 pub mod layer;
+pub mod lease;
 pub mod record;
 #[cfg(test)]
 mod scratch;
