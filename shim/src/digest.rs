@@ -20,7 +20,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    const fn name(self) -> &'static str {
+    /// As in a digest: `sha256`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
             Algorithm::Sha512 => "sha512",

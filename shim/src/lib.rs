@@ -5,6 +5,7 @@
 pub mod digest;
 pub mod error;
 pub mod image;
+pub mod load;
 pub mod reference;
 pub mod store;
 pub mod unpack;

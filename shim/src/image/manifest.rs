@@ -23,6 +23,9 @@ pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of the OCI's index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// Media type of an image's configuration.
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
 /// Names content, with its length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,6 +130,36 @@ pub enum Packing {
     Gzip,
     /// Zstandard (RFC 8878).
     Zstd,
+}
+
+impl Manifest {
+    /// The manifest as an OCI document.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Document<'a> {
+            schema_version: u32,
+            media_type: &'a str,
+            config: &'a Descriptor,
+            layers: &'a [Descriptor],
+        }
+        let (config, layers) = (&self.config, &self.layers[..]);
+        serde_json::to_vec(&Document { schema_version: 2, media_type: OCI_MANIFEST, config, layers })
+            .map_err(|error| Error::invalid(format!("manifest: {error}")))
+    }
+}
+
+/// Media type of a layer that is packed so.
+#[must_use]
+pub fn layer_type(packing: Packing) -> &'static str {
+    match packing {
+        Packing::Plain => "application/vnd.oci.image.layer.v1.tar",
+        Packing::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+        Packing::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+    }
 }
 
 /// How a layer of this media type is packed.

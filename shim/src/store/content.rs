@@ -20,13 +20,6 @@ pub struct Content {
     ingest: PathBuf,
 }
 
-const fn algorithm_name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Sha256 => "sha256",
-        Algorithm::Sha512 => "sha512",
-    }
-}
-
 impl Content {
     /// The content below this folder, made if it is not there.
     ///
@@ -43,7 +36,7 @@ impl Content {
     /// Where this content lies once it is there.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        self.done.join(algorithm_name(digest.algorithm())).join(digest.hex())
+        self.done.join(digest.algorithm().name()).join(digest.hex())
     }
 
     /// Is it there?
@@ -62,11 +55,11 @@ impl Content {
     pub fn list(&self) -> Result<Vec<Digest>> {
         let mut found = Vec::new();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            let folder = self.done.join(algorithm_name(algorithm));
+            let folder = self.done.join(algorithm.name());
             let words = || format!("read {folder:?}");
             for entry in fs::read_dir(&folder).during(words)? {
                 let name = entry.during(words)?.file_name();
-                let digest = format!("{}:{}", algorithm_name(algorithm), name.to_string_lossy());
+                let digest = format!("{}:{}", algorithm.name(), name.to_string_lossy());
                 found.push(Digest::parse(&digest).during(words)?);
             }
         }
@@ -121,7 +114,7 @@ impl Content {
     /// # Errors
     /// The system's reason.
     pub fn ingest(&self, digest: &Digest) -> Result<Ingest> {
-        let partial = self.ingest.join(format!("{}-{}", algorithm_name(digest.algorithm()), digest.hex()));
+        let partial = self.ingest.join(format!("{}-{}", digest.algorithm().name(), digest.hex()));
         let words = || format!("receive {digest}");
         loop {
             let mut options = OpenOptions::new();

@@ -49,10 +49,15 @@ impl<'a> Intake<'a> {
     pub fn layer<R: Read>(&self, number: usize, open: impl FnOnce() -> Result<R>) -> Result<()> {
         let result = self.try_layer(number, open);
         if result.is_err() {
-            *self.complete.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            self.changed.notify_all();
+            self.fail();
         }
         result.during(|| format!("layer {}", self.diff_ids[number]))
+    }
+
+    /// A layer will not come: nobody has to wait for it.
+    pub fn fail(&self) {
+        *self.complete.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.changed.notify_all();
     }
 
     fn try_layer<R: Read>(&self, number: usize, open: impl FnOnce() -> Result<R>) -> Result<()> {

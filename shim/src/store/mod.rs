@@ -9,4 +9,4 @@ pub mod layer;
 pub mod lease;
 pub mod record;
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;

@@ -6,4 +6,4 @@ mod pax;
 pub mod stream;
 pub mod tree;
 #[cfg(test)]
-pub mod written;
+pub(crate) mod written;

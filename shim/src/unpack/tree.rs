@@ -36,6 +36,8 @@ pub enum As {
     Root,
     /// Root of a user namespace: no devices, and overlayfs's marks are `user.`.
     UserNamespaceRoot,
+    /// Whoever wants to read the files: they are the caller's own, and nothing but files, folders and links.
+    Reader,
 }
 
 impl As {
@@ -44,7 +46,7 @@ impl As {
     pub const fn opaque_mark(self) -> &'static str {
         match self {
             As::Root => "trusted.overlay.opaque",
-            As::UserNamespaceRoot => "user.overlay.opaque",
+            As::UserNamespaceRoot | As::Reader => "user.overlay.opaque",
         }
     }
 }
@@ -95,7 +97,13 @@ struct Place {
 }
 
 impl Tree<'_> {
-    fn add<R: Read>(&mut self, archive: &mut Archive<R>, entry: Entry) -> Result<()> {
+    fn add<R: Read>(&mut self, archive: &mut Archive<R>, mut entry: Entry) -> Result<()> {
+        if self.who == As::Reader {
+            (entry.uid, entry.gid) =
+                (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            entry.mode = if entry.kind == Kind::Folder { 0o700 } else { 0o600 };
+            entry.attributes.clear();
+        }
         let path = clean(&entry.path)?;
         let Some((parent, name)) = split_last(&path) else {
             return match entry.kind {
@@ -107,7 +115,7 @@ impl Tree<'_> {
                 _ => Err(Error::invalid("the root is no folder")),
             };
         };
-        if name.starts_with(WHITEOUT) {
+        if name.starts_with(WHITEOUT) && self.who != As::Reader {
             return self.hide(parent, name);
         }
         let place = Place { folder: self.make_folder(parent)?, name: c_string(name)? };
@@ -124,7 +132,7 @@ impl Tree<'_> {
                     .during(|| "symlinkat".into())?;
             }
             Kind::Fifo => make_node(&place, FileType::Fifo, entry.mode, 0)?,
-            Kind::Character(..) | Kind::Block(..) if self.who == As::UserNamespaceRoot => {
+            Kind::Character(..) | Kind::Block(..) if self.who != As::Root => {
                 // Docker does the same: the runtime gives the container the devices that it is to have.
                 self.done.lost.push(format!("device {:?}", String::from_utf8_lossy(&entry.path)));
                 return Ok(());
