@@ -20,8 +20,10 @@ use crate::error::{Call, Error, Kind, Result};
 use crate::requirement;
 use crate::time::rfc3339;
 
-/// Exit code of every failure of the runtime itself.
+/// Exit code of every failure of the runtime itself, but for `exec`'s.
 pub const FAILURE: u8 = 1;
+/// Exit code of a failure of `exec`, which passes a program's own code on: most programs use no code as high.
+pub const EXEC_FAILURE: u8 = 255;
 
 /// Collects what is to be told while a command runs.
 #[derive(Debug)]
@@ -145,8 +147,8 @@ fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Ends a command: writes what is to be written and returns the exit code.
-pub fn finish(result: Result<u8>, mut log: Log) -> u8 {
+/// Ends a command: writes what is to be written and returns the exit code, after a failure `failure`.
+pub fn finish(result: Result<u8>, failure: u8, mut log: Log) -> u8 {
     match result {
         Ok(code) => {
             log.flush();
@@ -154,7 +156,7 @@ pub fn finish(result: Result<u8>, mut log: Log) -> u8 {
         }
         Err(error) => {
             log.failure(&requirement::message(&error), hint(&error));
-            FAILURE
+            failure
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod device;
 pub mod devices;
+pub mod exec;
 pub mod intel_rdt;
 pub mod mount;
 pub mod namespace;
