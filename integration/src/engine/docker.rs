@@ -12,6 +12,8 @@ pub const IMAGE: &str = "box";
 pub struct Docker {
     // Before the world, which takes its own end badly if its daemon is still waited for.
     daemon: Running,
+    /// How often the daemon has come up: it says so in the same log each time.
+    starts: usize,
     options: Vec<String>,
     world: World,
 }
@@ -38,7 +40,7 @@ impl Docker {
         world.write("/etc/docker/daemon.json", &manual::block("/etc/docker/daemon.json"));
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let daemon = spawn(&world, &options);
-        let mut docker = Docker { daemon, options, world };
+        let mut docker = Docker { daemon, starts: 0, options, world };
         docker.wait_ready();
         let import = ["import", "--change", "ENV PATH=/bin", "--change", "CMD [\"sh\"]", "-", IMAGE];
         docker.call(&import).stdin_from(image::open_archive()).output().expect_ok();
@@ -51,13 +53,12 @@ impl Docker {
         wait_for("dockerd", || {
             self.daemon.expect_alive();
             let said = std::fs::read_to_string(&log).unwrap_or_default();
-            // After the last start, if there were several.
-            let latest = said.rsplit("Starting up").next().unwrap_or_default();
-            latest.contains("API listen on").then_some(())
+            (said.matches("API listen on").count() > self.starts).then_some(())
         });
+        self.starts += 1;
     }
 
-    /// Kills the daemon with SIGKILL; `containerd` is its child and goes on, as do the containers.
+    /// Kills the daemon with SIGKILL; its containerd goes with it, the containers' shims do not.
     #[track_caller]
     pub fn murder(&self) {
         self.world.murder("dockerd");

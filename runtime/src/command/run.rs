@@ -33,10 +33,8 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
         bundle.use_systemd(&args.create.id)?;
     }
     let (console, ours) = consoles(args, bundle.has_terminal())?;
-    if ours.is_some()
-        && let Some((rows, columns)) = foreground::own_size()
-    {
-        bundle.set_console_size(rows, columns); // before the program asks
+    if ours.is_some() {
+        bundle.take_terminal(foreground::own_size());
     }
     let mut signals = Signals::block()?;
     let own_pid_namespace = bundle.has_own_pid_namespace();

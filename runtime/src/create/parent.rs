@@ -140,10 +140,14 @@ impl Bundle {
         self.plan.process.terminal
     }
 
-    /// Gives the program's terminal a size, in place of `process.consoleSize`.
-    pub fn set_console_size(&mut self, rows: u16, columns: u16) {
-        let size = ConsoleSize { height: rows.into(), width: columns.into() };
-        self.plan.process.console_size = Some(size);
+    /// The program's terminal is shown on our own: it gets the size of that, if there is one, in place of
+    /// `process.consoleSize`, before the program asks.
+    pub fn take_terminal(&mut self, own_size: Option<(u16, u16)>) {
+        self.plan.process.terminal_is_ours = true;
+        if let Some((rows, columns)) = own_size {
+            let size = ConsoleSize { height: rows.into(), width: columns.into() };
+            self.plan.process.console_size = Some(size);
+        }
     }
 }
 

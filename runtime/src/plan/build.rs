@@ -147,6 +147,7 @@ fn process(spec: &Spec, grantable: u64, warnings: &mut Vec<String>) -> Result<Pr
         user,
         terminal: process.terminal,
         console_size: process.console_size.filter(|size| size.height != 0 || size.width != 0),
+        terminal_is_ours: false,
         capabilities,
         rlimits: rlimit::rlimits(&process.rlimits)?,
         no_new_privileges: process.no_new_privileges,

@@ -93,6 +93,8 @@ pub struct Process {
     pub terminal: bool,
     /// Size of that terminal.
     pub console_size: Option<ConsoleSize>,
+    /// Whether it is shown on the caller's own, which then makes the line ends: a foreground run.
+    pub terminal_is_ours: bool,
     /// Capability sets.
     pub capabilities: Sets,
     /// Resource limits.
