@@ -19,9 +19,10 @@ fn run() -> u8 {
     match cli::parse(&args) {
         Ok(Parsed::Text(text)) => report::text(&text),
         Ok(Parsed::Command(globals, command)) => {
-            let mut log = report::Log::new(&globals, command.output_is_parsed());
-            let failure = command.failure_code();
-            report::finish(command::execute(&globals, &command, protected, &mut log), failure, log)
+            let (silent, failure) = (command.output_is_parsed(), command.failure_code());
+            report::tell(&globals, silent, failure, |log| {
+                command::execute(&globals, &command, protected, log)
+            })
         }
         Err(error) => report::usage(&error),
     }

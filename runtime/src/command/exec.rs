@@ -11,7 +11,6 @@ use crate::foreground::{self, Terminal};
 use crate::report::Log;
 use crate::seal::Protection;
 use crate::signals::Signals;
-use crate::spec::ConsoleSize;
 
 /// Carries out `exec`; the exit code is the program's, or 0 with `--detach`.
 ///
@@ -26,10 +25,8 @@ fn exec(globals: &Globals, args: &cli::Exec, protection: Protection, log: &mut L
     let mut plan = container.plan(args, log)?;
     // step 3: connect the sockets that the terminal and the pidfd go to
     let (console, ours) = consoles(args.console_socket.as_deref(), args.detach, plan.process.terminal)?;
-    if ours.is_some()
-        && let Some((rows, columns)) = foreground::own_size()
-    {
-        plan.process.console_size = Some(ConsoleSize { height: rows.into(), width: columns.into() });
+    if ours.is_some() {
+        plan.process.take_terminal(foreground::own_size());
     }
     let pidfd_socket = args.pidfd_socket.as_deref();
     let connect = |path| handover::connect_pidfd(path).map(|socket| (socket, path));

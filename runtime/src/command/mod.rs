@@ -19,7 +19,7 @@ pub mod start;
 pub mod state;
 pub mod update;
 
-use crate::cli::{Command, Globals};
+use crate::cli::{COMMIT, Command, Globals, NAME, VERSION};
 use crate::error::Result;
 use crate::report::Log;
 use crate::seal::{self, Protection};
@@ -34,6 +34,9 @@ pub fn execute(
     protected: Option<Result<Protection>>,
     log: &mut Log,
 ) -> Result<u8> {
+    log.debug(|| {
+        format!("{}: {NAME} {VERSION}, commit {COMMIT}, process {}", command.name(), std::process::id())
+    });
     let protect = || protected.unwrap_or_else(seal::protect_own_binary);
     match command {
         Command::Create(args) => create::execute(globals, args, protect()?, log),

@@ -35,10 +35,8 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
     }
     let (console, ours) =
         consoles(args.create.console_socket.as_deref(), args.detach, bundle.has_terminal())?;
-    if ours.is_some()
-        && let Some((rows, columns)) = foreground::own_size()
-    {
-        bundle.set_console_size(rows, columns); // before the program asks
+    if ours.is_some() {
+        bundle.take_terminal(foreground::own_size());
     }
     let mut signals = Signals::block()?;
     let own_pid_namespace = bundle.has_own_pid_namespace();

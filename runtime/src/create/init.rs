@@ -208,6 +208,9 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
     root.ensure(&plan.process.cwd, Target::Folder).context(|| "process.cwd")?;
     let terminal = if plan.process.terminal {
         let pair = tty::open(&root, plan.process.console_size)?;
+        if plan.process.terminal_is_ours {
+            tty::pass_newlines(&pair)?;
+        }
         tty::place_console(&root, pair.slave.as_fd())?;
         Some(pair)
     } else {

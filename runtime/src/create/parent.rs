@@ -38,7 +38,7 @@ use crate::plan::{self, Facts, Plan};
 use crate::report::Log;
 use crate::seal::Protection;
 use crate::signals::Signals;
-use crate::spec::{self, ConsoleSize, Spec};
+use crate::spec::{self, Spec};
 
 /// What `create` and `run` ask for.
 #[derive(Debug)]
@@ -138,10 +138,10 @@ impl Bundle {
         self.plan.process.terminal
     }
 
-    /// Gives the program's terminal a size, in place of `process.consoleSize`.
-    pub fn set_console_size(&mut self, rows: u16, columns: u16) {
-        let size = ConsoleSize { height: rows.into(), width: columns.into() };
-        self.plan.process.console_size = Some(size);
+    /// The program's terminal is shown on our own: it gets the size of that, if there is one, in place of
+    /// `process.consoleSize`, before the program asks.
+    pub fn take_terminal(&mut self, own_size: Option<(u16, u16)>) {
+        self.plan.process.take_terminal(own_size);
     }
 }
 
@@ -208,7 +208,20 @@ pub fn create(
     record.keeps_keyring = request.no_new_keyring;
     let made = birth(request, bundle, prepared, protection, &locked, hierarchy, signals, &mut record, log);
     match made {
-        Ok(pidfd) => Ok(Born { store, locked, record, pidfd }),
+        Ok(pidfd) => {
+            log.debug(|| {
+                let id = &record.id;
+                let cgroup = record.cgroup.as_ref().map_or("no cgroup".to_owned(), |cgroup| {
+                    format!("cgroup {:?} below {:?}", cgroup.path, cgroup.mount)
+                });
+                format!(
+                    "{:?}: init is process {}, in {cgroup}",
+                    id.as_str(),
+                    record.init.map_or(0, |init| init.pid)
+                )
+            });
+            Ok(Born { store, locked, record, pidfd })
+        }
         Err(mut error) => {
             let mut notes = Vec::new();
             if let Err(failed) =

@@ -155,6 +155,9 @@ fn settle(plan: &ExecPlan, prepared: &Prepared, channel: &Channel) -> Result<Inf
     // step 13: terminal, standard input and output
     if process.terminal {
         let pair = tty::open(&root, process.console_size)?;
+        if process.terminal_is_ours {
+            tty::pass_newlines(&pair)?;
+        }
         if let Some(console) = &prepared.console {
             tty::send(console.as_fd(), pair.master.as_fd())?;
         }

@@ -153,6 +153,7 @@ pub(super) fn process(
         user,
         terminal: process.terminal,
         console_size: process.console_size.filter(|size| size.height != 0 || size.width != 0),
+        terminal_is_ours: false,
         capabilities,
         rlimits: rlimit::rlimits(&process.rlimits)?,
         no_new_privileges: process.no_new_privileges,
