@@ -70,6 +70,8 @@ fn explain(bytes: &[u8], error: &serde_json::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn message(text: &str) -> String {
@@ -89,7 +91,79 @@ mod tests {
     fn what_is_no_document_says_where_it_ends() {
         assert!(message("").starts_with("config.json: EOF while parsing a value"));
         assert!(message("{\"a\":1} x").starts_with("config.json: trailing characters"));
-        assert!(message("[]").starts_with("config.json: invalid"));
+        assert!(message("[]").starts_with("config.json: invalid type: sequence, expected an object"));
+    }
+
+    /// A document with `[]` in the place of each object that it has, one at a time, with the place's path.
+    fn with_an_array_for_each_object(document: &Value, found: &mut Vec<(String, Value)>) {
+        fn walk(whole: &Value, at: &str, path: &str, found: &mut Vec<(String, Value)>) {
+            let children: Vec<(String, String)> = match whole.pointer(at).unwrap() {
+                Value::Object(fields) => {
+                    let mut changed = whole.clone();
+                    *changed.pointer_mut(at).unwrap() = Value::Array(Vec::new());
+                    found.push((path.to_owned(), changed));
+                    let dot = if path.is_empty() { "" } else { "." };
+                    fields.keys().map(|key| (format!("{at}/{key}"), format!("{path}{dot}{key}"))).collect()
+                }
+                Value::Array(items) => {
+                    (0..items.len()).map(|n| (format!("{at}/{n}"), format!("{path}[{n}]"))).collect()
+                }
+                _ => Vec::new(),
+            };
+            for (at, path) in children {
+                walk(whole, &at, &path, found);
+            }
+        }
+        walk(document, "", "", found);
+    }
+
+    #[test]
+    fn no_array_is_taken_for_an_object_wherever_one_stands() {
+        // Every object of the specification, once.
+        let limit = json!({"type": "c", "major": 1, "minor": 3, "rate": 1, "weight": 10});
+        let document = json!({
+            "ociVersion": "1.3.0",
+            "root": {"path": "/x", "readonly": true},
+            "mounts": [{"destination": "/a", "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}],
+            "hooks": {"prestart": [{"path": "/h"}]},
+            "annotations": {"a": "b"},
+            "process": {
+                "consoleSize": {"height": 1, "width": 1}, "user": {"uid": 1}, "capabilities": {"bounding": []},
+                "rlimits": [{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}], "ioPriority": {"class": "x"},
+                "scheduler": {"policy": "x"}, "execCPUAffinity": {"initial": "0"},
+            },
+            "linux": {
+                "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}], "sysctl": {"a": "b"},
+                "namespaces": [{"type": "pid"}], "devices": [{"type": "c", "path": "/dev/x"}],
+                "netDevices": {"eth0": {"name": "x"}}, "intelRdt": {"closID": "x"}, "memoryPolicy": {"mode": "x"},
+                "personality": {"domain": "LINUX"}, "timeOffsets": {"boottime": {"secs": 1}},
+                "seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["x"],
+                    "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]},
+                "resources": {
+                    "devices": [{"allow": true}], "memory": {"limit": 1}, "cpu": {"shares": 1},
+                    "pids": {"limit": 1}, "hugepageLimits": [{"pageSize": "2MB", "limit": 1}],
+                    "network": {"classID": 1},
+                    "rdma": {"x": {"hcaHandles": 1}}, "unified": {"a": "b"},
+                    "blockIO": {"weightDevice": [limit], "throttleReadBpsDevice": [limit]},
+                },
+            },
+        });
+        assert!(serde_json::from_value::<Spec>(document.clone()).is_ok());
+        let mut changed = Vec::new();
+        with_an_array_for_each_object(&document, &mut changed);
+        assert_eq!(changed.len(), 43);
+        for (path, document) in changed {
+            let text = message(&document.to_string());
+            let known = text.contains("invalid type: sequence, expected a"); // "an object", or serde's "a map"
+            let field = if path.is_empty() { String::new() } else { format!("{path}: ") };
+            assert!(
+                known && text.starts_with(&format!("config.json: {field}invalid type")),
+                "{path}: {text}"
+            );
+        }
+        let resources = |text: &str| resources(text.as_bytes()).unwrap_err().to_string();
+        assert!(resources("[[]]").starts_with("invalid type: sequence, expected an object"));
+        assert!(resources(r#"{"memory":[1048576]}"#).starts_with("memory: invalid type: sequence"));
     }
 
     #[test]
