@@ -101,6 +101,20 @@ fn own_cgroup(record: &Record) -> Result<&CgroupRecord> {
     record.cgroup.as_ref().ok_or_else(|| Error::other("the container has no cgroup of its own"))
 }
 
+/// Whether a container's init has ended, or is about to and has left its cgroup already.
+fn has_ended(record: &Record) -> Result<bool> {
+    record.init.map_or(Ok(true), |init| init.is_ending())
+}
+
+/// The result of an operation on what only a living container has; where that failed and the container has
+/// ended meanwhile, its end is the cause, and said by `phrase`.
+fn unless_ended<T>(record: &Record, phrase: &str, result: Result<T>) -> Result<T> {
+    match result {
+        Err(_) if has_ended(record)? => Err(Error::new(Kind::Status, phrase)),
+        result => result,
+    }
+}
+
 /// Locks a container that has a status that `fits`, and gives its record.
 ///
 /// # Errors

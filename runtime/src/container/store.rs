@@ -15,7 +15,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -147,6 +147,19 @@ impl Store {
     }
 }
 
+/// A folder without a record that has changed more recently is taken for one that is just being made.
+const YOUTH_SECONDS: i64 = 2;
+
+fn seconds_since(time: i64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(time)
+}
+
+/// Not of the kind that `delete --force` is content with: it waits, and takes away what comes to be.
+fn busy() -> Error {
+    Error::other("container does not exist yet, or not any more: another process is making or deleting it")
+}
+
 fn does_not_exist() -> Error {
     Error::new(Kind::NotFound, "container does not exist")
 }
@@ -178,7 +191,7 @@ impl Entry {
     pub fn record(&self) -> Result<Record> {
         match self.read_record()? {
             Some(record) => Ok(record),
-            None => Err(self.without_record()),
+            None => self.without_record(),
         }
     }
 
@@ -204,10 +217,10 @@ impl Entry {
         Err(record.context("container is stale (delete --force removes it)"))
     }
 
-    /// Why there is no record: deleted this moment, just being made, or left by a crash.
-    fn without_record(&self) -> Error {
-        if matches!(rustix::fs::fstat(&self.dir), Ok(stat) if stat.st_nlink == 0) {
-            return does_not_exist();
+    /// Why there was no record a moment ago: deleted this moment, just being made, or left by a crash.
+    fn without_record(&self) -> Result<Record> {
+        if self.stat()?.st_nlink == 0 {
+            return Err(does_not_exist());
         }
         // By a descriptor of its own: flock(2) on ours would turn a lock we hold into another.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -215,10 +228,23 @@ impl Entry {
             rustix::fs::flock(&dir, FlockOperation::NonBlockingLockShared)?;
             rustix::fs::flock(&dir, FlockOperation::Unlock)
         });
-        match lock {
-            Err(Errno::AGAIN) => Error::other("container is being created or deleted by another process"),
-            _ => self.stale(),
+        if lock == Err(Errno::AGAIN) {
+            return Err(busy());
         }
+        // Whoever was at it may have come to the end of it between our look and the lock.
+        if let Some(record) = self.read_record()? {
+            return Ok(record);
+        }
+        match self.stat()? {
+            stat if stat.st_nlink == 0 => Err(does_not_exist()),
+            // Between mkdir(2) and the lock.
+            stat if seconds_since(stat.st_mtime) < YOUTH_SECONDS => Err(busy()),
+            _ => Err(self.stale()),
+        }
+    }
+
+    fn stat(&self) -> Result<rustix::fs::Stat> {
+        rustix::fs::fstat(&self.dir).call("fstat", || format!("{:?}", self.path))
     }
 
     fn stale(&self) -> Error {
