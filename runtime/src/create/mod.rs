@@ -8,9 +8,11 @@ pub mod channel;
 pub mod handover;
 pub mod init;
 pub mod intermediate;
+pub mod mapping;
 pub mod parent;
 pub mod program;
 pub mod scope;
+pub mod sources;
 
 #[cfg(test)]
 mod tests {
