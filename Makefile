@@ -15,7 +15,7 @@ demo: ## A container from nothing: made, looked at, ended, with each command sho
 	@scripts/demo
 
 test: ## Formatting, lints, licences, unit and integration tests, here and in virtual machines
-	@scripts/install-deps build test vm
+	@scripts/install-deps build test engines vm
 	@scripts/test
 
 test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.12|newest|5.10|generic|matrix

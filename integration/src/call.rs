@@ -82,6 +82,13 @@ impl Call {
         self
     }
 
+    /// Has messages show this instead of the command line so far.
+    #[must_use]
+    pub(crate) fn shown_as(mut self, text: &str) -> Call {
+        text.clone_into(&mut self.shown);
+        self
+    }
+
     /// Sets an environment variable of the call.
     #[must_use]
     pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Call {

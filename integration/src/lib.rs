@@ -18,6 +18,7 @@ mod config;
 mod container;
 mod controllers;
 pub mod elf;
+pub mod engine;
 mod executable;
 mod host;
 pub mod leaks;

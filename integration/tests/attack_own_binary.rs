@@ -8,8 +8,9 @@
 mod attack;
 
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use integration::{Bundle, Call, Process, json, runtime_under_test, wait_for};
@@ -163,21 +164,25 @@ fn cve_2019_5736_a_neighbour_in_the_pid_namespace_cannot_write_to_the_runtime() 
     wait_for("the attacker to meet the created container", || seen("ermission denied").then_some(()));
 
     // The victim's program is the runtime itself: now it is a process like any other of the container, which
-    // stays at the FIFO that its image made it write its log to.
+    // stays where it is because nobody takes what it prints.
     let capabilities = ["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_CHOWN", "CAP_FOWNER", "CAP_SETUID"];
     let victim = Bundle::new()
         .capabilities(&capabilities)
-        .args(&["/proc/self/exe", "--log", "/fifo", "state", "nobody"])
+        .args(&["/proc/self/exe", "features"])
         .join_namespace("pid", &namespace);
-    let fifo = victim.rootfs().join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let fifo = victim.scratch_file("fifo");
+    nix::unistd::mkfifo(fifo.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+    let mut full = OpenOptions::new().read(true).write(true).custom_flags(nonblock).open(&fifo).unwrap();
+    while full.write(&[0; 4096]).is_ok() {}
     let other = Copy::of(&victim);
     let victim = victim.container().with_binary(&other.path);
-    let run = victim.birth("run", &[]).spawn();
+    let script = format!("exec \"$@\" >{fifo}");
+    let run = victim.birth_by(&["sh", "-c", &script, "sh"], "run", &[]).spawn();
     wait_for("the attacker to meet the runtime as a program", || seen("Text file busy").then_some(()));
-    let reader = File::open(&fifo).unwrap();
-    run.wait().expect_fail();
-    drop(reader);
+    while full.read(&mut [0; 4096]).is_ok() {}
+    run.wait().expect_ok();
+    drop(full);
     // And many that come and go, so that one is kept open beyond its end.
     let short = Bundle::new()
         .file("/entry", 0o755, b"#!/proc/self/exe\n")

@@ -1,10 +1,10 @@
-//! The command line: forms of flags, the log, pid files, and what is printed to the byte.
+//! The command line: forms of flags, pid files, and what is printed to the byte.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)] // test code: a panic is its way of reporting
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use integration::{Bundle, Call, Value, created, json, known_gap, wait_for};
+use integration::{Bundle, Call, created, json, known_gap, wait_for};
 
 #[test]
 fn long_flags_take_one_dash_or_two_and_stand_anywhere() {
@@ -54,17 +54,6 @@ fn global_flags_may_be_repeated() {
     let joined = format!("--root={root}");
     let output = Call::runtime().args([&joined, "--debug=false", "state", container.id()]).output();
     assert_eq!(output.expect_ok().json()["id"], container.id());
-}
-
-#[test]
-fn the_last_of_two_logs_is_written() {
-    let container = Bundle::new().container();
-    let (first, second) =
-        (container.bundle().scratch_file("first"), container.bundle().scratch_file("second"));
-    let container = container.with_globals(&["--log", &first, "--log", &second]);
-    container.state_output().expect_code(1);
-    assert!(!fs::read_to_string(second).unwrap().is_empty());
-    assert!(!fs::exists(first).unwrap());
 }
 
 #[test]
@@ -253,141 +242,6 @@ fn a_pid_file_that_cannot_be_written_undoes_the_container() {
         known_gap!(Crun, "1.8.1 leaves the container");
         container.state_output().expect_code(1).expect_runc_phrase("does not exist");
     }
-}
-
-/// Runs something that fails, with a log; gives the log's text and what stderr says.
-fn failing(globals: &[&str]) -> (String, String) {
-    let container = Bundle::new().container();
-    let log = container.bundle().scratch_file("log");
-    let container = container.with_globals(&["--log", &log]).with_globals(globals);
-    let output = container.state_output().expect_code(1);
-    (fs::read_to_string(log).unwrap(), output.stderr)
-}
-
-/// RFC 3339, section 5.6, strictly: `2026-01-02T03:04:05[.678](Z|±hh:mm)`.
-fn is_rfc3339(time: &str) -> bool {
-    let digits = |range: std::ops::Range<usize>| {
-        time.get(range).is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    let fixed = marks.iter().all(|(at, mark)| time.as_bytes().get(*at) == Some(mark));
-    let numbers = [0..4, 5..7, 8..10, 11..13, 14..16, 17..19].into_iter().all(digits);
-    let Some(rest) = time.get(19..) else { return false };
-    let rest = match rest.strip_prefix('.') {
-        Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
-        None => rest,
-    };
-    let zone = rest == "Z" || (rest.len() == 6 && rest.starts_with(['+', '-']) && rest.as_bytes()[3] == b':');
-    fixed && numbers && zone
-}
-
-#[test]
-fn a_failure_writes_exactly_one_json_object_to_the_log() {
-    let (log, stderr) = failing(&["--log-format", "json"]);
-    assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(log.ends_with('\n'), "{log:?}");
-    let value: Value = serde_json::from_str(&log).unwrap();
-    assert_eq!(value["level"], "error");
-    assert!(is_rfc3339(value["time"].as_str().unwrap()), "{log}");
-    let message = value["msg"].as_str().unwrap();
-    assert!(!message.is_empty() && !message.contains('\n'), "{log}");
-    known_gap!(Crun, "words its messages in other ways");
-    assert!(message.contains("container does not exist"), "{log}");
-    assert!(stderr.contains("container does not exist"), "{stderr:?}");
-}
-
-#[test]
-fn a_failed_create_writes_exactly_one_json_object_to_the_log() {
-    known_gap!(Runc, "1.1.5 may add the words of its init");
-    known_gap!(Crun, "1.8.1 may add a warning");
-    for bundle in [
-        Bundle::new().args(&["no-such-program"]),
-        Bundle::new().args(&["/etc/passwd"]),
-        Bundle::new().bind("/no/such/source", "/mnt", &["bind"]),
-        Bundle::new().set("/root/path", json!("gone")),
-    ] {
-        let container = bundle.container();
-        let log = container.bundle().scratch_file("log.json");
-        let container = container.with_globals(&["--log", &log, "--log-format", "json"]);
-        container.create().expect_fail();
-        let log = fs::read_to_string(log).unwrap();
-        let objects: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(objects.len(), 1, "{log}");
-        assert_eq!(objects[0]["level"], "error");
-        assert!(is_rfc3339(objects[0]["time"].as_str().unwrap()), "{log}");
-    }
-}
-
-#[test]
-fn the_log_is_text_by_default_and_appended_to() {
-    known_gap!(Crun, "has a text format of its own");
-    for globals in [&[][..], &["--log-format", "text"], &["--log-format=text"]] {
-        let (log, _) = failing(globals);
-        assert_eq!(log.lines().count(), 1, "{log}");
-        assert!(log.starts_with("time=\""), "{log}");
-        assert!(log.contains(" level=error msg="), "{log}");
-        assert!(is_rfc3339(log["time=\"".len()..].split('"').next().unwrap()), "{log}");
-    }
-    let container = Bundle::new().container();
-    let log = container.bundle().scratch_file("log");
-    let container = container.with_globals(&["--log", &log]);
-    container.state_output().expect_fail();
-    container.start().expect_fail();
-    assert_eq!(fs::read_to_string(log).unwrap().lines().count(), 2);
-}
-
-#[test]
-fn a_message_stays_one_line_whatever_a_name_holds() {
-    known_gap!(Runc, "prints names as they are");
-    known_gap!(Crun, "prints names as they are");
-    let container = Bundle::new().args(&["no\nsuch\u{1b}[31m\"program"]).container();
-    let log = container.bundle().scratch_file("log");
-    let container = container.with_globals(&["--log", &log, "--log-format", "json"]);
-    let stderr = container.create().expect_fail().stderr;
-    let log = fs::read_to_string(log).unwrap();
-    assert_eq!((log.lines().count(), stderr.lines().count()), (1, 1), "{log}{stderr}");
-    assert!(!stderr.contains('\u{1b}') && !log.contains('\u{1b}'), "{log}{stderr}");
-}
-
-#[test]
-fn a_success_leaves_no_error_in_the_log() {
-    let container = Bundle::new().sleeping().container();
-    let log = container.bundle().scratch_file("log");
-    let container = container.with_globals(&["--log", &log, "--log-format", "json"]);
-    container.create().expect_ok();
-    container.start().expect_ok();
-    container.delete_force().expect_ok();
-    let log = fs::read_to_string(log).unwrap_or_default();
-    assert!(!log.contains("\"error\""), "{log}");
-}
-
-#[test]
-fn the_programs_output_does_not_mix_with_the_log() {
-    let container = Bundle::new().sh("echo out; echo err >&2; exit 3").container();
-    let log = container.bundle().scratch_file("log");
-    let container = container.with_globals(&["--debug", "--log", &log, "--log-format", "json"]);
-    let output = container.run().expect_code(3);
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
-    let log = fs::read_to_string(log).unwrap_or_default();
-    for line in log.lines() {
-        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert!(value["level"] != "error", "{line}");
-    }
-}
-
-#[test]
-fn a_log_that_cannot_be_opened_does_not_hide_the_failure() {
-    known_gap!(Crun, "words its messages in other ways");
-    known_gap!(Runc, "1.1.5 stops at the log");
-    let container = Bundle::new().container().with_globals(&["--log", "/nonexistent/folder/log"]);
-    container.state_output().expect_code(1).expect_stderr("container does not exist");
-}
-
-#[test]
-fn a_log_format_that_does_not_exist_is_refused() {
-    known_gap!(Crun, "1.8.1 ignores it");
-    let container = Bundle::new().container().with_globals(&["--log-format", "xml"]);
-    container.state_output().expect_fail().expect_stderr("xml");
 }
 
 #[test]
@@ -634,20 +488,6 @@ fn notify_socket_reaches_neither_the_program_nor_its_hooks() {
     assert!(!output.stdout.contains("otify") && !output.stdout.contains("NOTIFY"), "{output}");
     let told = fs::read_to_string(told).unwrap();
     assert!(!told.contains("NOTIFY"), "{told}");
-}
-
-#[test]
-fn a_stdout_that_is_full_is_an_error() {
-    known_gap!(Crun, "does not look at the result of its writes");
-    known_gap!(Runc, "does not look at the result of its writes everywhere");
-    let container = created(Bundle::new().sleeping());
-    let root = container.state_root().to_str().unwrap();
-    let runtime = integration::runtime_under_test().to_str().unwrap();
-    let state = format!("--root {root} state {}", container.id());
-    for command in ["--version", "features", &state] {
-        let script = format!("exec {runtime} {command} >/dev/full");
-        Call::of("sh").args(["-c", &script]).output().expect_fail().expect_stderr("no space left on device");
-    }
 }
 
 #[test]

@@ -44,9 +44,11 @@ fn every_test_that_a_document_names_exists() {
         .filter(|path| path.extension().is_some_and(|end| end == "rs"))
         .flat_map(|path| tests_of(&path))
         .collect();
-    for (document, least) in [("conformance.md", 20), ("attacks.md", 20), ("kernel-features.md", 8)] {
+    let documents =
+        [("conformance.md", 20), ("attacks.md", 20), ("kernel-features.md", 8), ("engines.md", 1)];
+    for (document, least) in documents {
         let named = named_in(document);
-        assert!(named.len() > least, "{document} names {} tests", named.len());
+        assert!(named.len() >= least, "{document} names {} tests", named.len());
         let missing: Vec<&String> = named.difference(&known).collect();
         assert!(missing.is_empty(), "{document} names tests that do not exist: {missing:#?}");
     }

@@ -9,24 +9,28 @@
 //! - go-runc reads `state` with stdout and stderr as one. So its success leaves stderr empty.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 use crate::cli::{Globals, LogFormat, UsageError};
-use crate::error::{Call, Error, Kind, Result};
+use crate::error::{Call, Context, Error, Kind, Result};
 use crate::requirement;
 use crate::time::rfc3339;
 
-/// Exit code of every failure of the runtime itself.
+/// Exit code of every failure of the runtime itself, but for `exec`'s.
 pub const FAILURE: u8 = 1;
+/// Exit code of a failure of `exec`, which passes a program's own code on: most programs use no code as high.
+pub const EXEC_FAILURE: u8 = 255;
 
 /// Collects what is to be told while a command runs.
 #[derive(Debug)]
 pub struct Log {
-    target: Option<PathBuf>,
+    target: Option<(PathBuf, File)>,
     format: LogFormat,
     debug: bool,
     /// Whether stderr stays empty on success.
@@ -35,16 +39,22 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log of a command; `silent` keeps the warnings of a success off stderr, because the caller takes
-    /// stderr for the command's output. Nothing is opened before there is something to write.
-    pub fn new(globals: &Globals, silent: bool) -> Self {
-        Self {
-            target: globals.log.clone(),
-            format: globals.log_format,
-            debug: globals.debug,
-            silent,
-            warnings: Vec::new(),
-        }
+    /// The log of a command; `silent` keeps what a success has to tell off stderr, because the caller takes
+    /// stderr for the command's output.
+    ///
+    /// # Errors
+    /// `--log` that cannot be opened: told before anything is done, since nobody would learn of it after.
+    fn open(globals: &Globals, silent: bool) -> Result<Self> {
+        let target = match &globals.log {
+            Some(path) => Some((path.clone(), open(path).context(|| "--log")?)),
+            None => None,
+        };
+        Ok(Self { target, ..Self::without_target(globals, silent) })
+    }
+
+    fn without_target(globals: &Globals, silent: bool) -> Self {
+        let Globals { log_format: format, debug, .. } = *globals;
+        Self { target: None, format, debug, silent, warnings: Vec::new() }
     }
 
     /// Something that the configuration asks for and that is not done, or not as it was written.
@@ -56,7 +66,7 @@ impl Log {
     pub fn debug(&mut self, text: impl FnOnce() -> String) {
         if self.debug {
             let line = line(self.format, "debug", &text(), SystemTime::now());
-            if self.append(&line).is_err() {
+            if !self.append(&line) && !self.silent {
                 to_stderr(&line);
             }
         }
@@ -71,34 +81,28 @@ impl Log {
         let warnings = std::mem::take(&mut self.warnings);
         let time = SystemTime::now();
         let lines: String = warnings.iter().map(|text| line(self.format, "warning", text, time)).collect();
-        if self.target.is_some() && self.append(&lines).is_ok() {
-            return;
-        }
-        if !self.silent {
+        if !self.append(&lines) && !self.silent {
             to_stderr(&plain("warning: ", &warnings));
         }
     }
 
-    /// Appends to `--log`; an error where there is none.
-    fn append(&self, text: &str) -> Result<()> {
-        let Some(path) = &self.target else { return Err(Error::other("no --log")) };
-        let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
-        let mut file: File = file.call("open", || format!("{path:?}"))?;
-        file.write_all(text.as_bytes()).call("write", || format!("{path:?}"))
+    /// Appends to `--log`; whether there is one and all of the text is in it.
+    fn append(&self, text: &str) -> bool {
+        let Some((_, file)) = &self.target else { return false };
+        let mut file = file;
+        file.write_all(text.as_bytes()).is_ok()
     }
 
     /// Tells why the command failed: one object or line in the log, one line on stderr.
     fn failure(&self, message: &str, hint: Option<&str>) {
         let line = line(self.format, "error", message, SystemTime::now());
-        let logged = self.target.is_none() || self.append(&line).is_ok();
-        let mut text = match (self.format, self.target.is_some()) {
-            (LogFormat::Json, false) => line,
+        let mut text = match (&self.target, self.format) {
+            (None, LogFormat::Json) => line,
+            (Some((path, _)), _) if !self.append(&line) => {
+                format!("{message} (and --log {path:?} cannot be written)\n")
+            }
             _ => format!("{message}\n"),
         };
-        if !logged {
-            let path = self.target.clone().unwrap_or_default();
-            text = format!("{message} (and --log {path:?} cannot be written)\n");
-        }
         if std::io::stderr().is_terminal() {
             let warnings = plain("warning: ", &self.warnings);
             text = format!("{warnings}{text}");
@@ -107,6 +111,27 @@ impl Log {
             }
         }
         to_stderr(&text);
+    }
+
+    /// Tells of a failure and gives its exit code.
+    fn end(&self, error: &Error) -> u8 {
+        self.failure(&requirement::message(error), hint(error));
+        FAILURE
+    }
+}
+
+/// Opens the file of `--log` to append to it, and makes it (0644, less the umask) where it is missing.
+///
+/// Neither opening nor writing ever waits: a FIFO that nobody reads is refused, and what does not fit into a
+/// full one is told on stderr.
+fn open(path: &Path) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::from_raw_mode(0o644)) {
+        Err(Errno::NXIO) => {
+            Err(Errno::NXIO).call("open", || format!("{path:?}")).context(|| "nobody reads it")
+        }
+        opened => Ok(opened.call("open", || format!("{path:?}"))?.into()),
     }
 }
 
@@ -129,10 +154,28 @@ fn line(format: LogFormat, level: &str, message: &str, time: SystemTime) -> Stri
     }
 }
 
-/// As logrus writes a value: in quotes unless it is one plain word.
+/// As logrus writes a value: in quotes, with Go's escapes, unless it is one plain word.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._/@^+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("{text:?}") }
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        let _ = match c {
+            '"' | '\\' => write!(quoted, "\\{c}"),
+            '\n' => write!(quoted, "\\n"),
+            '\r' => write!(quoted, "\\r"),
+            '\t' => write!(quoted, "\\t"),
+            c if c.is_ascii_control() => write!(quoted, "\\x{:02x}", u32::from(c)),
+            // The controls of Latin 1, and what would end the line or turn it around for some readers.
+            c if c.is_control() || "\u{2028}\u{2029}\u{202e}\u{feff}".contains(c) => {
+                write!(quoted, "\\u{:04x}", u32::from(c))
+            }
+            c => write!(quoted, "{c}"),
+        };
+    }
+    quoted + "\""
 }
 
 /// What helps after a failure; shown on terminals only.
@@ -145,16 +188,26 @@ fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Ends a command: writes what is to be written and returns the exit code.
-pub fn finish(result: Result<u8>, mut log: Log) -> u8 {
-    match result {
+/// Carries out a command, writes what is to be written about it and returns the exit code, which of a
+/// failure is `failure`.
+pub fn tell(
+    globals: &Globals,
+    silent: bool,
+    failure: u8,
+    command: impl FnOnce(&mut Log) -> Result<u8>,
+) -> u8 {
+    let mut log = match Log::open(globals, silent) {
+        Ok(log) => log,
+        Err(error) => return Log::without_target(globals, silent).end(&error),
+    };
+    match command(&mut log) {
         Ok(code) => {
             log.flush();
             code
         }
         Err(error) => {
-            log.failure(&requirement::message(&error), hint(&error));
-            FAILURE
+            log.end(&error);
+            failure
         }
     }
 }
@@ -162,7 +215,11 @@ pub fn finish(result: Result<u8>, mut log: Log) -> u8 {
 /// Ends a command line that makes no sense: the usage on stdout, the reason in the log and on stderr.
 pub fn usage(error: &UsageError) -> u8 {
     let _ = to_stdout(format!("Incorrect Usage.\n\n{}\n", error.help.trim_end()).as_bytes());
-    Log::new(&error.globals, false).failure(&error.message, None);
+    let UsageError { globals, message, .. } = error;
+    match Log::open(globals, false) {
+        Ok(log) => log.failure(message, None),
+        Err(other) => Log::without_target(globals, false).failure(&format!("{message} (and {other})"), None),
+    }
     FAILURE
 }
 
@@ -181,8 +238,12 @@ pub fn text(text: &str) -> u8 {
 /// Writes a command's result.
 ///
 /// # Errors
-/// As write(2): output that was lost is a failure of the command.
+/// As write(2): output that was lost is a failure of the command. EBADF where stdout was closed when the
+/// program started, though /dev/null is in its place now.
 pub fn to_stdout(bytes: &[u8]) -> Result<()> {
+    if sys::start::stdout_was_closed() {
+        return Err(Errno::BADF).call("write", || "stdout");
+    }
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).call("write", || "stdout")
 }
@@ -213,5 +274,7 @@ mod tests {
         assert_eq!(text, "time=\"1970-01-01T00:00:00Z\" level=warning msg=\"a \\\"b\\\"\"\n");
         assert_eq!(quoted("plain-word"), "plain-word");
         assert_eq!(quoted(""), "\"\"");
+        // As Go's strconv.Quote has them.
+        assert_eq!(quoted("\u{1b}[m\t\\ü\u{85}\u{2028}\u{7f}"), r#""\x1b[m\t\\ü\u0085\u2028\x7f""#);
     }
 }

@@ -6,8 +6,18 @@
 //! opened later is taken for one, and SIGPIPE is ignored, so that writing to a closed pipe is an error.
 
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::process::exit_now;
+
+/// What [`stdout_was_closed`] answers. Written once, before the program.
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether whoever started this program had closed its standard output: what is written to /dev/null in its
+/// place reaches nobody.
+pub fn stdout_was_closed() -> bool {
+    STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
+}
 
 /// Makes `$run`, a `fn() -> u8`, the program: what it returns is the exit code. The crate says `#![no_main]`.
 #[macro_export]
@@ -49,6 +59,9 @@ fn open_standard_streams() {
                 let closed = libc::fcntl(stream.fd, libc::F_GETFD) < 0;
                 if closed && libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) != stream.fd {
                     libc::abort();
+                }
+                if closed && stream.fd == libc::STDOUT_FILENO {
+                    STDOUT_WAS_CLOSED.store(true, Ordering::Relaxed);
                 }
             }
         }

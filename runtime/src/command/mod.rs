@@ -6,6 +6,7 @@
 pub mod create;
 pub mod delete;
 pub mod events;
+pub mod exec;
 pub mod features;
 pub mod kill;
 pub mod list;
@@ -19,7 +20,7 @@ pub mod state;
 pub mod update;
 
 use crate::bail;
-use crate::cli::{Command, Globals};
+use crate::cli::{COMMIT, Command, Globals, NAME, VERSION};
 use crate::container::Store;
 use crate::error::{Context, Result};
 use crate::report::Log;
@@ -35,12 +36,16 @@ pub fn execute(
     protected: Option<Result<Protection>>,
     log: &mut Log,
 ) -> Result<u8> {
+    log.debug(|| {
+        format!("{}: {NAME} {VERSION}, commit {COMMIT}, process {}", command.name(), std::process::id())
+    });
     check_runtime_folder(globals, command)?;
     let protect = || protected.unwrap_or_else(seal::protect_own_binary);
     match command {
         Command::Create(args) => create::execute(globals, args, protect()?, log),
         Command::Start(args) => start::execute(globals, args, log),
         Command::Run(args) => run::execute(globals, args, protect()?, log),
+        Command::Exec(args) => exec::execute(globals, args, protect()?, log),
         Command::State(args) => state::execute(globals, args, log),
         Command::Kill(args) => kill::execute(globals, args, log),
         Command::Pause(args) => pause::execute(globals, args, log),

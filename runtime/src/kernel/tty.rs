@@ -48,11 +48,18 @@ pub fn open(root: &RootFd, size: Option<ConsoleSize>) -> Result<Pair> {
     if let Some(size) = size {
         resize(master.as_fd(), size)?;
     }
-    // As runc: a newline stays one, whoever shows the output decides.
-    let mut modes = rustix::termios::tcgetattr(&master).call("ioctl", || "TCGETS")?;
-    modes.output_modes.remove(OutputModes::ONLCR);
-    rustix::termios::tcsetattr(&master, OptionalActions::Now, &modes).call("ioctl", || "TCSETS")?;
     Ok(Pair { master, slave })
+}
+
+/// Has the terminal pass newlines on as they are. A terminal that somebody else takes keeps the kernel's
+/// settings, as with runc: engines show what it prints as it comes.
+///
+/// # Errors
+/// As tcsetattr(3).
+pub fn pass_newlines(pair: &Pair) -> Result<()> {
+    let mut modes = rustix::termios::tcgetattr(&pair.master).call("ioctl", || "TCGETS")?;
+    modes.output_modes.remove(OutputModes::ONLCR);
+    rustix::termios::tcsetattr(&pair.master, OptionalActions::Now, &modes).call("ioctl", || "TCSETS")
 }
 
 fn resize(terminal: BorrowedFd<'_>, size: ConsoleSize) -> Result<()> {

@@ -1,0 +1,19 @@
+//! Real engines on the runtime under test: Docker, containerd, Podman and Buildah as Debian packages them.
+//!
+//! Each test has a [`World`]: namespaces in which an engine's daemons run and that take everything with them.
+//! The engines are configured by the very lines of docs/engines.md ([`manual`]). Nothing is downloaded: images
+//! are made from busybox ([`image`]). What people do with engines that have docker's command line ([`Client`])
+//! is in [`workloads`], for all of them.
+
+mod client;
+mod docker;
+pub mod image;
+pub mod manual;
+mod podman;
+pub mod workloads;
+mod world;
+
+pub use client::{Client, IMAGE};
+pub use docker::Docker;
+pub use podman::Podman;
+pub use world::World;
