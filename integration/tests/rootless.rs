@@ -354,3 +354,64 @@ fn the_clone_is_the_last_thing_that_a_failed_create_leaves() {
         fs::read_dir(container.state_root()).unwrap().next().is_none().then_some(())
     });
 }
+
+#[test]
+fn the_user_executes_in_his_container() {
+    let container = asleep(bundle());
+    let exec = |args: &[&str]| container.call("exec").args([container.id()]).args(args).output();
+    exec(&["sh", "-c", "id -u; cat /proc/self/setgroups; cat /proc/1/cmdline | head -c 5"])
+        .expect_ok()
+        .expect_stdout("0\ndeny\nsleep");
+    assert_eq!(exec(&["sh", "-c", "exit 7"]).code(), 7);
+    let groups = ["--additional-gids", "0", container.id(), "true"];
+    let refused = container.call("exec").args(groups).output().expect_fail();
+    if integration::flavour() != integration::Flavour::Crun {
+        refused.expect_stderr("cannot set any additional groups in a rootless container");
+    }
+}
+
+#[test]
+fn the_user_executes_as_a_granted_id() {
+    known_gap!(Crun, "1.8.1 cannot become another user there");
+    let container = asleep(mapped());
+    let run = [
+        "--user",
+        "7:8",
+        container.id(),
+        "sh",
+        "-c",
+        "id -u; id -g; echo x >/dev/shm/f; stat -c %u /dev/shm/f",
+    ];
+    container.call("exec").args(run).output().expect_ok().expect_stdout("7\n8\n7\n");
+    // What belongs to a granted id is killed by the user too.
+    let detached = ["--detach", "--user", "9:9", container.id(), "sleep", "500"];
+    let output = container.bundle().scratch_file("exec");
+    fs::create_dir(&output).unwrap();
+    container.call("exec").args(detached).output_in(output.as_ref()).output().expect_ok();
+    container.kill("KILL").expect_ok();
+    container.wait_status("stopped");
+    container.delete().expect_ok();
+}
+
+#[test]
+fn the_user_executes_in_a_created_container() {
+    known_gap!(Crun, "it refuses");
+    let container = USER.container(bundle());
+    container.create().expect_ok();
+    container
+        .call("exec")
+        .args([container.id(), "echo", "early"])
+        .output()
+        .expect_ok()
+        .expect_stdout("early\n");
+}
+
+#[test]
+fn the_user_executes_in_a_container_of_joined_namespaces() {
+    known_gap!(Crun, "it joins the others without the rights that the user namespace gives");
+    let pause = asleep(mapped());
+    let bundle = mapped().join_namespace("user", &format!("/proc/{}/ns/user", pause.init_pid()));
+    let container = asleep(bundle);
+    let exec = container.call("exec").args(["--user", "5:5", container.id(), "id", "-u"]).output();
+    exec.expect_ok().expect_stdout("5\n");
+}
