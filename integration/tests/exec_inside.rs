@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use integration::{
-    Bundle, ConsoleSocket, Container, Flavour, Process, Terminal, asleep, cgroup2_mount, flavour,
-    has_controller, json, kernel_has, known_gap, requires, uses_cgroup2, wait_for,
+    Bundle, Call, ConsoleSocket, Container, Flavour, Process, Terminal, asleep, cgroup2_mount, flavour,
+    has_controller, json, kernel_has, known_gap, requires, runtime_under_test, uses_cgroup2, wait_for,
 };
 
 const KINDS: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
@@ -103,6 +103,31 @@ fn in_a_user_namespace_root_is_the_mapped_user() {
     // What it makes is its own on disk too.
     container.exec_sh(&[], "touch /made");
     assert_eq!(init.inside("/made").metadata().unwrap().uid(), 500_000);
+}
+
+/// As an ordinary user, who has every right over the user namespace that is his, and none over the one he is in.
+#[test]
+fn a_caller_without_rights_over_its_own_namespaces_joins_through_the_user_namespace() {
+    known_gap!(Runc, Crun, "these need CAP_SYS_ADMIN where root has made the container");
+    for start in [true, false] {
+        let container = Bundle::new().user_namespace(500_000, 65_536).args(&["sleep", "600"]).container();
+        container.create().expect_ok();
+        if start {
+            container.start().expect_ok();
+        }
+        let file = container.bundle().scratch_file("pid");
+        let call = Call::of("setpriv").args(["--bounding-set", "-sys_admin"]).args([runtime_under_test()]);
+        let call = call.args(["--root".as_ref(), container.state_root().as_os_str()]);
+        let call = call.args(["exec", "--detach", "--pid-file", &file, container.id()]).args(SLEEP);
+        call.output_in(container.bundle().scratch()).output().expect_ok();
+        let process = Process::new(fs::read_to_string(&file).unwrap().parse().unwrap());
+        let init = container.init();
+        expect_same_namespaces(init, process);
+        assert_eq!(process.cgroup(), init.cgroup());
+        assert_eq!(process.status("Uid"), init.status("Uid"));
+        let numbers: Vec<u32> = process.descriptors().into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [0, 1, 2]);
+    }
 }
 
 #[test]

@@ -181,6 +181,7 @@ impl Container {
             id: self.entry.id().as_str().to_owned(),
             init,
             join,
+            cgroup_namespace: None,
             root,
             console,
             inherited,
@@ -250,7 +251,7 @@ fn has_ended(record: &Record) -> bool {
 }
 
 /// Makes the new process, through a process in between where this one's rights do not reach the pid namespace.
-fn clone(plan: &ExecPlan, prepared: Prepared, place: &Place<'_>) -> Result<(Channel, Born)> {
+fn clone(plan: &ExecPlan, mut prepared: Prepared, place: &Place<'_>) -> Result<(Channel, Born)> {
     let (channel, end) = Channel::pair()?;
     let affinity = Affinity::set(plan)?;
     // step 5: join the pid namespace, for children only
@@ -264,6 +265,10 @@ fn clone(plan: &ExecPlan, prepared: Prepared, place: &Place<'_>) -> Result<(Chan
     };
     // step 6: clone into the cgroup
     let born = if between {
+        if prepared.join & Namespace::Cgroup.flag() != 0 {
+            let namespace = namespace::of_process(prepared.host, prepared.init.pid(), "cgroup")?;
+            prepared.cgroup_namespace = Some(namespace);
+        }
         match sys::process::clone3(0, None)? {
             Clone::Child => child::run_between(plan, &prepared, &end, place),
             Clone::Parent { pid, .. } => {
