@@ -5,7 +5,9 @@
 //! are made from busybox ([`image`]). What people do with engines that have docker's command line ([`Client`])
 //! is in [`workloads`], for all of them.
 
+mod buildah;
 mod client;
+mod containerd;
 mod docker;
 pub mod image;
 pub mod manual;
@@ -13,7 +15,9 @@ mod podman;
 pub mod workloads;
 mod world;
 
+pub use buildah::Buildah;
 pub use client::{Client, IMAGE};
+pub use containerd::Containerd;
 pub use docker::Docker;
 pub use podman::Podman;
 pub use world::World;

@@ -21,6 +21,15 @@ impl Podman {
     #[track_caller]
     pub fn start() -> Podman {
         let world = World::new();
+        Podman::configure(&world);
+        let podman = Podman { world };
+        podman.import();
+        podman
+    }
+
+    /// Writes the configuration that Podman and Buildah share.
+    #[track_caller]
+    pub(super) fn configure(world: &World) {
         let path = "/etc/containers/containers.conf.d/caisson.conf";
         world.write(path, &manual::block(path));
         if !has_controller("pids") {
@@ -33,9 +42,6 @@ impl Podman {
             .sh("for file in /etc/subuid /etc/subgid; do echo containers:400000:200000 >>$file; done")
             .output()
             .expect_ok();
-        let podman = Podman { world };
-        podman.import();
-        podman
     }
 }
 
