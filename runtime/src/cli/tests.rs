@@ -288,7 +288,7 @@ fn a_root_that_is_the_hosts_is_refused() {
     }
     let Parsed::Command(globals, _) = parse_words(&["--root", "state", "list"]).unwrap() else { panic!() };
     assert_eq!(globals.state_root().path, std::env::current_dir().unwrap().join("state"));
-    assert!(!globals.state_root().sticky);
+    assert_eq!(globals.state_root().runtime_folder, None);
 }
 
 #[test]
