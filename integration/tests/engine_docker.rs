@@ -212,3 +212,22 @@ fn limits_stand_and_who_exceeds_them_is_killed() {
     requires!(controllers, "no memory, pids and cpu controllers on cgroup v2");
     workloads::limits(&docker!());
 }
+
+#[test]
+fn buildkit_finds_it_in_runcs_place() {
+    let docker = docker!();
+    // BuildKit in dockerd does not ask for the default runtime, only for runc in PATH.
+    let script = "#!/bin/sh\necho \"$*\" >>/run/world/calls\nexec /usr/local/sbin/runtime \"$@\"\n";
+    docker.world().write("/usr/local/sbin/runc", script);
+    docker.world().sh("chmod 755 /usr/local/sbin/runc").output().expect_ok();
+    let file = "FROM box\nWORKDIR /work\nRUN id -u >made\nUSER 1000\nRUN id -u >/tmp/made\n\
+        CMD cat /work/made /tmp/made\n";
+    docker.world().write("/run/context/Dockerfile", file);
+    let build = "DOCKER_BUILDKIT=1 docker build --progress plain --tag built /run/context";
+    docker.world().sh(build).output().expect_ok();
+    docker.cli(&["run", "--rm", "built"]).expect_ok().expect_stdout("0\n1000\n");
+    docker.world().write("/run/context/Dockerfile", "FROM box\nRUN echo sorry >&2; exit 9\n");
+    docker.world().sh(build).output().expect_fail().expect_stderr("sorry").expect_stderr("exit code: 9");
+    let calls = fs::read_to_string(docker.world().folder().join("calls")).unwrap();
+    assert_eq!(calls.lines().filter(|call| call.contains(" run --bundle ")).count(), 3, "{calls}");
+}
