@@ -1,8 +1,8 @@
 //! A world of an engine's own: its daemons and containers see an init, a network, cgroups and folders that are
 //! nobody else's, and end with that init.
 //!
-//! The host is seen read-only in effect: `/etc` and `/var` are overlays, `/run`, `/tmp` and the folders of the
-//! engines are empty, `/sys/fs/cgroup` is cgroup v2 alone, also where the host has v1 beside it. Bridges,
+//! The host is seen read-only: `/etc` and `/var` are overlays, `/run`, `/tmp` and the folders of the engines are
+//! empty and writable, `/sys/fs/cgroup` is cgroup v2 alone, also where the host has v1 beside it. Bridges,
 //! addresses and packet filters are those of a network namespace (network_namespaces(7)). What the packages of
 //! the engines installed is used as it is; the runtime under test is at `/usr/local/sbin/runtime`.
 //!
@@ -86,6 +86,10 @@ impl World {
             let said = fs::read_to_string(&said).unwrap_or_default();
             said.strip_prefix("ready ")?.strip_suffix('\n')?.parse().ok()
         });
+        // Nobody stays in the cgroup that is the root for the engines: it could pass no controllers on.
+        let procs = world.cgroup.join("engines/cgroup.procs");
+        fs::write(&procs, init.pid().to_string())
+            .unwrap_or_else(|e| panic!("write {}: {e}", procs.display()));
         world
     }
 
@@ -243,6 +247,8 @@ mod tests {
             world.sh("cat /etc/marked/file; cat /proc/self/cgroup | grep ^0; ls /sys/class/net").output();
         seen.expect_ok().expect_stdout("text\n0::/engines\nlo\n");
         assert!(!Path::new("/etc/marked").exists());
+        let written = world.sh("touch /dev/shm/x /tmp/x /run/x && touch /marked").output();
+        written.expect_fail().expect_stderr("Read-only file system");
         let mut daemon = world.daemon("sleeper", &["sh", "-c", "echo begun; sleep 600"]);
         let log = world.folder().join("sleeper.log");
         wait_for("the log", || (fs::read_to_string(&log).ok()? == "begun\n").then_some(()));

@@ -31,10 +31,10 @@ use nix::poll::{PollFd, PollTimeout};
 pub use crate::cgroup::Record as CgroupRecord;
 pub use gate::Gate;
 pub use id::ContainerId;
-pub use process::{Pidfd, ProcessId, death_before_exec};
+pub use process::{Pidfd, ProcessId, death_before_exec, has_executed};
 pub use record::{Record, SeccompNotify, VERSION as RECORD_VERSION};
 pub use status::Status;
-pub use store::{Entry, LOCK_WAIT, Locked, Store};
+pub use store::{Entry, LOCK_WAIT, Locked, Shared, Store};
 
 use crate::cgroup::Before;
 use crate::error::{Call, Error, Kind, Result};

@@ -178,6 +178,14 @@ impl AsFd for Pidfd {
     }
 }
 
+/// Whether a child of ours, which was not waited for, has executed a program since it was made; also of a zombie.
+///
+/// # Errors
+/// What reading /proc/PID/stat gives.
+pub fn has_executed(child: i32) -> Result<bool> {
+    Ok(read_stat(child)?.is_some_and(|stat| stat.executed))
+}
+
 /// The signal in a status of waitpid(2).
 fn signal_of(status: i32) -> Option<i32> {
     Some(status & 0x7f).filter(|signal| *signal != 0)
