@@ -403,6 +403,56 @@ fn a_program_that_cannot_be_run_as_runc() {
 }
 
 #[test]
+fn exec_as_runc() {
+    needs_all!();
+    let rows = compare(
+        Bundle::new().sleeping(),
+        &[
+            same(Running, "exec ID true", 0, ""),
+            same(Running, "exec ID false", 1, ""),
+            same(Running, "exec ID sh -c exit", 0, ""),
+            same(Running, "exec ID sh -c kill$IFS-9$IFS$$", 137, ""),
+            same(Created, "exec ID true", 0, ""),
+            same(Stopped, "exec ID true", 255, "cannot exec in a stopped container"),
+            same(
+                Paused,
+                "exec ID true",
+                255,
+                "cannot exec in a paused container (use --ignore-paused to override)",
+            ),
+            same(Missing, "exec ID true", 255, NOT_THERE),
+            same(Running, "exec in/valid true", 255, NO_ID),
+            same(Running, "exec ID no-such-program", 255, "executable file not found in $PATH"),
+            same(Running, "exec ID /no/such/program", 255, "no such file or directory"),
+            same(Running, "exec ID /etc/passwd", 255, "permission denied"),
+            same(Running, "exec ID", 255, ""),
+            same(Running, "exec", 1, ""),
+            same(Running, "exec --nonsense ID true", 1, "flag provided but not defined: -nonsense"),
+            same(Running, "exec --user 1 ID true", 0, ""),
+            same(Running, "exec --user 1:2 --additional-gids 5 ID true", 0, ""),
+            same(Running, "exec --user nobody ID true", 255, ""),
+            same(Running, "exec --cwd /tmp ID true", 0, ""),
+            same(Running, "exec --cwd relative ID true", 255, ""),
+            same(Running, "exec -e A=B -e C=D ID true", 0, ""),
+            same(Running, "exec --cap CAP_KILL --no-new-privs ID true", 0, ""),
+            same(Running, "exec --detach ID true", 0, ""),
+            same(Running, "exec -d --pid-file pid ID true", 0, ""),
+            same(Running, "exec -d --pid-file /gone/pid ID true", 255, "no such file or directory"),
+            same(Running, "exec --process gone ID", 255, "no such file or directory"),
+            same(Running, "exec --detach --tty ID true", 255, ""),
+            same(
+                Running,
+                "exec --detach --tty --console-socket gone ID true",
+                255,
+                "no such file or directory",
+            ),
+            same(Running, "exec --preserve-fds x ID true", 1, ""),
+        ],
+    );
+    document("exec_as_runc", &rows);
+}
+
+#[test]
 fn what_lives_in_its_cgroup_as_runc() {
     needs_all!();
     let rows = compare(
