@@ -155,6 +155,12 @@ fn configure(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<()> {
             None => format!("{key:?}"),
         })
         .map_err(|error| with_kernel_log(error, context))
+        .map_err(|error| match value {
+            Some(id) if matches!(key, "uid" | "gid") && error.errno() == libc::EINVAL => {
+                error.context(format!("cannot specify {key}={id} mount option: is it in the user namespace?"))
+            }
+            _ => error,
+        })
 }
 
 /// Adds what the kernel wrote to the file system context (fsopen(2): messages are read from it).
@@ -228,7 +234,8 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
             } else {
                 mount.attributes.set
             };
-            let tree = new_filesystem(fstype, source, parameters, set)?;
+            let made = new_filesystem(fstype, source, parameters, set);
+            let tree = made.map_err(|error| explain_refusal(error, fstype))?;
             if labelled {
                 super::lsm::label_root(tree.as_fd(), &mount.root_label)?;
                 set_attributes(tree.as_fd(), late(mount.attributes), false)?;
@@ -243,6 +250,24 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
         set_propagation(tree.as_fd(), *propagation)?;
     }
     Ok(Some(Detached { tree, target: Target::Folder }))
+}
+
+/// What has to be so in a user namespace for the kernel to mount a file system that shows more than files.
+fn explain_refusal(error: Error, fstype: &str) -> Error {
+    let why = match fstype {
+        _ if error.errno() != libc::EPERM => return error,
+        "sysfs" => {
+            "sysfs is mounted by the owner of the network namespace alone, and where nothing covers the one in \
+             sight; /sys can be bound instead (rbind), as `spec --rootless` has it"
+        }
+        "proc" => {
+            "procfs is mounted by the owner of the process id namespace alone, and where nothing covers the one in \
+             sight, as the masked paths of an outer container do"
+        }
+        "mqueue" => "mqueue is mounted by the owner of the ipc namespace alone",
+        _ => return error,
+    };
+    error.context(why)
 }
 
 /// Attaches `detached` at the entry's destination inside `root`, making the target where it is missing.
