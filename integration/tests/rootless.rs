@@ -415,3 +415,40 @@ fn the_user_executes_in_a_container_of_joined_namespaces() {
     let exec = container.call("exec").args(["--user", "5:5", container.id(), "id", "-u"]).output();
     exec.expect_ok().expect_stdout("5\n");
 }
+
+#[test]
+fn a_source_with_mounts_below_is_bound_with_them() {
+    known_gap!(Runc, Crun, "they name the call alone");
+    let below = |options: &[&str]| {
+        let bundle = bundle();
+        let source = bundle.scratch_file("source");
+        fs::create_dir_all(format!("{source}/below")).unwrap();
+        let cover = format!("mount -t tmpfs none {source}/below");
+        let script = "mount | grep -c /mnt/source/below";
+        USER.container_from(bundle.bind(&source, "/mnt/source", options).sh(script), &cover, "exec \"$@\"")
+            .run()
+    };
+    below(&["rbind"]).expect_ok().expect_stdout("1\n");
+    below(&["bind"]).expect_fail().expect_stderr("rbind takes it along");
+}
+
+#[test]
+fn flags_from_outside_stay() {
+    known_gap!(Runc, Crun, "they name the call alone");
+    let of_a_read_only_mount = |options: &[&str]| {
+        let bundle = bundle();
+        let source = bundle.scratch_file("source");
+        fs::create_dir(&source).unwrap();
+        let mount = format!("mount -t tmpfs -o ro,nosuid,nodev,noexec none {source}");
+        let script = "touch /mnt/source/x 2>&1; true";
+        USER.container_from(bundle.bind(&source, "/mnt/source", options).sh(script), &mount, "exec \"$@\"")
+            .run()
+    };
+    for options in [&["rbind"][..], &["rbind", "ro"], &["rbind", "nosuid"]] {
+        let output = of_a_read_only_mount(options).expect_ok();
+        assert!(output.stdout.contains("Read-only file system"), "{output}");
+    }
+    for option in ["rw", "exec", "suid", "dev"] {
+        of_a_read_only_mount(&["rbind", option]).expect_fail().expect_stderr("cannot be cleared");
+    }
+}

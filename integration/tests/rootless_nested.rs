@@ -111,3 +111,15 @@ fn a_proc_of_another_process_id_namespace_is_refused() {
     let container = USER.container_by(without_own_users(Bundle::new()), "exec unshare -Urmpf -- \"$@\"");
     container.run().expect_fail().expect_stderr("\"/proc\" is of another process id namespace");
 }
+
+#[test]
+fn where_no_more_user_namespaces_may_be_the_error_says_so() {
+    known_gap!(Runc, Crun, "they name the call alone");
+    let own = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    let bundle =
+        USER.bundle(Bundle::new()).set("/linux/uidMappings", own.clone()).set("/linux/gidMappings", own);
+    let none =
+        bundle.host_program("none", b"#!/bin/sh\necho 0 >/proc/sys/user/max_user_namespaces\nexec \"$@\"\n");
+    let container = USER.container_by(bundle, &format!("exec unshare -Urm -- {none} \"$@\""));
+    container.run().expect_fail().expect_stderr("user.max_user_namespaces");
+}

@@ -483,12 +483,14 @@ fn clone(
 
 /// Says why there is no user namespace, where that is what the kernel refused.
 fn explain_clone(error: Error, plan: &Plan) -> Error {
-    if !plan.namespaces.is_new(Namespace::User) || nix::unistd::geteuid().is_root() {
+    if !plan.namespaces.is_new(Namespace::User) {
         return error;
     }
     match error.errno() {
-        libc::EPERM => error.context("this host gives ordinary users no user namespaces"),
-        libc::ENOSPC => error.context("user.max_user_namespaces is reached"),
+        libc::EPERM if !nix::unistd::geteuid().is_root() => {
+            error.context("this host gives ordinary users no user namespaces")
+        }
+        libc::ENOSPC => error.context("there may be no more (user.max_user_namespaces and the like of it)"),
         _ => error,
     }
 }

@@ -184,13 +184,24 @@ fn with_kernel_log(error: Error, context: &OwnedFd) -> Error {
 /// # Errors
 /// As open_tree(2) and mount_setattr(2), with the path.
 pub fn open_bind(mount: &Mount, source: &str, recursive: bool, inherited: Propagation) -> Result<Detached> {
-    let tree = clone_path(source, recursive)?;
+    let tree = clone_path(source, recursive).map_err(|error| match error.errno() {
+        libc::EINVAL if !recursive => error.context(COMES_ALONG),
+        _ => error,
+    })?;
     let stat = rustix::fs::fstat(&tree).call("fstat", || format!("{source:?}"))?;
     let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     set_propagation(tree.as_fd(), Propagation { recursive: true, ..inherited })?;
-    finish(tree.as_fd(), mount)?;
+    finish(tree.as_fd(), mount).map_err(|error| match error.errno() {
+        libc::EPERM if mount.attributes.clear | mount.recursive.clear != 0 => error.context(LOCKED),
+        _ => error,
+    })?;
     Ok(Detached { tree, target: if is_folder { Target::Folder } else { Target::File } })
 }
+
+// mount_namespaces(7), "Restrictions on mount namespaces".
+const COMES_ALONG: &str =
+    "in a user namespace, what is mounted below the source cannot be left out: rbind takes it along";
+const LOCKED: &str = "in a user namespace, flags that the source's mount has from outside cannot be cleared";
 
 /// Clones the folder of the container's cgroup as a detached mount, with the entry's flags set: for a
 /// container that may not mount cgroup2, which only the owner of its cgroup namespace may.
