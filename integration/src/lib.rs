@@ -14,6 +14,7 @@
 
 mod bundle;
 mod call;
+pub mod checkpoint;
 mod config;
 mod container;
 mod controllers;
@@ -22,6 +23,7 @@ pub mod engine;
 mod executable;
 mod host;
 pub mod leaks;
+mod ordinary;
 mod process;
 mod rootfs;
 mod scratch;
@@ -35,6 +37,7 @@ pub use config::Config;
 pub use container::{Container, asleep, created, running};
 pub use controllers::Controllers;
 pub use host::{cgroup2_mount, has_controller, holds_capability, is_root, kernel_at_least, kernel_has};
+pub use ordinary::Ordinary;
 pub use process::{MountEntry, Process};
 pub use scratch::{Scratch, mark};
 pub use serde_json::{Value, json};

@@ -57,6 +57,26 @@ fn no_annotations_are_fine() {
 }
 
 #[test]
+fn an_array_is_not_taken_for_an_object_whose_fields_it_could_list() {
+    known_gap!(Crun, "1.8.1 takes it for an empty one");
+    for (at, value) in [
+        ("root", json!(["rootfs", true])),
+        ("linux", json!([])),
+        ("process.user", json!([0, 0])),
+        ("linux.resources", json!([[]])),
+        ("mounts[0]", json!(["/proc", "proc", "proc"])),
+    ] {
+        let pointer = format!("/{}", at.replace(['.', '['], "/").replace(']', ""));
+        let container = Bundle::new().set(&pointer, value).container();
+        let output = container.create().expect_code(1);
+        if flavour() == Flavour::Ours {
+            output.expect_stderr(&format!("config.json: {at}: ")).expect_stderr("expected an object");
+        }
+        container.state_output().expect_code(1);
+    }
+}
+
+#[test]
 fn annotations_that_are_no_text_are_refused() {
     known_gap!(Crun, "1.8.1 takes them as empty");
     for value in [json!(5), json!(true), json!({"a": "b"}), json!(["a"])] {

@@ -145,7 +145,9 @@ fn a_document_that_does_not_parse_names_its_field_and_changes_nothing() {
     let from = |text: &str| {
         container.call("update").args(["-r", "-", container.id()]).stdin_bytes(text).output().expect_code(1)
     };
-    let typed: [(Value, &str); 4] = [
+    let typed: [(Value, &str); 6] = [
+        (json!({"memory": [1_048_576]}), "memory"),
+        (json!([[], {"limit": 5}]), "--resources"),
         (json!({"memory": {"limit": "1G"}}), "memory.limit"),
         (json!({"pids": {"limit": 1.5}}), "pids.limit"),
         (json!({"cpu": {"shares": -1}}), "cpu.shares"),

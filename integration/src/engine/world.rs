@@ -1,8 +1,8 @@
 //! A world of an engine's own: its daemons and containers see an init, a network, cgroups and folders that are
 //! nobody else's, and end with that init.
 //!
-//! The host is seen read-only in effect: `/etc` and `/var` are overlays, `/run`, `/tmp` and the folders of the
-//! engines are empty, `/sys/fs/cgroup` is cgroup v2 alone, also where the host has v1 beside it. Bridges,
+//! The host is seen read-only: `/etc` and `/var` are overlays, `/run`, `/tmp` and the folders of the engines are
+//! empty and writable, `/sys/fs/cgroup` is cgroup v2 alone, also where the host has v1 beside it. Bridges,
 //! addresses and packet filters are those of a network namespace (network_namespaces(7)). What the packages of
 //! the engines installed is used as it is; the runtime under test is at `/usr/local/sbin/runtime`.
 //!
@@ -66,7 +66,9 @@ impl World {
     pub fn new() -> World {
         let scratch = Scratch::new();
         fs::create_dir(scratch.path().join("run")).expect("create a folder");
-        let cgroup = cgroup2_mount().expect("a mount of cgroup v2").join(unique_name());
+        let hierarchy = cgroup2_mount().expect("a mount of cgroup v2");
+        pass_controllers_on(&hierarchy);
+        let cgroup = hierarchy.join(unique_name());
         fs::create_dir(&cgroup).unwrap_or_else(|error| panic!("create {}: {error}", cgroup.display()));
         let mut world = World { init: None, pid: 0, cgroup, scratch };
         let kinds = ["--mount", "--net", "--ipc", "--uts", "--pid", "--cgroup"];
@@ -86,6 +88,10 @@ impl World {
             let said = fs::read_to_string(&said).unwrap_or_default();
             said.strip_prefix("ready ")?.strip_suffix('\n')?.parse().ok()
         });
+        // Nobody stays in the cgroup that is the root for the engines: it could pass no controllers on.
+        let procs = world.cgroup.join("engines/cgroup.procs");
+        fs::write(&procs, init.pid().to_string())
+            .unwrap_or_else(|e| panic!("write {}: {e}", procs.display()));
         world
     }
 
@@ -160,7 +166,8 @@ impl World {
             kill_process(pid, Signal::KILL).expect("kill a daemon");
         }
         wait_for(&format!("the end of {name}"), || {
-            victims.iter().all(|victim| !victim.is_alive()).then_some(())
+            // To the last trace: a daemon looks for a living one with the pid in its file.
+            victims.iter().all(|victim| !victim.path("").exists()).then_some(())
         });
     }
 
@@ -199,6 +206,18 @@ impl Drop for World {
         // A process that is ending is not in the list any more, and still keeps its cgroup.
         let removed = |folder: &PathBuf| fs::remove_dir(folder).is_ok() || !folder.exists();
         wait_for("the end of a world", || folders.iter().rev().all(removed).then_some(()));
+    }
+}
+
+/// On a machine that is thrown away after the tests, worlds get all controllers; another's stays as it is.
+fn pass_controllers_on(hierarchy: &Path) {
+    if std::env::var_os("CAISSON_TEST_MACHINE").is_none() {
+        return;
+    }
+    let controllers = fs::read_to_string(hierarchy.join("cgroup.controllers")).unwrap_or_default();
+    for controller in controllers.split_whitespace() {
+        let passed = fs::write(hierarchy.join("cgroup.subtree_control"), format!("+{controller}"));
+        passed.unwrap_or_else(|error| panic!("pass {controller} on: {error}"));
     }
 }
 
@@ -242,6 +261,8 @@ mod tests {
             world.sh("cat /etc/marked/file; cat /proc/self/cgroup | grep ^0; ls /sys/class/net").output();
         seen.expect_ok().expect_stdout("text\n0::/engines\nlo\n");
         assert!(!Path::new("/etc/marked").exists());
+        let written = world.sh("touch /dev/shm/x /tmp/x /run/x && touch /marked").output();
+        written.expect_fail().expect_stderr("Read-only file system");
         let mut daemon = world.daemon("sleeper", &["sh", "-c", "echo begun; sleep 600"]);
         let log = world.folder().join("sleeper.log");
         wait_for("the log", || (fs::read_to_string(&log).ok()? == "begun\n").then_some(()));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::flags::{self, Action, Argument, Flag, Form, Given, switch, value};
 use super::{
     Command, Create, Delete, Events, Globals, Kill, List, ListFormat, LogFormat, Pause, Ps, Resume, Run,
-    Spec, Start, State, duration, update,
+    Spec, Start, State, checkpoint, duration, exec, update,
 };
 
 /// One command: its name, its form, and how what was given is read.
@@ -81,6 +81,25 @@ pub(super) const VERBS: &[Verb] = &[
                 no_subreaper: given.is_on("no-subreaper"),
             }))
         },
+    },
+    Verb {
+        name: "exec",
+        about: "run a further program in a container",
+        form: Form {
+            flags: &[exec::FLAGS],
+            arguments: &[
+                ID,
+                Argument {
+                    shown: "COMMAND",
+                    help: "the program and its arguments",
+                    required: false,
+                    many: true,
+                },
+            ],
+            // What follows the id is the program's.
+            flags_end_at_argument: true,
+        },
+        read: |given| Ok(Command::Exec(Box::new(exec::read(given)?))),
     },
     Verb {
         name: "state",
@@ -160,6 +179,18 @@ pub(super) const VERBS: &[Verb] = &[
             let interval = duration::parse(&interval.to_string_lossy())?;
             Ok(Command::Events(Events { id: given.text(0)?, stats: given.is_on("stats"), interval }))
         },
+    },
+    Verb {
+        name: "checkpoint",
+        about: "write the state of a container's processes to images (by CRIU), and delete it",
+        form: of_container(&[checkpoint::COMMON, checkpoint::CHECKPOINT]),
+        read: |given| Ok(Command::Checkpoint(Box::new(checkpoint::read(given)?))),
+    },
+    Verb {
+        name: "restore",
+        about: "make a container that goes on where a checkpoint was taken",
+        form: of_container(&[checkpoint::COMMON, checkpoint::RESTORE]),
+        read: |given| Ok(Command::Restore(Box::new(checkpoint::read_restore(given)?))),
     },
     Verb {
         name: "delete",
@@ -307,13 +338,18 @@ fn read_create(given: &mut Given) -> Result<Create, String> {
         pid_file: path(given, "pid-file"),
         no_pivot: given.is_on("no-pivot"),
         no_new_keyring: given.is_on("no-new-keyring"),
-        preserve_fds: match given.last("preserve-fds") {
-            None => 0,
-            Some(number) => number.to_str().and_then(|number| number.parse().ok()).ok_or_else(|| {
-                format!("flag --preserve-fds: {number:?} is not a number from 0 to {}", u32::MAX)
-            })?,
-        },
+        preserve_fds: preserve_fds(given)?,
     })
+}
+
+pub(super) fn preserve_fds(given: &mut Given) -> Result<u32, String> {
+    match given.last("preserve-fds") {
+        None => Ok(0),
+        Some(number) => number
+            .to_str()
+            .and_then(|number| number.parse().ok())
+            .ok_or_else(|| format!("flag --preserve-fds: {number:?} is not a number from 0 to {}", u32::MAX)),
+    }
 }
 
 pub(super) fn path(given: &mut Given, name: &str) -> Option<PathBuf> {
@@ -328,6 +364,6 @@ fn format(given: &mut Given) -> Result<ListFormat, String> {
     }
 }
 
-fn bundle(given: &mut Given) -> PathBuf {
+pub(super) fn bundle(given: &mut Given) -> PathBuf {
     path(given, "bundle").unwrap_or_else(|| PathBuf::from("."))
 }

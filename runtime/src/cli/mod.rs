@@ -6,7 +6,9 @@
 //! and arguments may be mixed. `grammar` is the table of commands and flags, `flags` reads a command line by
 //! it, and `help` (clap) makes the texts for people of it, which costs a good command line nothing.
 
+mod checkpoint;
 mod duration;
+mod exec;
 mod flags;
 mod grammar;
 mod help;
@@ -17,7 +19,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::report;
 use crate::spec::{IntelRdt, Resources};
+pub use checkpoint::{CgroupsMode, Checkpoint, CriuFlags, Restore};
 pub use version::{COMMIT, NAME, VERSION, version_text};
 
 /// Form of the lines that go to the log.
@@ -52,9 +56,9 @@ pub struct Globals {
 pub struct StateRoot {
     /// Absolute path.
     pub path: PathBuf,
-    /// Whether the folder gets the sticky bit, which keeps it from being cleaned away: the XDG base
-    /// directory specification lets anyone remove old files from $XDG_RUNTIME_DIR that lack it.
-    pub sticky: bool,
+    /// $XDG_RUNTIME_DIR, where the folder lies in that. It gets the sticky bit then, which keeps it from being
+    /// cleaned away: the XDG base directory specification lets anyone remove old files that lack it.
+    pub runtime_folder: Option<PathBuf>,
 }
 
 impl Globals {
@@ -62,14 +66,14 @@ impl Globals {
     /// /run/caisson/runtime. Never runc's own folder: the two programs' records differ.
     pub fn state_root(&self) -> StateRoot {
         if let Some(root) = &self.root {
-            return StateRoot { path: root.clone(), sticky: false };
+            return StateRoot { path: root.clone(), runtime_folder: None };
         }
         let xdg = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_absolute());
-        match xdg {
+        match xdg.map(PathBuf::from) {
             Some(dir) if is_rootless() => {
-                StateRoot { path: Path::new(&dir).join("caisson/runtime"), sticky: true }
+                StateRoot { path: dir.join("caisson/runtime"), runtime_folder: Some(dir) }
             }
-            _ => StateRoot { path: PathBuf::from("/run/caisson/runtime"), sticky: false },
+            _ => StateRoot { path: PathBuf::from("/run/caisson/runtime"), runtime_folder: None },
         }
     }
 }
@@ -95,6 +99,8 @@ pub enum Command {
     Run(Run),
     /// Start the program of a created container.
     Start(Start),
+    /// Run a further program in a container.
+    Exec(Box<Exec>),
     /// Print a container's state.
     State(State),
     /// Send a signal to a container's first process.
@@ -109,6 +115,10 @@ pub enum Command {
     Ps(Ps),
     /// Print what a container uses, and that it runs out of memory.
     Events(Events),
+    /// Write the state of a container's processes to images.
+    Checkpoint(Box<Checkpoint>),
+    /// Make a container of images.
+    Restore(Box<Restore>),
     /// Remove a container.
     Delete(Delete),
     /// Show all containers under the root.
@@ -126,6 +136,7 @@ impl Command {
             Self::Create(_) => "create",
             Self::Run(_) => "run",
             Self::Start(_) => "start",
+            Self::Exec(_) => "exec",
             Self::State(_) => "state",
             Self::Kill(_) => "kill",
             Self::Pause(_) => "pause",
@@ -133,11 +144,18 @@ impl Command {
             Self::Update(_) => "update",
             Self::Ps(_) => "ps",
             Self::Events(_) => "events",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Restore(_) => "restore",
             Self::Delete(_) => "delete",
             Self::List(_) => "list",
             Self::Spec(_) => "spec",
             Self::Features => "features",
         }
+    }
+
+    /// The exit code of its failures.
+    pub fn failure_code(&self) -> u8 {
+        if matches!(self, Self::Exec(_)) { report::EXEC_FAILURE } else { report::FAILURE }
     }
 
     /// Whether callers parse what the command prints, some of them stdout and stderr together: go-runc's
@@ -186,6 +204,49 @@ pub struct Run {
 pub struct Start {
     /// The container's id.
     pub id: String,
+}
+
+/// Arguments of `exec`. Flags that are not given change nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exec {
+    /// The container's id.
+    pub id: String,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// The file that has the process as JSON; the container's own process is changed where none is given.
+    pub process: Option<PathBuf>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// `NAME=value`, not yet checked.
+    pub env: Vec<String>,
+    /// `uid[:gid]`, not yet checked.
+    pub user: Option<String>,
+    /// Further groups, not yet checked.
+    pub additional_gids: Vec<String>,
+    /// Further capabilities by name.
+    pub caps: Vec<String>,
+    /// Whether execve may never grant privileges.
+    pub no_new_privs: Option<bool>,
+    /// AppArmor profile.
+    pub apparmor: Option<String>,
+    /// SELinux label.
+    pub process_label: Option<String>,
+    /// Path of a cgroup below the container's.
+    pub cgroup: Option<String>,
+    /// Whether a paused container will do.
+    pub ignore_paused: bool,
+    /// Whether the process gets a terminal.
+    pub tty: bool,
+    /// AF_UNIX socket that receives the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// Whether `exec` returns once the program runs.
+    pub detach: bool,
+    /// File that the process id is written to.
+    pub pid_file: Option<PathBuf>,
+    /// AF_UNIX socket that receives a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Number of descriptors after stderr that the program inherits.
+    pub preserve_fds: u32,
 }
 
 /// Arguments of `state`.

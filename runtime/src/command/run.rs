@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use oci_spec::runtime::ContainerState;
 
@@ -32,11 +33,10 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
     if globals.systemd_cgroup {
         bundle.use_systemd(&args.create.id)?;
     }
-    let (console, ours) = consoles(args, bundle.has_terminal())?;
-    if ours.is_some()
-        && let Some((rows, columns)) = foreground::own_size()
-    {
-        bundle.set_console_size(rows, columns); // before the program asks
+    let (console, ours) =
+        consoles(args.create.console_socket.as_deref(), args.detach, bundle.has_terminal())?;
+    if ours.is_some() {
+        bundle.take_terminal(foreground::own_size());
     }
     let mut signals = Signals::block()?;
     let own_pid_namespace = bundle.has_own_pid_namespace();
@@ -46,7 +46,7 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
         rustix::process::set_child_subreaper(this).call("prctl", || "PR_SET_CHILD_SUBREAPER")?;
     }
     let state_root = globals.state_root();
-    let request = request(globals, &args.create, &state_root, console, false);
+    let request = request(globals, &args.create, &bundle, &state_root, console, false);
     let born = create(&request, &bundle, protection, &mut signals, log)?;
     let born = poststart(born, log)?;
     log.flush(); // from here on stderr is the program's
@@ -67,14 +67,21 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
     Ok(code)
 }
 
-/// Where init sends its terminal, and our end of that where the terminal comes to us.
-fn consoles(args: &cli::Run, terminal: bool) -> Result<(Option<OwnedFd>, Option<UnixStream>)> {
-    match (&args.create.console_socket, terminal) {
+/// Where the container's side sends its terminal, and our end of that where the terminal comes to us.
+///
+/// # Errors
+/// Combinations in which nobody has the terminal, or two do.
+pub(super) fn consoles(
+    console_socket: Option<&Path>,
+    detach: bool,
+    terminal: bool,
+) -> Result<(Option<OwnedFd>, Option<UnixStream>)> {
+    match (console_socket, terminal) {
         (None, false) => Ok((None, None)),
         (Some(_), false) => bail!("--console-socket: process.terminal is false"),
-        (Some(path), true) if args.detach => Ok((Some(handover::connect_console(path)?), None)),
+        (Some(path), true) if detach => Ok((Some(handover::connect_console(path)?), None)),
         (Some(_), true) => bail!("--console-socket: needs --detach; in the foreground the terminal is ours"),
-        (None, true) if args.detach => {
+        (None, true) if detach => {
             bail!("process.terminal: with --detach it needs --console-socket, which receives the terminal")
         }
         (None, true) => {
@@ -85,7 +92,7 @@ fn consoles(args: &cli::Run, terminal: bool) -> Result<(Option<OwnedFd>, Option<
 }
 
 /// The poststart hooks; a failure stops and destroys the container (runtime.md "Lifecycle" step 9).
-fn poststart(born: Born, log: &mut Log) -> Result<Born> {
+pub(super) fn poststart(born: Born, log: &mut Log) -> Result<Born> {
     let hooks = &born.record.hooks.poststart;
     if hooks.is_empty() {
         return Ok(born);
@@ -104,7 +111,7 @@ fn poststart(born: Born, log: &mut Log) -> Result<Born> {
 }
 
 /// Stops and removes the container because of `error`, which is given back with what failed meanwhile.
-fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &mut Log) -> Error {
+pub(super) fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &mut Log) -> Error {
     let mut warn = |error: Error| log.warning(error.to_string());
     if let Err(failed) = delete::destroy(store, locked, record, &Files, &mut warn) {
         error.attach(&failed);
@@ -114,7 +121,7 @@ fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &
 
 /// Takes the container away, unless somebody else already has: its folder is open, so that none of the same
 /// name can be taken for it. Nothing of the record that matters here changes after the birth.
-fn remove_ended(store: &Store, entry: Entry, record: &Record, log: &mut Log) -> Result<()> {
+pub(super) fn remove_ended(store: &Store, entry: Entry, record: &Record, log: &mut Log) -> Result<()> {
     let locked = match entry.lock(store, LOCK_WAIT) {
         Err(error) if error.kind() == Kind::NotFound => return Ok(()),
         result => result?,

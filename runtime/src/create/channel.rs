@@ -8,6 +8,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
     socketpair,
@@ -44,6 +45,8 @@ pub enum ToParent {
 pub enum ToInit {
     /// The cgroup's folder as a mount, for the entry of this index, comes with this packet.
     CgroupMount(usize),
+    /// The same, as a path, for an init that has to open it itself.
+    CgroupFolder(String),
     /// Init is in its scope.
     Placed,
     /// The id mappings are written.
@@ -76,6 +79,13 @@ impl Channel {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .call("socketpair", || "SOCK_SEQPACKET")?;
         Ok((Self(parent), Self(init)))
+    }
+
+    /// Whether the other side is gone.
+    pub fn is_closed(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
+        polled.is_ok() && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
     }
 
     /// Sends one message, by write(2): a container's own seccomp filter may already be in force.
@@ -126,12 +136,12 @@ impl Channel {
         parse(&packet)
     }
 
-    /// Receives one message and the descriptor that came with it. Such messages are short: none carries text.
+    /// Receives one message and the descriptor that came with it. None of these is longer than a path.
     ///
     /// # Errors
     /// As recvmsg(2).
     pub fn receive_with<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
-        let mut packet = [0_u8; 256];
+        let mut packet = [0_u8; 8192];
         let mut buffer = [IoSliceMut::new(&mut packet)];
         let mut space = nix::cmsg_space!([RawFd; 1]);
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -205,7 +215,9 @@ mod tests {
     #[test]
     fn a_closed_end_is_the_end() {
         let (parent, init) = Channel::pair().unwrap();
+        assert!(!parent.is_closed());
         drop(init);
+        assert!(parent.is_closed());
         assert!(parent.receive::<ToParent>().unwrap().is_none());
         assert!(parent.send(&ToInit::Go).is_err());
     }

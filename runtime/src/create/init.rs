@@ -4,47 +4,47 @@
 //! opened before need no transport. It must not return into the runtime's code: [`run`] never returns.
 //! The steps and their order are those of docs/create-flow.md.
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::borrow::Cow;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use oci_spec::runtime::ContainerState;
 use rustix::fs::Mode;
 
 use super::channel::{Channel, ToInit, ToParent};
 use super::handover::Inherited;
-use super::program::{self, Program};
+use super::identity;
+use super::program::Program;
+use super::sources::Sources;
 use crate::bail;
+use crate::cgroup;
 use crate::container::gate::Gate;
 use crate::error::{Call, Context, Error, Result};
 use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::{Need, Procfs};
 use crate::kernel::root::{RootFd, Target};
-use crate::kernel::{
-    capability, device, keyring, lsm, mask, mount, network, rlimit, rootfs, scheduler, sysctl, tty,
-};
+use crate::kernel::{device, keyring, lsm, mask, mount, network, rootfs, sysctl, tty};
 use crate::plan::Plan;
-use crate::plan::capability::Sets;
 use crate::plan::mount::{Mount, What};
 use crate::plan::namespace::Namespace;
-use crate::spec::User;
 
 /// Everything init needs beside the plan, opened by the runtime before the clone.
 #[derive(Debug)]
 pub struct Prepared {
     /// The container's id, for the names of things.
     pub id: String,
-    /// The root file system, detached; init takes it.
-    pub root: Option<OwnedFd>,
-    /// One per entry of `plan.mounts`: the source of a bind mount.
-    pub binds: Vec<Option<Detached>>,
-    /// Device nodes of the host, for containers that may make none.
-    pub device_binds: Vec<Option<OwnedFd>>,
+    /// The root, the sources of bind mounts, device nodes of the host.
+    pub sources: Sources,
     /// Namespaces that init joins itself.
     pub join: Vec<Opened>,
     /// Where the terminal goes.
     pub console: Option<OwnedFd>,
     /// The start gate; none in `run`, which starts at once.
     pub gate: Option<Gate>,
+    /// Whether the container has a cgroup of its own, or will have.
+    pub has_cgroup: bool,
+    /// Path of the cgroup to mount where cgroup2 cannot be, if init has to open that itself.
+    pub cgroup_folder: Option<String>,
     /// Whether systemd makes the cgroup around init, which waits for that.
     pub awaits_scope: bool,
     /// Descriptors from 3 on that the program inherits.
@@ -121,7 +121,10 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
     if prepared.awaits_scope {
         wait_for_scope(prepared, channel)?;
     }
-    // step 15: wait for the mappings, become root of the user namespace
+    // step 15: open what the runtime could not, wait for the mappings, become root of the user namespace
+    if prepared.sources.by_init {
+        prepared.sources.open_in_init(plan)?;
+    }
     enter_user_namespace(plan, channel)?;
     // step 16: join namespaces
     for namespace in &prepared.join {
@@ -139,7 +142,7 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
     }
     enter_time_namespace(plan, channel)?;
     // step 19: cut the mounts off from the host's, attach the root
-    let Some(root) = prepared.root.take() else { bail!("the root file system was not opened") };
+    let Some(root) = prepared.sources.root.take() else { bail!("the root file system was not opened") };
     if plan.namespaces.is_own(Namespace::Mount) {
         if plan.namespaces.is_new(Namespace::Mount) {
             let private = plan.root.propagation.is_some_and(|p| p.flag == libc::MS_PRIVATE);
@@ -156,10 +159,11 @@ fn wait_for_scope(prepared: &mut Prepared, channel: &Channel) -> Result<()> {
     loop {
         match channel.receive_with::<ToInit>()? {
             Some((ToInit::Placed, None)) => return Ok(()),
-            Some((ToInit::CgroupMount(index), Some(tree))) => match prepared.binds.get_mut(index) {
+            Some((ToInit::CgroupMount(index), Some(tree))) => match prepared.sources.binds.get_mut(index) {
                 Some(bind) => *bind = Some(Detached { tree, target: Target::Folder }),
                 None => bail!("the runtime sent a mount for mounts[{index}], which is none"),
             },
+            Some((ToInit::CgroupFolder(path), None)) => prepared.cgroup_folder = Some(path),
             Some((other, _)) => bail!("the runtime sent {other:?} out of turn"),
             None => bail!("the runtime ended while the container was being made"),
         }
@@ -173,14 +177,7 @@ fn enter_user_namespace(plan: &Plan, channel: &Channel) -> Result<()> {
     if plan.namespaces.is_new(Namespace::User) {
         expect(channel, |message| matches!(message, ToInit::Mapped))?;
     }
-    // Root of the new namespace from here on; its ids are what the steps below make files with.
-    let (root, group) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
-    rustix::thread::set_thread_groups(&[])
-        .or_else(|errno| if errno == rustix::io::Errno::PERM { Ok(()) } else { Err(errno) })
-        .call("setgroups", || "none")?;
-    rustix::thread::set_thread_res_gid(group, group, group)
-        .call("setresgid", || "0, in the user namespace")?;
-    rustix::thread::set_thread_res_uid(root, root, root).call("setresuid", || "0, in the user namespace")
+    namespace::become_root()
 }
 
 fn enter_time_namespace(plan: &Plan, channel: &Channel) -> Result<()> {
@@ -212,12 +209,15 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
     place_mounts(plan, prepared, channel, &root, &mut made)?;
     // step 22: device nodes, links, the working directory, the terminal
     if let Some(devices) = &plan.devices {
-        device::make_nodes(&root, devices, &prepared.device_binds)?;
+        device::make_nodes(&root, devices, &prepared.sources.devices)?;
         device::make_links(&root)?;
     }
     root.ensure(&plan.process.cwd, Target::Folder).context(|| "process.cwd")?;
     let terminal = if plan.process.terminal {
         let pair = tty::open(&root, plan.process.console_size)?;
+        if plan.process.terminal_is_ours {
+            tty::pass_newlines(&pair)?;
+        }
         tty::place_console(&root, pair.slave.as_fd())?;
         Some(pair)
     } else {
@@ -255,18 +255,37 @@ fn make_mounts(plan: &Plan, prepared: &mut Prepared) -> Result<Made> {
         .enumerate()
         .map(|(index, entry)| match &entry.what {
             _ if shows_network(entry) => Ok(None),
-            What::Cgroup => make_cgroup_mount(entry, prepared.binds.get_mut(index).and_then(Option::take)),
+            What::Cgroup => {
+                let folder = prepared.sources.binds.get_mut(index).and_then(Option::take);
+                make_cgroup_mount(entry, folder, prepared)
+            }
             _ => mount::make(entry).context(|| entry.describe()),
         })
         .collect()
 }
 
-/// cgroup2 or, where the cgroup namespace belongs to somebody else, the folder of the container's cgroup.
-fn make_cgroup_mount(entry: &Mount, folder: Option<Detached>) -> Result<Option<Detached>> {
-    match (mount::make(entry), folder) {
-        (Err(error), Some(folder)) if error.errno() == libc::EPERM => Ok(Some(folder)),
-        (result, _) => result.context(|| entry.describe()),
+/// cgroup2 or, where the cgroup namespace belongs to somebody else, the folder of the cgroup that init is in. What
+/// is not the container's own is the caller's, and not for the container to change (CVE-2023-25809).
+fn make_cgroup_mount(
+    entry: &Mount,
+    folder: Option<Detached>,
+    prepared: &Prepared,
+) -> Result<Option<Detached>> {
+    let entry =
+        if prepared.has_cgroup { Cow::Borrowed(entry) } else { Cow::Owned(entry.clone().read_only()) };
+    let open = || match (folder, &prepared.cgroup_folder) {
+        (Some(folder), _) => Ok(Some(folder)),
+        (None, Some(path)) => mount::open_cgroup(&entry, cgroup::open_folder(path)?.as_fd()).map(Some),
+        (None, None) => Ok(None),
+    };
+    match mount::make(&entry) {
+        Err(error) if error.errno() == libc::EPERM => match open() {
+            Ok(None) => Err(error),
+            opened => opened,
+        },
+        made => made,
     }
+    .context(|| entry.describe())
 }
 
 fn shows_network(entry: &Mount) -> bool {
@@ -307,7 +326,7 @@ fn place_mounts(
         }
         let placed = match &entry.what {
             What::Remount { parameters } => mount::remount(root, entry, parameters),
-            What::Bind { .. } => match prepared.binds.get_mut(index).and_then(Option::take) {
+            What::Bind { .. } => match prepared.sources.binds.get_mut(index).and_then(Option::take) {
                 Some(bind) => mount::place(root, entry, &bind),
                 None => Err(Error::other("its source was not opened")),
             },
@@ -396,66 +415,10 @@ fn settle(plan: &Plan, prepared: &Prepared, mut inside: Inside) -> Result<Progra
     }
     tty::settle_stdio(process.user.uid, process.terminal)?;
     // step 28: personality, memory policy, priorities, no_new_privs
-    apply_scheduling(process)?;
-    if process.no_new_privileges {
-        rustix::thread::set_no_new_privs(true).call("prctl", || "PR_SET_NO_NEW_PRIVS")?;
-    }
+    identity::schedule(process)?;
     drop(inside);
     // step 29: working directory, capabilities, groups, user; find the program as that user
-    // As runc: a folder that only root reaches is fine, one that only the user reaches is too.
-    let entered = match program::enter_cwd(&process.cwd) {
-        Err(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => false,
-        result => result.map(|()| true)?,
-    };
-    // Without no_new_privs, loading a filter is a privilege: it is kept until then, not in force.
-    let mut sets = process.capabilities;
-    if plan.seccomp.is_some() && !process.no_new_privileges {
-        sets.permitted |= capability::SYS_ADMIN;
-    }
-    become_user(&process.user, &sets)?;
-    if !entered {
-        program::enter_cwd(&process.cwd)?;
-    }
-    let env = program::environment(&process.env, process.user.uid, prepared.inherited.listen);
-    Program::find(&process.args, &env)
-}
-
-fn apply_scheduling(process: &crate::plan::Process) -> Result<()> {
-    if let Some(domain) = process.personality {
-        scheduler::set_personality(domain)?;
-    }
-    if let Some(policy) = &process.memory_policy {
-        scheduler::set_memory_policy(policy)?;
-    }
-    if let Some(priority) = process.io_priority {
-        scheduler::set_io_priority(priority)?;
-    }
-    if let Some(attr) = &process.scheduler {
-        scheduler::set_scheduler(attr)?;
-    }
-    Ok(())
-}
-
-/// Bounding set, groups, user, the other sets: in the order in which each still may be changed.
-fn become_user(user: &User, sets: &Sets) -> Result<()> {
-    capability::drop_bounding(sets)?;
-    capability::keep_over_setuid()?;
-    let groups: Vec<_> = user.additional_gids.iter().map(|gid| rustix::fs::Gid::from_raw(*gid)).collect();
-    match rustix::thread::set_thread_groups(&groups) {
-        // A user namespace that may not call it has no groups to drop either.
-        Err(rustix::io::Errno::PERM) if groups.is_empty() => {}
-        result => {
-            result.call("setgroups", || format!("process.user.additionalGids {:?}", user.additional_gids))?
-        }
-    }
-    let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
-    rustix::thread::set_thread_res_gid(gid, gid, gid)
-        .call("setresgid", || format!("process.user.gid {}", user.gid))?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid)
-        .call("setresuid", || format!("process.user.uid {}", user.uid))?;
-    capability::apply(sets)?;
-    rustix::process::umask(Mode::from_raw_mode(user.umask.unwrap_or(0o022)));
-    Ok(())
+    identity::assume(process, plan.seccomp.is_some(), prepared.inherited.listen)
 }
 
 /// Whether init waits for an answer of the runtime before it is ready. Otherwise `run` may send its Go as
@@ -485,11 +448,11 @@ fn wait_for_start(plan: &Plan, prepared: &Prepared, channel: &Channel, gate: Opt
 
 /// Closes what the runtime had open and init has no use for: the state folder above all.
 fn drop_the_rest(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
-    let binds = prepared.binds.iter().flatten().map(|bind| bind.tree.as_raw_fd());
+    let binds = prepared.sources.binds.iter().flatten().map(|bind| bind.tree.as_raw_fd());
     let join = prepared.join.iter().map(|namespace| namespace.as_fd().as_raw_fd());
     let mut keep: Vec<RawFd> = vec![channel.as_fd().as_raw_fd()];
-    keep.extend(prepared.root.iter().map(AsRawFd::as_raw_fd));
-    keep.extend(binds.chain(join).chain(prepared.device_binds.iter().flatten().map(AsRawFd::as_raw_fd)));
+    keep.extend(prepared.sources.root.iter().map(AsRawFd::as_raw_fd));
+    keep.extend(binds.chain(join).chain(prepared.sources.devices.iter().flatten().map(AsRawFd::as_raw_fd)));
     keep.extend(prepared.console.iter().map(AsRawFd::as_raw_fd));
     keep.extend(gate.iter().flat_map(|gate| gate.raw_fds()));
     keep_only(prepared, keep)
@@ -515,53 +478,25 @@ fn become_program(
     run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared, "/")?;
     *progress = Progress::Released;
     // step 32: descriptors close-on-exec, signals as they were born, limits
-    close_descriptors(prepared.inherited.total)?;
-    sys::process::reset_signals()?;
-    // Meant for the program: until here init has opened files, used memory and run hooks.
-    rlimit::apply(&plan.process.rlimits)?;
+    identity::strip(&plan.process, prepared.inherited.total)?;
     // Before the filter, which may forbid it.
     gate.map_or(Ok(()), Gate::announce)?;
     // step 33: load the system call filter as the last thing
-    load_seccomp(plan, channel, gate)?;
+    if let Some(filter) = &plan.seccomp {
+        identity::load_filter(filter, &plan.process, |number| match gate {
+            Some(gate) => gate.hand_over_seccomp_fd(number),
+            None => hand_over_listener(channel, number),
+        })?;
+    }
     // step 34: become the program
     Err(program.exec())
 }
 
-/// Every descriptor from 3 on is closed by execve, except those that the caller wants handed on.
-fn close_descriptors(preserve: u32) -> Result<()> {
-    for fd in 3..3 + preserve {
-        sys::fd::keep_over_exec(fd)?;
-    }
-    Ok(sys::process::cloexec_from(3 + preserve)?)
-}
-
-/// Loads the filter and, with SCMP_ACT_NOTIFY, waits until its listener has been taken.
+/// Has the runtime take the seccomp listener `number`, and waits until it has.
 ///
-/// Once it is loaded it holds for init too, which may need no more than read, write, capset, prctl and execve
-/// then: no memory is taken or given back and nothing is closed, execve does that.
-fn load_seccomp(plan: &Plan, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
-    let Some(filter) = &plan.seccomp else { return Ok(()) };
-    let instructions = std::mem::ManuallyDrop::new(filter.instructions());
-    let sets = &plan.process.capabilities;
-    let privileged = !plan.process.no_new_privileges;
-    if privileged {
-        let (effective, permitted) = (sets.effective, sets.permitted);
-        let (effective, permitted) = (effective | capability::SYS_ADMIN, permitted | capability::SYS_ADMIN);
-        capability::apply(&Sets { effective, permitted, ..*sets })?;
-    }
-    let listener = sys::seccomp::load(&instructions, filter.flags).context(|| "linux.seccomp")?;
-    // First of all: the agent may be asked about every call that follows.
-    if let Some(number) = listener.map(IntoRawFd::into_raw_fd) {
-        match gate {
-            Some(gate) => gate.hand_over_seccomp_fd(number)?,
-            None => {
-                channel.send(&ToParent::SeccompListener(number))?;
-                expect(channel, |message| matches!(message, ToInit::Continue))?;
-            }
-        }
-    }
-    if privileged {
-        capability::apply(sets)?;
-    }
-    Ok(())
+/// # Errors
+/// Of the channel, or that the runtime has ended.
+pub fn hand_over_listener(channel: &Channel, number: RawFd) -> Result<()> {
+    channel.send(&ToParent::SeccompListener(number))?;
+    expect(channel, |message| matches!(message, ToInit::Continue))
 }

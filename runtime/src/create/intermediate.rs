@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitOptions};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions};
 use sys::process::Clone;
 
 use super::channel::{Channel, ToParent};
@@ -16,10 +16,12 @@ use super::init::{self, Prepared};
 use crate::bail;
 use crate::error::{Call, Context, Result};
 use crate::kernel::namespace::Opened;
+use crate::kernel::procfs::Procfs;
+use crate::kernel::scheduler;
 use crate::plan::Plan;
 
 /// CLONE_PARENT of clone(2).
-const CLONE_PARENT: u64 = 0x8000;
+pub const CLONE_PARENT: u64 = 0x8000;
 
 /// Joins what is to be joined, makes init, tells the runtime its process id, and ends.
 pub fn run(plan: &Plan, prepared: Prepared, channel: &Channel, cgroup: Option<BorrowedFd<'_>>) -> ! {
@@ -34,18 +36,43 @@ fn steps(
     channel: &Channel,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Infallible> {
+    if sets_oom_score(plan) {
+        scheduler::set_oom_score(
+            &Procfs::host()?,
+            std::process::id().cast_signed(),
+            plan.process.oom_score_adj,
+        )?;
+        // From here on nobody in the namespaces to join may trace or look into this process, or init after it: it
+        // has the host's files open. An ordinary user's runtime is not protected yet.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .call("prctl", || "PR_SET_DUMPABLE")?;
+    }
     let join = std::mem::take(&mut prepared.join);
     join_all(&join)?;
     drop(join);
     let flags = u64::from(plan.namespaces.clone_flags().unsigned_abs());
-    // Both speak to the runtime through one channel: init is silent until this process has had its word.
+    let make =
+        || sys::process::clone3(flags | CLONE_PARENT, cgroup).context(|| "make the container's namespaces");
+    beget(channel, make, || init::run(plan, prepared, channel))
+}
+
+/// Has `make` clone a sibling of this process, which lives by `begin`; tells the runtime of it, and ends.
+///
+/// # Errors
+/// Of `make`, pipe2(2) and the channel; in the sibling, those of `begin`.
+pub fn beget(
+    channel: &Channel,
+    make: impl FnOnce() -> Result<Clone>,
+    begin: impl FnOnce() -> Result<Infallible>,
+) -> Result<Infallible> {
+    // Both speak to the runtime through one channel: the sibling is silent until this process has had its word.
     let (wait, keep) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2", || "")?;
-    match sys::process::clone3(flags | CLONE_PARENT, cgroup).context(|| "make the container's namespaces")? {
+    match make()? {
         Clone::Child => {
             drop(keep);
             let _ = rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut [0_u8; 1]));
             drop(wait);
-            init::run(plan, prepared, channel)
+            begin()
         }
         Clone::Parent { pid, pidfd } => {
             drop::<OwnedFd>(pidfd);
@@ -54,6 +81,12 @@ fn steps(
             sys::process::exit_now(0)
         }
     }
+}
+
+/// Whether the process in between sets the OOM score, which init then has from it: once it may not be looked into,
+/// its files in /proc are root's, and out of reach for the ordinary user that the runtime is.
+pub fn sets_oom_score(plan: &Plan) -> bool {
+    plan.namespaces.need_intermediate() && !nix::unistd::geteuid().is_root()
 }
 
 /// Joins with the runtime's own rights first; what those do not reach (a namespace that belongs to the

@@ -32,6 +32,7 @@ pub fn build(spec: &Spec, bundle: &str, id: &str, facts: Facts, warnings: &mut V
     namespaces.runtime_is_inside = facts.in_user_namespace;
     let root = root(spec, bundle)?;
     let mounts = mounts(spec, bundle, warnings)?;
+    refuse_unmapped_owners(&mounts, &namespaces)?;
     refuse_without_mount_namespace(spec, &namespaces)?;
     let own = |kind| namespaces.is_own(kind);
     let sysctls = sysctl::sysctls(
@@ -39,7 +40,8 @@ pub fn build(spec: &Spec, bundle: &str, id: &str, facts: Facts, warnings: &mut V
         sysctl::Own { ipc: own(Namespace::Ipc), network: own(Namespace::Network), uts: own(Namespace::Uts) },
     )?;
     let grantable = if own(Namespace::User) { facts.grantable_in_user_namespace } else { facts.grantable };
-    let process = process(spec, grantable, warnings)?;
+    let Some(document) = &spec.process else { return Err(Error::new(Kind::Spec, "process: missing")) };
+    let process = process(document, linux, grantable, warnings)?;
     let mut cgroup = cgroup::plan(linux.resources.as_ref())?;
     warnings.append(&mut cgroup.warnings);
     let mut seccomp = linux.seccomp.as_ref().map(seccomp::compile).transpose()?;
@@ -92,6 +94,32 @@ fn mounts(spec: &Spec, bundle: &str, warnings: &mut Vec<String>) -> Result<Vec<M
     Ok(mounts)
 }
 
+/// A file system takes no owner that its user namespace does not have; the kernel only says EINVAL.
+fn refuse_unmapped_owners(mounts: &[Mount], namespaces: &namespace::Namespaces) -> Result<()> {
+    if !namespaces.is_new(Namespace::User) {
+        return Ok(());
+    }
+    for mount in mounts {
+        let What::Filesystem { parameters, .. } = &mount.what else { continue };
+        for (key, value) in parameters {
+            let (field, mappings) = match key.as_str() {
+                "uid" => ("linux.uidMappings", &namespaces.uid_mappings),
+                "gid" => ("linux.gidMappings", &namespaces.gid_mappings),
+                _ => continue,
+            };
+            let Some(id) = value.as_deref().and_then(|id| id.parse().ok()) else { continue };
+            if namespace::on_host(mappings, id).is_none() {
+                let reason = format!(
+                    "{}: cannot specify {key}={id} mount option for rootless container: {field} has no {id}",
+                    mount.describe()
+                );
+                return Err(Error::new(Kind::Spec, reason));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Without a mount namespace of its own the container shares the host's: every mount would be the host's.
 fn refuse_without_mount_namespace(spec: &Spec, namespaces: &namespace::Namespaces) -> Result<()> {
     if namespaces.is_own(Namespace::Mount) {
@@ -133,8 +161,13 @@ fn warn_of_bound_devices(linux: &spec::Linux, warnings: &mut Vec<String>) {
     }
 }
 
-fn process(spec: &Spec, grantable: u64, warnings: &mut Vec<String>) -> Result<Process> {
-    let Some(process) = &spec.process else { return Err(Error::new(Kind::Spec, "process: missing")) };
+/// The program, out of `process` and what else `linux` says of it.
+pub(super) fn process(
+    process: &spec::Process,
+    linux: &spec::Linux,
+    grantable: u64,
+    warnings: &mut Vec<String>,
+) -> Result<Process> {
     let capabilities = Sets::new(process.capabilities.as_ref(), grantable, warnings);
     if let Some(affinity) = &process.exec_cpu_affinity {
         scheduler::exec_affinity(affinity)?; // for `exec`; a wrong list is refused now
@@ -147,6 +180,7 @@ fn process(spec: &Spec, grantable: u64, warnings: &mut Vec<String>) -> Result<Pr
         user,
         terminal: process.terminal,
         console_size: process.console_size.filter(|size| size.height != 0 || size.width != 0),
+        terminal_is_ours: false,
         capabilities,
         rlimits: rlimit::rlimits(&process.rlimits)?,
         no_new_privileges: process.no_new_privileges,
@@ -155,7 +189,7 @@ fn process(spec: &Spec, grantable: u64, warnings: &mut Vec<String>) -> Result<Pr
         oom_score_adj: process.oom_score_adj,
         scheduler: process.scheduler.as_ref().map(scheduler::scheduler).transpose()?,
         io_priority: process.io_priority.as_ref().map(scheduler::io_priority).transpose()?,
-        memory_policy: spec.linux.memory_policy.as_ref().map(scheduler::memory_policy).transpose()?,
-        personality: spec.linux.personality.as_ref().map(scheduler::personality).transpose()?,
+        memory_policy: linux.memory_policy.as_ref().map(scheduler::memory_policy).transpose()?,
+        personality: linux.personality.as_ref().map(scheduler::personality).transpose()?,
     })
 }

@@ -51,6 +51,15 @@ impl Namespace {
         }
     }
 
+    /// Its name below /proc/PID/ns.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Mount => "mnt",
+            Self::Network => "net",
+            _ => Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name),
+        }
+    }
+
     fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
     }
@@ -97,15 +106,17 @@ impl Namespaces {
 
     /// The host's number of a user of the new user namespace, `None` where it has none.
     pub fn host_uid(&self, uid: u32) -> Option<u32> {
-        self.uid_mappings.iter().find_map(|map| {
-            let offset = uid.checked_sub(map.container_id).filter(|offset| *offset < map.size)?;
-            map.host_id.checked_add(offset)
-        })
+        on_host(&self.uid_mappings, uid)
     }
 
     /// Whether the container does not share the runtime's.
     pub fn is_own(&self, kind: Namespace) -> bool {
         self.is_new(kind) || self.is_joined(kind)
+    }
+
+    /// The kinds that the container does not share with the runtime, as far as the configuration tells.
+    pub fn own(&self) -> impl Iterator<Item = Namespace> {
+        Namespace::ALL.into_iter().map(|(_, kind)| kind).filter(|kind| self.is_own(*kind))
     }
 
     /// Whether a second process has to stand between the runtime and the container's init.
@@ -148,6 +159,14 @@ impl Namespaces {
             && !self.need_intermediate()
             && self.time_offsets.is_empty()
     }
+}
+
+/// The number outside of an id that these mappings have.
+pub fn on_host(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    mappings.iter().find_map(|map| {
+        let offset = id.checked_sub(map.container_id).filter(|offset| *offset < map.size)?;
+        map.host_id.checked_add(offset)
+    })
 }
 
 /// The plan of `linux.namespaces`, mappings and time offsets.

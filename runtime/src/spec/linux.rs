@@ -4,11 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::object::objects;
 use super::or_default;
+
+objects! {
+    read: Linux Namespace Device NetDevice MemoryPolicy Personality TimeOffset DeviceRule Seccomp Syscall SyscallArg;
+    both: IdMapping IntelRdt Resources Memory Cpu Pids BlockIo WeightDevice ThrottleDevice HugepageLimit Network
+        Rdma
+}
 
 /// Linux's part of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct Linux {
     /// New user namespace: user ids.
     #[serde(deserialize_with = "or_default")]
@@ -60,6 +67,7 @@ pub struct Linux {
 
 /// One range of an id mapping (user_namespaces(7)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct IdMapping {
     /// First id inside.
     #[serde(rename = "containerID")]
@@ -73,6 +81,7 @@ pub struct IdMapping {
 
 /// One namespace to create, or to join by path.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct Namespace {
     /// `pid`, `network`, `mount`, `ipc`, `uts`, `user`, `cgroup`, `time`.
     #[serde(rename = "type")]
@@ -84,7 +93,7 @@ pub struct Namespace {
 
 /// A device node inside the container.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self", expecting = "an object")]
 pub struct Device {
     /// `c`, `u`, `b` or `p`.
     #[serde(rename = "type")]
@@ -107,7 +116,7 @@ pub struct Device {
 
 /// A network device to move.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct NetDevice {
     /// Name inside the container; the host's where empty.
     #[serde(deserialize_with = "or_default")]
@@ -116,7 +125,7 @@ pub struct NetDevice {
 
 /// Intel RDT (resctrl).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct IntelRdt {
     /// Class of service; the container's id where empty.
     #[serde(rename = "closID", deserialize_with = "or_default")]
@@ -137,7 +146,7 @@ pub struct IntelRdt {
 
 /// NUMA memory policy.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct MemoryPolicy {
     /// `MPOL_…`.
     #[serde(deserialize_with = "or_default")]
@@ -152,6 +161,7 @@ pub struct MemoryPolicy {
 
 /// Execution domain.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct Personality {
     /// `LINUX` or `LINUX32`.
     pub domain: String,
@@ -162,7 +172,7 @@ pub struct Personality {
 
 /// Offset of one clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct TimeOffset {
     /// Seconds.
     #[serde(deserialize_with = "or_default")]
@@ -174,7 +184,7 @@ pub struct TimeOffset {
 
 /// config-linux.md "Control groups"; also what `update` is given, and what a container's record keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct Resources {
     /// Device access rules, in order. A record does without them: `update` leaves them as they are.
     #[serde(deserialize_with = "or_default", skip_serializing)]
@@ -207,6 +217,7 @@ pub struct Resources {
 
 /// One device access rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct DeviceRule {
     /// Allow or deny.
     pub allow: bool,
@@ -224,7 +235,7 @@ pub struct DeviceRule {
 
 /// Memory limits in bytes, -1 for none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct Memory {
     /// Hard limit.
     pub limit: Option<i64>,
@@ -250,7 +261,7 @@ pub struct Memory {
 
 /// CPU limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct Cpu {
     /// Relative weight on cgroup v1's scale.
     pub shares: Option<u64>,
@@ -276,7 +287,7 @@ pub struct Cpu {
 
 /// Task limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct Pids {
     /// Number of tasks; -1 for none.
     pub limit: Option<i64>,
@@ -284,7 +295,7 @@ pub struct Pids {
 
 /// Block I/O limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct BlockIo {
     /// 10 to 1000.
     pub weight: Option<u16>,
@@ -309,7 +320,7 @@ pub struct BlockIo {
 
 /// Weight of one block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self", expecting = "an object")]
 pub struct WeightDevice {
     /// Major number.
     pub major: i64,
@@ -323,6 +334,7 @@ pub struct WeightDevice {
 
 /// Rate of one block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct ThrottleDevice {
     /// Major number.
     pub major: i64,
@@ -335,7 +347,7 @@ pub struct ThrottleDevice {
 
 /// Limit of one huge page size.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self", expecting = "an object")]
 pub struct HugepageLimit {
     /// `2MB`.
     pub page_size: String,
@@ -345,7 +357,7 @@ pub struct HugepageLimit {
 
 /// cgroup v1's network controllers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct Network {
     /// net_cls.
     #[serde(rename = "classID")]
@@ -357,7 +369,7 @@ pub struct Network {
 
 /// RDMA limits of one device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct Rdma {
     /// Handles.
     pub hca_handles: Option<u32>,
@@ -367,7 +379,7 @@ pub struct Rdma {
 
 /// config-linux.md "Seccomp".
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self", expecting = "an object")]
 pub struct Seccomp {
     /// Action where no rule matches.
     pub default_action: String,
@@ -391,7 +403,7 @@ pub struct Seccomp {
 
 /// One rule for several system calls.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self", expecting = "an object")]
 pub struct Syscall {
     /// System call names.
     pub names: Vec<String>,
@@ -406,7 +418,7 @@ pub struct Syscall {
 
 /// A condition on one argument.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self", expecting = "an object")]
 pub struct SyscallArg {
     /// 0 to 5.
     pub index: u32,

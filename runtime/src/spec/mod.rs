@@ -7,6 +7,7 @@
 
 mod linux;
 mod load;
+mod object;
 mod place;
 mod process;
 mod validate;
@@ -16,16 +17,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use linux::*;
-pub use load::{LARGEST, load, resources};
+pub use load::{LARGEST, parse, process, read, resources};
 pub use process::*;
-pub use validate::{MEMORY_FLAGS, MEMORY_MODES, NAMESPACES, sysctl_file, validate};
+pub use validate::{MEMORY_FLAGS, MEMORY_MODES, NAMESPACES, sysctl_file, validate, validate_process};
+
+object::objects! {
+    read: Spec Root Mount;
+    both: Hooks Hook
+}
 
 /// The newest version of the specification that is implemented.
 pub const VERSION: &str = "1.3.0";
 
 /// config.json (config.md).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self", expecting = "an object")]
 pub struct Spec {
     /// SemVer version of the specification that the bundle complies with.
     #[serde(default, deserialize_with = "or_default")]
@@ -65,6 +71,7 @@ where
 
 /// config.md "Root".
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct Root {
     /// Absolute, or relative to the bundle.
     pub path: String,
@@ -75,7 +82,7 @@ pub struct Root {
 
 /// config.md "Mounts".
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self", expecting = "an object")]
 pub struct Mount {
     /// Absolute path inside the container.
     pub destination: String,
@@ -98,7 +105,7 @@ pub struct Mount {
 
 /// config.md "POSIX-platform Hooks".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct Hooks {
     /// Runtime namespace, after the namespaces are created and before pivot_root; deprecated.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
@@ -122,6 +129,7 @@ pub struct Hooks {
 
 /// One hook.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct Hook {
     /// Absolute path, as for execv.
     pub path: String,
@@ -147,5 +155,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!(spec, Spec { oci_version: "1.3.0".into(), ..Spec::default() });
+    }
+
+    #[test]
+    fn a_field_that_stands_twice_is_refused() {
+        let error = serde_json::from_str::<Spec>(r#"{"hostname":"a","hostname":"b"}"#).unwrap_err();
+        assert!(error.to_string().starts_with("duplicate field `hostname`"), "{error}");
     }
 }

@@ -2,11 +2,17 @@
 
 use serde::Deserialize;
 
+use super::object::objects;
 use super::or_default;
+
+objects! {
+    read: Process ConsoleSize User Capabilities Rlimit IoPriority Scheduler ExecCpuAffinity;
+    both:
+}
 
 /// The container's program and what it runs as.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct Process {
     /// Whether a pseudoterminal becomes stdin, stdout and stderr.
     #[serde(deserialize_with = "or_default")]
@@ -53,6 +59,7 @@ pub struct Process {
 
 /// Columns and rows of a terminal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct ConsoleSize {
     /// Rows.
     pub height: u64,
@@ -62,7 +69,7 @@ pub struct ConsoleSize {
 
 /// config.md "POSIX-platform User".
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self", expecting = "an object")]
 pub struct User {
     /// User id in the container's namespace.
     #[serde(deserialize_with = "or_default")]
@@ -79,7 +86,7 @@ pub struct User {
 
 /// The five capability sets, as names (`CAP_KILL`), in the document's order.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct Capabilities {
     /// Bounding set.
     #[serde(deserialize_with = "or_default")]
@@ -100,6 +107,7 @@ pub struct Capabilities {
 
 /// One resource limit (getrlimit(2)).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct Rlimit {
     /// `RLIMIT_NOFILE` and so on.
     #[serde(rename = "type")]
@@ -112,6 +120,7 @@ pub struct Rlimit {
 
 /// I/O scheduling class and priority.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(remote = "Self", expecting = "an object")]
 pub struct IoPriority {
     /// `IOPRIO_CLASS_RT`, `IOPRIO_CLASS_BE` or `IOPRIO_CLASS_IDLE`.
     pub class: String,
@@ -122,7 +131,7 @@ pub struct IoPriority {
 
 /// CPU scheduling policy.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct Scheduler {
     /// `SCHED_OTHER` and so on.
     #[serde(deserialize_with = "or_default")]
@@ -144,7 +153,7 @@ pub struct Scheduler {
 
 /// CPU lists (`0-3,7`) for a process that `exec` adds.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self", expecting = "an object")]
 pub struct ExecCpuAffinity {
     /// Before the process is moved into the container's cgroup.
     #[serde(deserialize_with = "or_default")]
