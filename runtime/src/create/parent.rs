@@ -472,7 +472,7 @@ fn clone(
             Clone::Child => intermediate::run(plan, prepared, &init_end, group),
             Clone::Parent { pid, .. } => {
                 drop((prepared, init_end));
-                intermediate::made_by(pid, channel)
+                intermediate::made_by(pid, channel).map(|made| (made.pid, made.pidfd))
             }
         };
     }
@@ -653,7 +653,7 @@ impl Birth<'_> {
                 }
                 Some(ToParent::Warning(text)) => log.warning(text),
                 Some(ToParent::Failed(error)) => return Err(error),
-                Some(ToParent::Cloned(_)) => bail!("init sent a message out of turn"),
+                Some(ToParent::Cloned { .. }) => bail!("init sent a message out of turn"),
                 // The end of the channel is the program's beginning, unless `create` still waits for it.
                 None if self.request.gate => bail!("the container's init ended without a word"),
                 None => return self.check_executed(record),
