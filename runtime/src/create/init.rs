@@ -134,6 +134,9 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
     // step 17: a session and a keyring of its own
     rustix::process::setsid().call("setsid", || "")?;
     if !prepared.no_new_keyring {
+        if !plan.process.selinux_label.is_empty() {
+            lsm::label_keys(&Procfs::private(Need::Processes)?, &plan.process.selinux_label)?;
+        }
         keyring::join_session(&prepared.id, plan.namespaces.is_own(Namespace::User))?;
     }
     // step 18: make the cgroup namespace and a time namespace with offsets

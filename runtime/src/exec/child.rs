@@ -121,6 +121,10 @@ fn equip(plan: &ExecPlan, prepared: &Prepared) -> Result<()> {
     }
     if !process.selinux_label.is_empty() {
         lsm::apply_selinux(host, &process.selinux_label)?;
+        if !prepared.keeps_keyring {
+            // For one that is made anew, where the container's is not found or expired.
+            lsm::label_keys(host, &process.selinux_label)?;
+        }
     }
     // Inside a user namespace nobody has a right to them: their owner is no user there.
     if let Some(uid) = plan.namespaces.host_uid(process.user.uid).filter(|_| !process.terminal) {
