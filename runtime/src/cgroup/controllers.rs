@@ -1,4 +1,5 @@
-//! Controllers: switched on for the container's cgroup in every level above it, and only where needed.
+//! Controllers: switched on for the container's cgroup in every level above it: those that its limits need, and, as
+//! runc does, whatever else there is, since engines read the statistics of containers without limits too.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -37,6 +38,33 @@ pub fn enable(hierarchy: &Hierarchy, names: &[&str], needed: &[(&str, &str)]) ->
         }
         level = Some(tree::open_level(above, name)?);
         path = format!("{path}/{name}");
+    }
+    Ok(())
+}
+
+/// Sees that the cgroup `names` has all controllers that the levels above it can pass on. What a level refuses
+/// (to a user it is not delegated to, or because it has processes) nobody has asked for.
+///
+/// # Errors
+/// A level that cannot be read.
+pub fn enable_others(hierarchy: &Hierarchy, names: &[&str]) -> Result<()> {
+    let mut level = None;
+    for name in names {
+        let above = level.as_ref().map_or(hierarchy.root(), AsFd::as_fd);
+        let (available, enabled) = (file::read(above, "cgroup.controllers")?, file::read(above, CONTROL)?);
+        let is_off = |controller: &&str| !enabled.split_whitespace().any(|name| name == *controller);
+        let missing: Vec<String> =
+            available.split_whitespace().filter(is_off).map(|controller| format!("+{controller}")).collect();
+        // One write for all, where one refusal is the refusal of all; then each by itself.
+        if !missing.is_empty()
+            && file::write(above, CONTROL, &missing.join(" ")).is_err()
+            && missing.len() > 1
+        {
+            for controller in &missing {
+                let _ = file::write(above, CONTROL, controller);
+            }
+        }
+        level = Some(tree::open_level(above, name)?);
     }
     Ok(())
 }
