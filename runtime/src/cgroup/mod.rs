@@ -132,6 +132,7 @@ impl Cgroup {
         if self.record.created < levels {
             self.check_free()?;
         }
+        controllers::enable_others(hierarchy, self.fd(), &self.record.names()?)?;
         self.limit(hierarchy, plan)
     }
 
