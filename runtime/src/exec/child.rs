@@ -57,6 +57,18 @@ pub fn run(plan: &ExecPlan, prepared: &Prepared, channel: &Channel, placed: bool
     fail(channel, error)
 }
 
+/// The same by way of a process that joins first, the pid namespace too, and clones then: what it clones is seen in
+/// the container when there is nothing of the host about it any more.
+pub fn run_outside(plan: &ExecPlan, prepared: &Prepared, channel: &Channel, placed: bool) -> ! {
+    let make = || Ok((sys::process::clone3(intermediate::CLONE_PARENT, None)?, true));
+    let Err(error) = arrive(plan, channel, placed)
+        .and_then(|()| equip(plan, prepared))
+        .and_then(|()| close(prepared, channel))
+        .and_then(|()| join(prepared, prepared.join))
+        .and_then(|()| intermediate::beget(channel, make, |_| settle(plan, prepared, channel)));
+    fail(channel, error)
+}
+
 /// The same by way of a process that joins first, and clones into `place` then: for a caller whose rights reach a
 /// pid namespace only from inside the container's user namespace.
 pub fn run_between(plan: &ExecPlan, prepared: &Prepared, channel: &Channel, place: &Place<'_>) -> ! {
