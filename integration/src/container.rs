@@ -188,6 +188,39 @@ impl Container {
         self.birth("run", &["--detach"]).output_in(&self.printed).output()
     }
 
+    /// The call of `exec` with options, for words inside.
+    #[must_use]
+    pub fn exec_call(&self, options: &[&str], words: &[&str]) -> Call {
+        self.call("exec").args(options).args([&self.id]).args(words)
+    }
+
+    /// `exec` in the foreground, without input.
+    #[track_caller]
+    pub fn exec(&self, words: &[&str]) -> Output {
+        self.exec_call(&[], words).output()
+    }
+
+    /// What busybox's `sh -c script` prints by `exec` with options, without the newline at its end; panics unless
+    /// it ends with 0.
+    #[track_caller]
+    pub fn exec_sh(&self, options: &[&str], script: &str) -> String {
+        let output = self.exec_call(options, &["sh", "-c", script]).output().expect_ok();
+        output.stdout.trim_end_matches('\n').to_owned()
+    }
+
+    /// `exec --detach` with options, whose program prints into files; the process by its pid file, once its
+    /// command line is these words.
+    #[track_caller]
+    pub fn exec_detached(&self, options: &[&str], words: &[&str]) -> Process {
+        let file = self.bundle.scratch_file(&unique_name());
+        let call = self.exec_call(&[&["--detach", "--pid-file", &file], options].concat(), words);
+        call.output_in(&self.printed).output().expect_ok();
+        let pid = fs::read_to_string(&file).expect("read the pid file");
+        let process = Process::new(pid.parse().expect("a pid file holds a number and nothing else"));
+        wait_for("the program", || (process.cmdline() == words).then_some(()));
+        process
+    }
+
     /// `kill` with a signal, named or numbered.
     #[track_caller]
     pub fn kill(&self, signal: &str) -> Output {

@@ -8,9 +8,10 @@ mod kubelet;
 
 use std::fs;
 
-use kubelet::machine::{ADDRESSES, Container, HANDLER, Pod, resources, security, systemd_says};
-use kubelet::messages::*;
 use integration::{Call, Process, wait_for};
+use kubelet::machine::{ADDRESSES, Container, HANDLER, Pod, resources, security, systemd_says, words};
+use kubelet::messages::*;
+use kubelet::stream::Stream;
 
 /// Ends with 7 when it is asked to.
 const POLITE: &str = "trap 'echo asked; exit 7' TERM; echo begun; while :; do sleep 1 & wait $!; done";
@@ -106,7 +107,7 @@ fn a_container_ends_by_itself_when_it_is_asked_or_when_its_time_is_over() {
     deaf.remove();
 
     // A program that is not there: the reason that kubelet shows.
-    let missing = pod.create("", |config| config.command = kubelet::machine::words(&["no-such-program"]));
+    let missing = pod.create("", |config| config.command = words(&["no-such-program"]));
     let refused = node.call::<Empty>("StartContainer", &missing.request()).expect_err("no such program");
     let phrase = "exec: \"no-such-program\": executable file not found in $PATH";
     assert!(refused.message.contains(phrase), "{refused}");
@@ -114,6 +115,66 @@ fn a_container_ends_by_itself_when_it_is_asked_or_when_its_time_is_over() {
     assert_eq!((status.state(), status.reason.as_str()), (ContainerState::Exited, "StartError"));
     assert_eq!(status.exit_code, 128);
     assert!(status.message.contains(phrase), "{status:?}");
+}
+
+#[test]
+fn programs_are_run_beside_a_containers_own() {
+    let node = node!();
+    let pod = Pod::run(&node);
+    let container =
+        pod.start("exec sleep 600", |config| security(config).run_as_user = Some(Int64Value { value: 1000 }));
+    let init = container.init();
+    // As probes are run: status, output and errors.
+    let answer =
+        container.exec("echo out; echo err >&2; id -u; cat /proc/1/cmdline; cat /proc/self/cgroup; exit 5");
+    assert_eq!(answer.exit_code, 5, "{answer:?}");
+    let out = String::from_utf8(answer.stdout).unwrap();
+    assert_eq!(out, "out\n1000\nsleep\u{0}600\u{0}0::/\n");
+    assert_eq!(answer.stderr, b"err\n");
+    assert_eq!(
+        node.ask::<ExecSyncResponse>("ExecSync", &container.exec_request("kill -9 $$", 0)).exit_code,
+        137
+    );
+    let missing =
+        ExecSync { container_id: container.id.clone(), cmd: words(&["no-such-program"]), timeout: 0 };
+    let refused = node.call::<ExecSyncResponse>("ExecSync", &missing).expect_err("no such program");
+    assert!(
+        refused.message.contains("exec: \"no-such-program\": executable file not found in $PATH"),
+        "{refused}"
+    );
+    // One that takes longer than it may is killed.
+    let late = node.call::<ExecSyncResponse>("ExecSync", &container.exec_request("exec sleep 611", 3));
+    let late = late.expect_err("the time is over");
+    assert!(late.message.contains("timeout 3s exceeded"), "{late}");
+    wait_for("the end of the late one", || {
+        (fs::read_to_string(init.cgroup_folder().join("cgroup.procs")).unwrap().lines().count() == 1)
+            .then_some(())
+    });
+
+    // As kubectl exec -it does it.
+    let exec = Exec {
+        container_id: container.id.clone(),
+        cmd: words(&["sh"]),
+        tty: true,
+        stdin: true,
+        stdout: true,
+        stderr: false,
+    };
+    let mut talk = Stream::open(&node.ask::<ExecResponse>("Exec", &exec).url);
+    talk.resize(77, 31);
+    talk.send("test -t 0 && echo on a ter''minal; until [ \"$(stty size)\" = '31 77' ]; do sleep 1; done; echo siz''ed\n");
+    talk.read_until("on a terminal");
+    talk.read_until("sized");
+    talk.send("exit 4\n");
+    talk.read_to_end();
+    let end = talk.end.expect("a status");
+    assert!(end.contains("\"Failure\"") && end.contains("\"4\""), "{end}");
+    // And with pipes, to the end of a program that ends well.
+    let exec = Exec { cmd: words(&["echo", "piped"]), tty: false, stdin: false, stderr: true, ..exec };
+    let mut talk = Stream::open(&node.ask::<ExecResponse>("Exec", &exec).url);
+    talk.read_to_end();
+    assert_eq!(talk.output, "piped\n");
+    assert!(talk.end.unwrap().contains("\"Success\""));
 }
 
 #[test]
@@ -135,7 +196,7 @@ fn pids_are_the_pods_another_containers_or_the_hosts() {
     let second = pod.start("ps -o pid,args; exec sleep 602", together);
     second.wait_log("sleep 601");
     // The pod's first process is the one that reaps.
-    assert!(second.log().contains("    1 /catatonit -P"), "{}", second.log());
+    assert!(second.log().contains("    1 /pause -P"), "{}", second.log());
     for container in [&first, &second] {
         assert_eq!(container.init().namespace("pid"), sandbox.unwrap().namespace("pid"));
     }
@@ -214,18 +275,20 @@ fn limits_are_set_changed_counted_and_enforced() {
     Call::of("systemctl").args(["daemon-reload"]).output().expect_ok();
     assert_eq!(files(names), ["150000 100000", "39", "100663296", "77"]);
 
-    let stats = || node.ask::<StatsResponse>("ContainerStats", &container.request()).stats.expect("statistics");
+    let stats =
+        || node.ask::<StatsResponse>("ContainerStats", &container.request()).stats.expect("statistics");
     let used = |stats: &Stats| stats.cpu.as_ref().unwrap().usage_core_nano_seconds.as_ref().unwrap().value;
     let first = stats();
     assert!(first.memory.as_ref().unwrap().usage_bytes.as_ref().unwrap().value > 0, "{first:?}");
     wait_for("time used", || (used(&stats()) > used(&first)).then_some(()));
-    let said: u64 = limit(&container, "cpu.stat").lines().next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let said: u64 =
+        limit(&container, "cpu.stat").lines().next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     assert!(used(&stats()) >= used(&first) && said * 1000 >= used(&first));
 
     // More memory than there is.
     let greedy = pod.start("", |config| {
         resources(config).memory_limit_in_bytes = 16 << 20;
-        config.command = kubelet::machine::words(&["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
+        config.command = words(&["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
     });
     let status = greedy.ended();
     assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"), "{status:?}");
@@ -235,7 +298,8 @@ fn limits_are_set_changed_counted_and_enforced() {
 fn a_security_context_is_what_the_process_has() {
     let node = node!();
     let pod = Pod::run(&node);
-    let status = "grep -E '^(Uid|Gid|Groups|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t ' ' '";
+    let status =
+        "grep -E '^(Uid|Gid|Groups|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t ' ' '";
     let usual = pod.printed(status, |_| ());
     for line in ["Uid: 0 0 0 0", "CapEff: 00000000a80425fb", "NoNewPrivs: 0", "Seccomp: 0"] {
         assert!(usual.contains(line), "{usual}");
@@ -248,7 +312,8 @@ fn a_security_context_is_what_the_process_has() {
         security.no_new_privs = true;
         security.capabilities =
             Some(Capability { drop_capabilities: vec!["ALL".to_owned()], ..Capability::default() });
-        security.seccomp = Some(SecurityProfile { profile_type: ProfileType::RuntimeDefault.into(), ..Default::default() });
+        security.seccomp =
+            Some(SecurityProfile { profile_type: ProfileType::RuntimeDefault.into(), ..Default::default() });
     });
     for line in [
         "Uid: 1000 1000 1000 1000",
@@ -261,7 +326,10 @@ fn a_security_context_is_what_the_process_has() {
     ] {
         assert!(restricted.contains(line), "{restricted}");
     }
-    assert!(restricted.lines().any(|line| line.starts_with("Groups:") && line.contains("4444")), "{restricted}");
+    assert!(
+        restricted.lines().any(|line| line.starts_with("Groups:") && line.contains("4444")),
+        "{restricted}"
+    );
 
     let added = pod.printed(status, |security| {
         security.capabilities = Some(Capability {
@@ -272,10 +340,11 @@ fn a_security_context_is_what_the_process_has() {
     assert!(added.contains("CapEff: 0000000000001000"), "{added}");
 
     // What kubelet asks to be hidden, and to be read only.
-    let hidden = pod.printed("wc -c </proc/kallsyms; touch /proc/sys/kernel/hostname 2>&1 || true", |security| {
-        security.masked_paths = vec!["/proc/kallsyms".to_owned()];
-        security.readonly_paths = vec!["/proc/sys".to_owned()];
-    });
+    let hidden =
+        pod.printed("wc -c </proc/kallsyms; touch /proc/sys/kernel/hostname 2>&1 || true", |security| {
+            security.masked_paths = vec!["/proc/kallsyms".to_owned()];
+            security.readonly_paths = vec!["/proc/sys".to_owned()];
+        });
     assert!(hidden.starts_with("0\n") && hidden.contains("Read-only file system"), "{hidden}");
 
     let privileged = Pod::with(&node, |config| {
@@ -302,7 +371,12 @@ fn mounts_are_read_only_down_to_the_last_where_kubelet_asks_for_it() {
     let host_path = folder.path().to_str().unwrap().to_owned();
     let run = |readonly: bool| {
         let container = pod.start("cat /data/file; echo back >/data/made; exit 0", |config| {
-            let mount = Mount { container_path: "/data".to_owned(), host_path: host_path.clone(), readonly, ..Mount::default() };
+            let mount = Mount {
+                container_path: "/data".to_owned(),
+                host_path: host_path.clone(),
+                readonly,
+                ..Mount::default()
+            };
             config.mounts = vec![mount];
         });
         container.ended();

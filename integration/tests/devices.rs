@@ -63,6 +63,30 @@ fn the_default_links_are_there() {
 }
 
 #[test]
+fn a_folder_of_the_image_at_ptmx_gives_way_or_is_named() {
+    let without_dev = || {
+        let bundle = Bundle::new().edit(|config| {
+            config.0["mounts"].as_array_mut().unwrap().retain(|mount| !is_below_dev(mount));
+        });
+        bundle.mount("/dev/pts", "devpts", "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"])
+    };
+    let empty = without_dev();
+    fs::create_dir_all(empty.rootfs().join("dev/ptmx")).unwrap();
+    assert_eq!(empty.in_container("readlink /dev/ptmx"), "pts/ptmx");
+    let full = without_dev().file("/dev/ptmx/file", 0o644, b"");
+    let output = full.container().create().expect_fail();
+    if integration::flavour() == integration::Flavour::Ours {
+        output
+            .expect_stderr("replace the image's own /dev/ptmx by a link")
+            .expect_stderr("directory not empty");
+    }
+}
+
+fn is_below_dev(mount: &integration::Value) -> bool {
+    mount["destination"].as_str().unwrap().starts_with("/dev")
+}
+
+#[test]
 fn ptmx_gives_terminals_of_the_containers_own_devpts() {
     let script = "exec 5<>/dev/ptmx; ls /dev/pts; echo opened; exec sleep 600";
     let container = Bundle::new().sh(script).container();

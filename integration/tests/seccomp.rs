@@ -301,6 +301,14 @@ fn few_calls_are_enough_for_a_filter_of_either_kind() {
 }
 
 #[test]
+fn a_filter_that_answers_execve_with_no_error_is_named() {
+    known_gap!(Runc, Crun, "these versions go on as if the program had run");
+    let container = with(filter("SCMP_ACT_ALLOW", &[errno("execve", 0)])).container();
+    container.run().expect_code(1).expect_stderr("a seccomp rule answers for the kernel");
+    container.state_output().expect_code(1);
+}
+
+#[test]
 fn a_filter_that_forbids_execve_is_an_error_and_not_a_silent_end() {
     known_gap!(Runc, Crun, "these versions say so in words of their own, or not at all");
     for (action, words) in

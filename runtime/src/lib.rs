@@ -10,6 +10,7 @@ pub mod command;
 pub mod container;
 pub mod create;
 pub mod error;
+pub mod exec;
 pub mod foreground;
 pub mod hooks;
 pub mod kernel;

@@ -22,8 +22,10 @@ use crate::error::{Call, Context, Error, Kind, Result};
 use crate::requirement;
 use crate::time::rfc3339;
 
-/// Exit code of every failure of the runtime itself.
+/// Exit code of every failure of the runtime itself, but for `exec`'s.
 pub const FAILURE: u8 = 1;
+/// Exit code of a failure of `exec`, which passes a program's own code on: most programs use no code as high.
+pub const EXEC_FAILURE: u8 = 255;
 
 /// Collects what is to be told while a command runs.
 #[derive(Debug)]
@@ -186,8 +188,14 @@ fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Carries out a command, writes what is to be written about it and returns the exit code.
-pub fn tell(globals: &Globals, silent: bool, command: impl FnOnce(&mut Log) -> Result<u8>) -> u8 {
+/// Carries out a command, writes what is to be written about it and returns the exit code, which of a
+/// failure is `failure`.
+pub fn tell(
+    globals: &Globals,
+    silent: bool,
+    failure: u8,
+    command: impl FnOnce(&mut Log) -> Result<u8>,
+) -> u8 {
     let mut log = match Log::open(globals, silent) {
         Ok(log) => log,
         Err(error) => return Log::without_target(globals, silent).end(&error),
@@ -197,7 +205,10 @@ pub fn tell(globals: &Globals, silent: bool, command: impl FnOnce(&mut Log) -> R
             log.flush();
             code
         }
-        Err(error) => log.end(&error),
+        Err(error) => {
+            log.end(&error);
+            failure
+        }
     }
 }
 

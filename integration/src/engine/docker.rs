@@ -1,11 +1,7 @@
 //! Docker: a daemon in a world of its own whose default runtime is the runtime under test.
 
-use crate::engine::{World, image, manual};
-use crate::scratch::unique_name;
-use crate::{Call, Output, Running, wait_for};
-
-/// The image that [`Docker::start`] imports.
-pub const IMAGE: &str = "box";
+use crate::engine::{Client, World, manual};
+use crate::{Running, wait_for};
 
 /// A Docker daemon, configured by the lines of docs/engines.md.
 #[derive(Debug)]
@@ -36,14 +32,19 @@ impl Docker {
     #[must_use]
     #[track_caller]
     pub fn start_with(options: &[&str]) -> Docker {
-        let world = World::new();
+        Docker::start_in(World::new(), options)
+    }
+
+    /// Starts a daemon with options, in a world that is there.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in(world: World, options: &[&str]) -> Docker {
         world.write("/etc/docker/daemon.json", &manual::block("/etc/docker/daemon.json"));
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let daemon = spawn(&world, &options);
         let mut docker = Docker { daemon, starts: 0, options, world };
         docker.wait_ready();
-        let import = ["import", "--change", "ENV PATH=/bin", "--change", "CMD [\"sh\"]", "-", IMAGE];
-        docker.call(&import).stdin_from(image::open_archive()).output().expect_ok();
+        docker.import();
         docker
     }
 
@@ -64,74 +65,28 @@ impl Docker {
         self.world.murder("dockerd");
     }
 
+    /// Starts the daemon again after its end, with other options.
+    #[track_caller]
+    pub fn restart_with(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|option| (*option).to_owned()).collect();
+        self.restart();
+    }
+
     /// Starts the daemon again after its end.
     #[track_caller]
     pub fn restart(&mut self) {
         self.daemon = spawn(&self.world, &self.options);
         self.wait_ready();
     }
+}
 
-    /// Where it runs.
-    #[must_use]
-    pub fn world(&self) -> &World {
+impl Client for Docker {
+    const PROGRAM: &str = "docker";
+    const USUAL_CAPABILITIES: u64 = 0xa804_25fb;
+    const ALL_CAPABILITIES: u64 = (1 << 38) - 1; // 20.10; 38 to 40 came later
+
+    fn world(&self) -> &World {
         &self.world
-    }
-
-    /// A call of docker(1).
-    #[must_use]
-    pub fn call(&self, args: &[&str]) -> Call {
-        self.world.call(&["docker"]).args(args)
-    }
-
-    /// docker(1), run to its end.
-    #[track_caller]
-    pub fn docker(&self, args: &[&str]) -> Output {
-        self.call(args).output()
-    }
-
-    /// `docker run --rm OPTIONS box sh -c SCRIPT`.
-    #[track_caller]
-    pub fn sh(&self, options: &[&str], script: &str) -> Output {
-        let words = [&["run", "--rm"], options, &[IMAGE, "sh", "-c", script]].concat();
-        self.docker(&words)
-    }
-
-    /// What such a script printed, without the newline at its end; panics unless all went well and quietly.
-    #[track_caller]
-    pub fn in_container(&self, options: &[&str], script: &str) -> String {
-        self.sh(options, script).expect_ok().stdout.trim_end_matches('\n').to_owned()
-    }
-
-    /// `docker run --detach OPTIONS box sh -c SCRIPT`; the container's name.
-    #[track_caller]
-    pub fn detached(&self, options: &[&str], script: &str) -> String {
-        let name = unique_name();
-        let words = [&["run", "--detach", "--name", &name], options, &[IMAGE, "sh", "-c", script]].concat();
-        self.docker(&words).expect_ok();
-        name
-    }
-
-    /// A field of `docker inspect`, by a template such as `.State.Status`.
-    #[track_caller]
-    pub fn inspect(&self, name: &str, field: &str) -> String {
-        let format = format!("{{{{{field}}}}}");
-        self.docker(&["inspect", "--format", &format, name]).expect_ok().stdout.trim_end().to_owned()
-    }
-
-    /// Waits until a field of `docker inspect` has a value.
-    #[track_caller]
-    pub fn wait_inspect(&self, name: &str, field: &str, value: &str) {
-        wait_for(&format!("{field} {value} of {name}"), || {
-            (self.inspect(name, field) == value).then_some(())
-        });
-    }
-
-    /// Waits until a container has logged this.
-    #[track_caller]
-    pub fn wait_logs(&self, name: &str, text: &str) {
-        wait_for(&format!("{text:?} in the log of {name}"), || {
-            self.docker(&["logs", name]).expect_ok().stdout.contains(text).then_some(())
-        });
     }
 }
 

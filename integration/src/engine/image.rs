@@ -1,27 +1,115 @@
-//! Images made on the spot: busybox as a tar archive, for engines that import one.
+//! Images made on the spot: busybox as a tar archive, and as an OCI image in an archive (image-layout.md).
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use crate::{Call, Scratch, rootfs};
 
-/// Writes a root folder of busybox as a tar archive into a folder; its path.
-#[must_use]
-#[track_caller]
-pub fn archive(folder: &Scratch) -> PathBuf {
-    let (root, path) = (folder.path().join("image"), folder.path().join("image.tar"));
-    rootfs::populate(&root);
-    let call = Call::of("tar").args(["--create", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"]);
-    call.args(["--file".as_ref(), path.as_os_str(), "--directory".as_ref(), root.as_os_str(), ".".as_ref()])
-        .output()
-        .expect_ok();
-    path
-}
+/// The name under which [`oci_archive`] is imported.
+pub const REFERENCE: &str = "docker.io/library/box:latest";
 
-/// The archive of [`archive`], open: standard input of an import.
+/// A tar archive with the root of busybox, open: standard input of an import.
 #[must_use]
 #[track_caller]
 pub fn open_archive() -> File {
-    let folder = Scratch::new();
-    File::open(archive(&folder)).expect("open an archive that was just written")
+    let scratch = Scratch::new();
+    let path = scratch.path().join("image.tar");
+    layer(scratch.path(), &path);
+    File::open(path).expect("open an archive that was just written")
+}
+
+/// Writes busybox as an OCI image in an archive into a folder; its path.
+#[must_use]
+#[track_caller]
+pub fn oci_archive(folder: &Path) -> PathBuf {
+    let scratch = Scratch::new();
+    let plain = scratch.path().join("layer");
+    layer(scratch.path(), &plain);
+    let path = folder.join("image-oci.tar");
+    oci_image(&plain, &path, REFERENCE, &["sh"]);
+    path
+}
+
+/// Writes the image of a pod's sandbox likewise, under this name: catatonit(1), which waits and reaps, as in Podman's
+/// pods.
+#[must_use]
+#[track_caller]
+pub fn pause_archive(folder: &Path, reference: &str) -> PathBuf {
+    let scratch = Scratch::new();
+    let (root, plain) = (scratch.path().join("root"), scratch.path().join("layer"));
+    fs::create_dir(&root).expect("create a root");
+    fs::copy("/usr/bin/catatonit", root.join("pause")).expect("copy catatonit");
+    pack(&root, &plain);
+    let path = folder.join("pause-oci.tar");
+    oci_image(&plain, &path, reference, &["/pause", "-P"]);
+    path
+}
+
+/// Makes an image of one layer, which is moved into it.
+#[track_caller]
+fn oci_image(layer: &Path, path: &Path, reference: &str, command: &[&str]) {
+    let scratch = Scratch::new();
+    let layout = scratch.path().join("layout");
+    let blobs = layout.join("blobs/sha256");
+    fs::create_dir_all(&blobs).expect("create the layout");
+    let layer = store(&blobs, layer, "application/vnd.oci.image.layer.v1.tar");
+    let config = json!({
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {"Env": ["PATH=/bin"], "Cmd": command},
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+    });
+    let config = store_json(&blobs, scratch.path(), &config, "application/vnd.oci.image.config.v1+json");
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": [layer]});
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let mut manifest = store_json(&blobs, scratch.path(), &manifest, kind);
+    manifest["annotations"] = json!({"io.containerd.image.name": reference});
+    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+    fs::write(layout.join("index.json"), index.to_string()).expect("write the index");
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
+        .expect("write the layout's version");
+    pack(&layout, path);
+}
+
+/// Packs the root of busybox.
+#[track_caller]
+fn layer(scratch: &Path, archive: &Path) {
+    let root = scratch.join("root");
+    rootfs::populate(&root);
+    pack(&root, archive);
+}
+
+#[track_caller]
+fn pack(folder: &Path, archive: &Path) {
+    let call = Call::of("tar").args(["--create", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"]);
+    let call = call.args(["--file".as_ref(), archive.as_os_str()]);
+    call.args(["--directory".as_ref(), folder.as_os_str(), ".".as_ref()]).output().expect_ok();
+}
+
+/// Moves a file to where its digest says; its descriptor.
+#[track_caller]
+fn store(blobs: &Path, file: &Path, kind: &str) -> Value {
+    let size = file.metadata().expect("stat a blob").len();
+    let sum = Call::of("sha256sum").args([file]).output().expect_ok().stdout;
+    let digest = sum.split_whitespace().next().expect("a digest").to_owned();
+    fs::rename(file, blobs.join(&digest)).expect("move a blob");
+    json!({"mediaType": kind, "digest": format!("sha256:{digest}"), "size": size})
+}
+
+#[track_caller]
+fn store_json(blobs: &Path, scratch: &Path, document: &Value, kind: &str) -> Value {
+    let file = scratch.join("document");
+    fs::write(&file, document.to_string()).expect("write a document");
+    store(blobs, &file, kind)
+}
+
+/// As Go names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }

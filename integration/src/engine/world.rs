@@ -1,10 +1,13 @@
 //! A world of an engine's own: its daemons and containers see an init, a network, cgroups and folders that are
 //! nobody else's, and end with that init.
 //!
-//! The host is seen read-only in effect: `/etc` and `/var` are overlays, `/run`, `/tmp` and the folders of the
-//! engines are empty, `/sys/fs/cgroup` is cgroup v2 alone, also where the host has v1 beside it. Bridges,
+//! The host is seen read-only: `/etc` and `/var` are overlays, `/run`, `/tmp` and the folders of the engines are
+//! empty and writable, `/sys/fs/cgroup` is cgroup v2 alone, also where the host has v1 beside it. Bridges,
 //! addresses and packet filters are those of a network namespace (network_namespaces(7)). What the packages of
 //! the engines installed is used as it is; the runtime under test is at `/usr/local/sbin/runtime`.
+//!
+//! Where the whole machine is thrown away afterwards, that can be the world ([`World::machine`]): there systemd is at
+//! hand, whose driver engines use.
 //!
 //! Must not: change anything on the host but a folder for temporary files and a cgroup, both of a marked name.
 
@@ -21,6 +24,10 @@ use crate::{Call, Process, Running, Scratch, cgroup2_mount, runtime_under_test, 
 /// Makes the world; see there.
 const SCRIPT: &str = include_str!("world.sh");
 
+/// What [`World::machine`] lacks.
+const MACHINE: &str = "mkdir -p /run/home /run/temporary /usr/local/sbin; rm -f /run/world
+    ln -s \"$2\" /run/world; ln -sf \"$1\" /usr/local/sbin/runtime";
+
 /// The only environment that engines and their clients get.
 const ENVIRONMENT: [&str; 5] = [
     "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -33,7 +40,7 @@ const ENVIRONMENT: [&str; 5] = [
 /// Namespaces, folders and a cgroup for engines. All that runs in it ends with the value.
 #[derive(Debug)]
 pub struct World {
-    /// Below the cgroup, so that it is gone first.
+    /// Below the cgroup, so that it is gone first. The machine has its own.
     init: Option<Running>,
     /// The init, as the host counts.
     pid: u32,
@@ -86,12 +93,38 @@ impl World {
             let said = fs::read_to_string(&said).unwrap_or_default();
             said.strip_prefix("ready ")?.strip_suffix('\n')?.parse().ok()
         });
+        // Nobody stays in the cgroup that is the root for the engines: it could pass no controllers on.
+        let procs = world.cgroup.join("engines/cgroup.procs");
+        fs::write(&procs, init.pid().to_string())
+            .unwrap_or_else(|e| panic!("write {}: {e}", procs.display()));
         world
+    }
+
+    /// Why the machine itself cannot be the world, if so.
+    #[must_use]
+    pub fn machine_obstacle() -> Option<&'static str> {
+        let thrown_away = std::env::var_os("CAISSON_TEST_MACHINE").is_some();
+        (!thrown_away || !Path::new("/run/systemd/private").exists())
+            .then_some("not in the virtual machine with systemd (make test-vm FLAVOUR=engines)")
+    }
+
+    /// The machine itself, which is thrown away when the tests are over. One world at a time.
+    #[must_use]
+    #[track_caller]
+    pub fn machine() -> World {
+        assert_eq!(World::machine_obstacle(), None);
+        let scratch = Scratch::new();
+        let made = Call::of("sh").args(["-euc", MACHINE, "machine"]);
+        made.args([runtime_under_test(), scratch.path()]).output().expect_ok();
+        World { init: None, pid: 1, cgroup: cgroup2_mount().expect("a mount of cgroup v2"), scratch }
     }
 
     /// A call of a program in this world.
     #[must_use]
     pub fn call<S: AsRef<OsStr>>(&self, args: &[S]) -> Call {
+        if self.init.is_none() {
+            return Call::of("env").args(["-i"]).args(ENVIRONMENT).shown_as("(in the machine)").args(args);
+        }
         // A client may have containers as children (podman): it stands where the daemons do.
         let pid = self.pid.to_string();
         in_cgroup(&self.cgroup.join("engines"), &["nsenter", "--all", "--target", &pid, "env", "-i"])
@@ -193,7 +226,9 @@ impl Drop for World {
         if std::thread::panicking() {
             let _ = std::io::stderr().write_all(self.logs().as_bytes());
         }
-        drop(self.init.take());
+        if self.init.take().is_none() {
+            return;
+        }
         // All in the pid namespace go with its init; then nobody makes cgroups any more.
         wait_for("the end of an init", || (!Process::new(self.pid).is_alive()).then_some(()));
         let folders = cgroups(&self.cgroup);
@@ -243,6 +278,8 @@ mod tests {
             world.sh("cat /etc/marked/file; cat /proc/self/cgroup | grep ^0; ls /sys/class/net").output();
         seen.expect_ok().expect_stdout("text\n0::/engines\nlo\n");
         assert!(!Path::new("/etc/marked").exists());
+        let written = world.sh("touch /dev/shm/x /tmp/x /run/x && touch /marked").output();
+        written.expect_fail().expect_stderr("Read-only file system");
         let mut daemon = world.daemon("sleeper", &["sh", "-c", "echo begun; sleep 600"]);
         let log = world.folder().join("sleeper.log");
         wait_for("the log", || (fs::read_to_string(&log).ok()? == "begun\n").then_some(()));

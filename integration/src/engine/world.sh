@@ -18,6 +18,7 @@ echo 1 >/sys/fs/cgroup/engines/cgroup.procs
 mount -t tmpfs -o mode=755 run "$2/run"
 mkdir "$2/run/world" "$2/run/over" "$2/run/lock"
 mount --bind "$2" "$2/run/world"
+mount -o remount,bind,ro /
 for folder in etc var; do
     mkdir "$2/run/over/$folder" "$2/run/over/$folder.work"
     mount -t overlay overlay \
@@ -36,7 +37,9 @@ mount -t tmpfs -o mode=755 sbin /usr/local/sbin
 install -m 755 "$1" /usr/local/sbin/runtime
 mount --no-mtab --move "$2/run" /run
 mkdir /run/home /run/temporary
-mount -t tmpfs -o mode=1777 tmp /tmp
+for folder in /tmp /dev/shm; do
+    mount -t tmpfs -o mode=1777 temporary "$folder"
+done
 
 ip link set lo up
 hostname engines

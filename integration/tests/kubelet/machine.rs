@@ -9,17 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use integration::engine::manual;
+use integration::engine::{image, manual};
 use integration::{Call, Process, Scratch, mark, runtime_under_test, wait_for};
 
 use crate::kubelet::client::{Client, Refused};
-use crate::kubelet::image;
 use crate::kubelet::messages::*;
 
 /// The name of the runtime handler, to which a RuntimeClass refers.
 pub const HANDLER: &str = "caisson";
-/// The image of busybox.
-pub const IMAGE: &str = "caisson.test/box:1";
 const PAUSE: &str = "caisson.test/pause:1";
 /// Where docs/engines.md has the runtime.
 const INSTALLED: &str = "/usr/local/sbin/runtime";
@@ -95,7 +92,8 @@ impl Node {
     /// The images: catatonit(1), Podman's own pause, and busybox.
     fn import(&self) {
         let folder = Scratch::new();
-        let (pause, busybox) = (image::pause(folder.path(), PAUSE), image::busybox(folder.path(), IMAGE));
+        let (pause, busybox) =
+            (image::pause_archive(folder.path(), PAUSE), image::oci_archive(folder.path()));
         for archive in [pause, busybox] {
             self.ctr(&["-n", "k8s.io", "images", "import"]).args([archive]).output().expect_ok();
         }
@@ -103,7 +101,9 @@ impl Node {
 
     /// A call of containerd's own client.
     pub fn ctr(&self, args: &[&str]) -> Call {
-        Call::of("ctr").args(["--address".as_ref(), self.scratch.path().join("socket").as_os_str()]).args(args)
+        Call::of("ctr")
+            .args(["--address".as_ref(), self.scratch.path().join("socket").as_os_str()])
+            .args(args)
     }
 
     /// One call of the runtime service.
@@ -276,7 +276,7 @@ impl Pod {
         let name = format!("c{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let mut config = ContainerConfig {
             metadata: Some(Metadata { name: name.clone(), attempt: 0 }),
-            image: Some(ImageSpec { image: IMAGE.to_owned() }),
+            image: Some(ImageSpec { image: image::REFERENCE.to_owned() }),
             command: words(&["sh", "-c", script]),
             log_path: format!("{name}.log"),
             linux: Some(LinuxContainer {
@@ -361,7 +361,11 @@ impl Container<'_> {
 
     #[track_caller]
     pub fn status(&self) -> ContainerStatus {
-        self.pod.node.ask::<ContainerStatusResponse>("ContainerStatus", &self.request()).status.expect("a status")
+        self.pod
+            .node
+            .ask::<ContainerStatusResponse>("ContainerStatus", &self.request())
+            .status
+            .expect("a status")
     }
 
     /// Its init, as the host counts.
@@ -420,15 +424,6 @@ impl Container<'_> {
     pub fn exec(&self, script: &str) -> ExecSyncResponse {
         let request = self.exec_request(script, 0);
         self.pod.node.ask("ExecSync", &request)
-    }
-
-    /// What such a script printed; panics unless it ended with 0.
-    #[track_caller]
-    pub fn exec_printed(&self, script: &str) -> String {
-        let answer = self.exec(script);
-        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-        assert_eq!(answer.exit_code, 0, "{script}: {text}{}", String::from_utf8_lossy(&answer.stderr));
-        text
     }
 
     /// The request for such a script, with a time limit in seconds unless it is 0.

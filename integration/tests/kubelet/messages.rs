@@ -50,14 +50,6 @@ pub struct Id {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Version {
-    #[prost(string, tag = "2")]
-    pub runtime_name: String,
-    #[prost(string, tag = "4")]
-    pub runtime_api_version: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
 pub struct Condition {
     #[prost(string, tag = "1")]
     pub kind: String,
@@ -487,4 +479,3 @@ pub struct MemoryUsage {
     #[prost(message, optional, tag = "4")]
     pub usage_bytes: Option<UInt64Value>,
 }
-

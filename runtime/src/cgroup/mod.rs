@@ -14,6 +14,7 @@ mod file;
 mod files;
 mod freezer;
 mod hierarchy;
+mod join;
 mod oom;
 mod stats;
 pub mod systemd;

@@ -118,9 +118,20 @@ impl Given {
         self.last(name).filter(|value| !value.is_empty())
     }
 
+    /// All values given for the flag, in order.
+    pub(super) fn all(&mut self, name: &str) -> Vec<OsString> {
+        let of_name = self.values.iter_mut().filter(|(flag, _)| *flag == name);
+        of_name.map(|(_, value)| std::mem::take(value)).collect()
+    }
+
+    /// What a switch was set to last, if it was given.
+    pub(super) fn switched(&self, name: &str) -> Option<bool> {
+        self.switches.iter().rfind(|(switch, _)| *switch == name).map(|(_, on)| *on)
+    }
+
     /// Whether a switch is on: the last one given wins.
     pub(super) fn is_on(&self, name: &str) -> bool {
-        self.switches.iter().rfind(|(switch, _)| *switch == name).is_some_and(|(_, on)| *on)
+        self.switched(name) == Some(true)
     }
 
     /// The argument at `position` as text; empty where there is none.

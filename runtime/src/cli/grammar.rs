@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::flags::{self, Action, Argument, Flag, Form, Given, switch, value};
 use super::{
     Command, Create, Delete, Events, Globals, Kill, List, ListFormat, LogFormat, Pause, Ps, Resume, Run,
-    Spec, Start, State, duration, update,
+    Spec, Start, State, duration, exec, update,
 };
 
 /// One command: its name, its form, and how what was given is read.
@@ -81,6 +81,25 @@ pub(super) const VERBS: &[Verb] = &[
                 no_subreaper: given.is_on("no-subreaper"),
             }))
         },
+    },
+    Verb {
+        name: "exec",
+        about: "run a further program in a container",
+        form: Form {
+            flags: &[exec::FLAGS],
+            arguments: &[
+                ID,
+                Argument {
+                    shown: "COMMAND",
+                    help: "the program and its arguments",
+                    required: false,
+                    many: true,
+                },
+            ],
+            // What follows the id is the program's.
+            flags_end_at_argument: true,
+        },
+        read: |given| Ok(Command::Exec(Box::new(exec::read(given)?))),
     },
     Verb {
         name: "state",
@@ -307,13 +326,18 @@ fn read_create(given: &mut Given) -> Result<Create, String> {
         pid_file: path(given, "pid-file"),
         no_pivot: given.is_on("no-pivot"),
         no_new_keyring: given.is_on("no-new-keyring"),
-        preserve_fds: match given.last("preserve-fds") {
-            None => 0,
-            Some(number) => number.to_str().and_then(|number| number.parse().ok()).ok_or_else(|| {
-                format!("flag --preserve-fds: {number:?} is not a number from 0 to {}", u32::MAX)
-            })?,
-        },
+        preserve_fds: preserve_fds(given)?,
     })
+}
+
+pub(super) fn preserve_fds(given: &mut Given) -> Result<u32, String> {
+    match given.last("preserve-fds") {
+        None => Ok(0),
+        Some(number) => number
+            .to_str()
+            .and_then(|number| number.parse().ok())
+            .ok_or_else(|| format!("flag --preserve-fds: {number:?} is not a number from 0 to {}", u32::MAX)),
+    }
 }
 
 pub(super) fn path(given: &mut Given, name: &str) -> Option<PathBuf> {

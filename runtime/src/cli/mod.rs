@@ -7,6 +7,7 @@
 //! it, and `help` (clap) makes the texts for people of it, which costs a good command line nothing.
 
 mod duration;
+mod exec;
 mod flags;
 mod grammar;
 mod help;
@@ -17,6 +18,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::report;
 use crate::spec::{IntelRdt, Resources};
 pub use version::{COMMIT, NAME, VERSION, version_text};
 
@@ -95,6 +97,8 @@ pub enum Command {
     Run(Run),
     /// Start the program of a created container.
     Start(Start),
+    /// Run a further program in a container.
+    Exec(Box<Exec>),
     /// Print a container's state.
     State(State),
     /// Send a signal to a container's first process.
@@ -126,6 +130,7 @@ impl Command {
             Self::Create(_) => "create",
             Self::Run(_) => "run",
             Self::Start(_) => "start",
+            Self::Exec(_) => "exec",
             Self::State(_) => "state",
             Self::Kill(_) => "kill",
             Self::Pause(_) => "pause",
@@ -138,6 +143,11 @@ impl Command {
             Self::Spec(_) => "spec",
             Self::Features => "features",
         }
+    }
+
+    /// The exit code of its failures.
+    pub fn failure_code(&self) -> u8 {
+        if matches!(self, Self::Exec(_)) { report::EXEC_FAILURE } else { report::FAILURE }
     }
 
     /// Whether callers parse what the command prints, some of them stdout and stderr together: go-runc's
@@ -186,6 +196,49 @@ pub struct Run {
 pub struct Start {
     /// The container's id.
     pub id: String,
+}
+
+/// Arguments of `exec`. Flags that are not given change nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exec {
+    /// The container's id.
+    pub id: String,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// The file that has the process as JSON; the container's own process is changed where none is given.
+    pub process: Option<PathBuf>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// `NAME=value`, not yet checked.
+    pub env: Vec<String>,
+    /// `uid[:gid]`, not yet checked.
+    pub user: Option<String>,
+    /// Further groups, not yet checked.
+    pub additional_gids: Vec<String>,
+    /// Further capabilities by name.
+    pub caps: Vec<String>,
+    /// Whether execve may never grant privileges.
+    pub no_new_privs: Option<bool>,
+    /// AppArmor profile.
+    pub apparmor: Option<String>,
+    /// SELinux label.
+    pub process_label: Option<String>,
+    /// Path of a cgroup below the container's.
+    pub cgroup: Option<String>,
+    /// Whether a paused container will do.
+    pub ignore_paused: bool,
+    /// Whether the process gets a terminal.
+    pub tty: bool,
+    /// AF_UNIX socket that receives the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// Whether `exec` returns once the program runs.
+    pub detach: bool,
+    /// File that the process id is written to.
+    pub pid_file: Option<PathBuf>,
+    /// AF_UNIX socket that receives a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Number of descriptors after stderr that the program inherits.
+    pub preserve_fds: u32,
 }
 
 /// Arguments of `state`.

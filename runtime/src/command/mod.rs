@@ -6,6 +6,7 @@
 pub mod create;
 pub mod delete;
 pub mod events;
+pub mod exec;
 pub mod features;
 pub mod kill;
 pub mod list;
@@ -41,6 +42,7 @@ pub fn execute(
         Command::Create(args) => create::execute(globals, args, protect()?, log),
         Command::Start(args) => start::execute(globals, args, log),
         Command::Run(args) => run::execute(globals, args, protect()?, log),
+        Command::Exec(args) => exec::execute(globals, args, protect()?, log),
         Command::State(args) => state::execute(globals, args, log),
         Command::Kill(args) => kill::execute(globals, args, log),
         Command::Pause(args) => pause::execute(globals, args, log),

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use oci_spec::runtime::ContainerState;
 
@@ -32,7 +33,8 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
     if globals.systemd_cgroup {
         bundle.use_systemd(&args.create.id)?;
     }
-    let (console, ours) = consoles(args, bundle.has_terminal())?;
+    let (console, ours) =
+        consoles(args.create.console_socket.as_deref(), args.detach, bundle.has_terminal())?;
     if ours.is_some() {
         bundle.take_terminal(foreground::own_size());
     }
@@ -65,14 +67,21 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
     Ok(code)
 }
 
-/// Where init sends its terminal, and our end of that where the terminal comes to us.
-fn consoles(args: &cli::Run, terminal: bool) -> Result<(Option<OwnedFd>, Option<UnixStream>)> {
-    match (&args.create.console_socket, terminal) {
+/// Where the container's side sends its terminal, and our end of that where the terminal comes to us.
+///
+/// # Errors
+/// Combinations in which nobody has the terminal, or two do.
+pub(super) fn consoles(
+    console_socket: Option<&Path>,
+    detach: bool,
+    terminal: bool,
+) -> Result<(Option<OwnedFd>, Option<UnixStream>)> {
+    match (console_socket, terminal) {
         (None, false) => Ok((None, None)),
         (Some(_), false) => bail!("--console-socket: process.terminal is false"),
-        (Some(path), true) if args.detach => Ok((Some(handover::connect_console(path)?), None)),
+        (Some(path), true) if detach => Ok((Some(handover::connect_console(path)?), None)),
         (Some(_), true) => bail!("--console-socket: needs --detach; in the foreground the terminal is ours"),
-        (None, true) if args.detach => {
+        (None, true) if detach => {
             bail!("process.terminal: with --detach it needs --console-socket, which receives the terminal")
         }
         (None, true) => {

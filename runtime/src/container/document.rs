@@ -199,7 +199,9 @@ mod tests {
         let store = dir.store();
         let record = crate::container::record::tests::record("web");
         store.create(&record.id).unwrap().write(&record).unwrap();
-        drop(store.create(&crate::container::tests::id("half")).unwrap());
+        let half = store.create(&crate::container::tests::id("half")).unwrap().unlock();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(10);
+        std::fs::File::open(half.path()).unwrap().set_modified(long_ago).unwrap();
         let mut warnings = Vec::new();
         let documents = list(&store, &mut |warning| warnings.push(warning.to_string())).unwrap();
         assert_eq!(documents.iter().map(|document| document.id.as_str()).collect::<Vec<_>>(), ["web"]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 use serde::Serialize;
 
-use super::{Entry, Pidfd, Record, group, poll};
+use super::{Entry, Pidfd, Record, group, has_ended, poll};
 use crate::cgroup::{Cgroup, OomWatch, Stats};
 use crate::error::{Error, Kind, Result};
 use crate::kernel::intel_rdt;
@@ -50,8 +50,10 @@ impl Source {
         let Some(init) = record.init.map(|init| init.open()).transpose()?.flatten() else {
             return Err(not_running(&record));
         };
-        let cgroup = group::open(super::own_cgroup(&record)?)?;
-        Ok(Self { record, init, cgroup })
+        match group::open(super::own_cgroup(&record)?) {
+            Err(_) if has_ended(&record)? => Err(not_running(&record)),
+            opened => Ok(Self { cgroup: opened?, record, init }),
+        }
     }
 
     /// What the container uses now.
@@ -60,7 +62,7 @@ impl Source {
     /// Of reading it; kind `Status` as of [`Self::open`] where it has ended, and its cgroup is gone.
     pub fn stats(&self) -> Result<Event<'_>> {
         match self.read() {
-            Err(_) if self.init.wait(Duration::ZERO)? => Err(not_running(&self.record)),
+            Err(_) if has_ended(&self.record)? => Err(not_running(&self.record)),
             read => read,
         }
     }

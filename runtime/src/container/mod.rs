@@ -31,10 +31,10 @@ use nix::poll::{PollFd, PollTimeout};
 pub use crate::cgroup::Record as CgroupRecord;
 pub use gate::Gate;
 pub use id::ContainerId;
-pub use process::{Pidfd, ProcessId, death_before_exec};
+pub use process::{Pidfd, ProcessId, death_before_exec, has_executed};
 pub use record::{Record, SeccompNotify, VERSION as RECORD_VERSION};
 pub use status::Status;
-pub use store::{Entry, LOCK_WAIT, Locked, Store};
+pub use store::{Entry, LOCK_WAIT, Locked, Shared, Store};
 
 use crate::cgroup::Before;
 use crate::error::{Call, Error, Kind, Result};
@@ -99,6 +99,20 @@ pub fn find(root: &Path, id: &str) -> Result<(Store, Entry)> {
 /// Where it has none, because none could be made.
 fn own_cgroup(record: &Record) -> Result<&CgroupRecord> {
     record.cgroup.as_ref().ok_or_else(|| Error::other("the container has no cgroup of its own"))
+}
+
+/// Whether a container's init has ended, or is about to and has left its cgroup already.
+fn has_ended(record: &Record) -> Result<bool> {
+    record.init.map_or(Ok(true), |init| init.is_ending())
+}
+
+/// The result of an operation on what only a living container has; where that failed and the container has
+/// ended meanwhile, its end is the cause, and said by `phrase`.
+fn unless_ended<T>(record: &Record, phrase: &str, result: Result<T>) -> Result<T> {
+    match result {
+        Err(_) if has_ended(record)? => Err(Error::new(Kind::Status, phrase)),
+        result => result,
+    }
 }
 
 /// Locks a container that has a status that `fits`, and gives its record.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Cgroups, Entry, Status, Store, lock_in, own_cgroup};
+use super::{Cgroups, Entry, Status, Store, lock_in, own_cgroup, unless_ended};
 use crate::error::{Error, Kind, Result};
 
 /// How long the kernel may take to stop all processes, or to let them go. It takes microseconds, unless one is
@@ -22,7 +22,7 @@ pub fn pause(store: &Store, entry: Entry, cgroups: &dyn Cgroups) -> Result<()> {
     let alive = |status| matches!(status, Status::Created | Status::Running);
     let (_locked, record) = lock_in(store, entry, alive, PHRASE)?;
     let cgroup = own_cgroup(&record)?;
-    cgroups.freeze(cgroup, FREEZER_WAIT)?;
+    unless_ended(&record, PHRASE, cgroups.freeze(cgroup, FREEZER_WAIT))?;
     // Ended by then: nothing is paused, and what outlives init must not stay stopped for ever.
     if record.init.map(|init| init.is_alive()).transpose()? != Some(true) {
         let mut error = Error::new(Kind::Status, PHRASE);
@@ -39,9 +39,10 @@ pub fn pause(store: &Store, entry: Entry, cgroups: &dyn Cgroups) -> Result<()> {
 /// # Errors
 /// Kind `Status` "container not paused"; where they are still stopped after a while, by a cgroup above.
 pub fn resume(store: &Store, entry: Entry, cgroups: &dyn Cgroups) -> Result<()> {
+    const PHRASE: &str = "container not paused";
     let paused = |status| status == Status::Paused;
-    let (_locked, record) = lock_in(store, entry, paused, "container not paused")?;
-    cgroups.thaw(own_cgroup(&record)?, FREEZER_WAIT)
+    let (_locked, record) = lock_in(store, entry, paused, PHRASE)?;
+    unless_ended(&record, PHRASE, cgroups.thaw(own_cgroup(&record)?, FREEZER_WAIT))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub struct ProcessId {
     pub start_time: u64,
 }
 
+/// PF_EXITING of proc_pid_stat(5) field 9: set before a process leaves its cgroup.
+const EXITING: u64 = 0x4;
 /// PF_FORKNOEXEC of proc_pid_stat(5) field 9; zombies keep it.
 const FORK_NO_EXEC: u64 = 0x40;
 
@@ -36,6 +38,8 @@ struct Stat {
     state: u8,
     /// Whether it has executed a program since it was forked.
     executed: bool,
+    /// Whether it is on its way out, though it may still be waiting for others (pid_namespaces(7)).
+    exiting: bool,
     threads: i64,
     start_time: u64,
     /// As waitpid(2) gives it, of a zombie.
@@ -62,6 +66,14 @@ impl ProcessId {
     /// Whether it still runs; a zombie does not, unless only its first thread has ended.
     pub fn is_alive(&self) -> Result<bool> {
         Ok(self.stat_if_alive()?.is_some())
+    }
+
+    /// Whether it has ended, or is just about to and will run no more of its program.
+    ///
+    /// # Errors
+    /// What reading /proc/PID/stat gives.
+    pub fn is_ending(&self) -> Result<bool> {
+        Ok(self.stat_if_alive()?.is_none_or(|stat| stat.exiting))
     }
 
     /// Whether it runs a program of its own: `false` for a fork that has executed nothing yet, `None` where it
@@ -166,6 +178,14 @@ impl AsFd for Pidfd {
     }
 }
 
+/// Whether a child of ours, which was not waited for, has executed a program since it was made; also of a zombie.
+///
+/// # Errors
+/// What reading /proc/PID/stat gives.
+pub fn has_executed(child: i32) -> Result<bool> {
+    Ok(read_stat(child)?.is_some_and(|stat| stat.executed))
+}
+
 /// The signal in a status of waitpid(2).
 fn signal_of(status: i32) -> Option<i32> {
     Some(status & 0x7f).filter(|signal| *signal != 0)
@@ -213,7 +233,8 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
     let threads = fields.nth(10)?.parse().ok()?;
     let start_time = fields.nth(1)?.parse().ok()?;
     let exit_code = fields.nth(29).and_then(|code| code.parse().ok()).unwrap_or(0);
-    Some(Stat { state, executed: flags & FORK_NO_EXEC == 0, threads, start_time, exit_code })
+    let (executed, exiting) = (flags & FORK_NO_EXEC == 0, flags & EXITING != 0);
+    Some(Stat { state, executed, exiting, threads, start_time, exit_code })
 }
 
 #[cfg(test)]
@@ -228,10 +249,18 @@ pub(crate) mod tests {
             b"7 (a) Z 1 (b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 100 200 18446744073709551615";
         assert_eq!(
             parse_stat(line),
-            Some(Stat { state: b'S', executed: true, threads: 1, start_time: 4711, exit_code: 0 })
+            Some(Stat {
+                state: b'S',
+                executed: true,
+                exiting: false,
+                threads: 1,
+                start_time: 4711,
+                exit_code: 0
+            })
         );
         let zombie = b"7 (a) b) Z 1 7 7 0 -1 4194372 1 2 3 4 5 6 7 8 20 0 1 0 4711 100";
         assert!(!parse_stat(zombie).unwrap().executed, "a fork that ran nothing");
+        assert!(parse_stat(zombie).unwrap().exiting);
         let zombie = b"7 (sh) Z 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 100";
         assert!(parse_stat(zombie).unwrap().executed);
         assert_eq!(parse_stat(b"7 (a) S 1 2"), None);

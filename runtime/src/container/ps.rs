@@ -5,14 +5,10 @@
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use super::{Cgroups, Entry};
+use super::{Cgroups, Entry, has_ended};
 use crate::bail;
 use crate::error::{Call, Context, Error, Kind, Result};
-
-/// Much longer than it takes a process that has left its cgroup to end.
-const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// The process ids of a container, as this process id namespace numbers them, in order; none of a stopped one.
 ///
@@ -25,10 +21,7 @@ pub fn pids(entry: &Entry, cgroups: &dyn Cgroups) -> Result<Vec<i32>> {
     pids.sort_unstable();
     pids.dedup(); // the kernel lists one that moves twice
     // Who dies has left its cgroup before it has ended.
-    if pids.is_empty()
-        && let Some(init) = record.init.map(|init| init.open()).transpose()?.flatten()
-        && !init.wait(LAST_BREATH)?
-    {
+    if pids.is_empty() && !has_ended(&record)? {
         let path = &cgroup.path;
         bail!("its processes are not in its cgroup {path:?} any more: somebody else has moved them");
     }
@@ -139,9 +132,12 @@ mod tests {
         let error = pids(&locked, &Group::default()).unwrap_err().to_string();
         let wanted = "its processes are not in its cgroup \"web\" any more: somebody else has moved them";
         assert_eq!(error, wanted);
-        // It is on its way out of a cgroup that it has left already.
-        let init = Init::bash(&locked, "exec sleep 0.2");
+        // It has left the cgroup on its way out; nobody has waited for it yet.
+        let init = Init::bash(&locked, "exit 0");
         record.init = Some(init.id());
+        while !init.id().is_ending().unwrap() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         locked.write(&record).unwrap();
         assert_eq!(pids(&locked, &Group::default()).unwrap(), [0; 0]);
     }

@@ -50,6 +50,9 @@ pub struct Record {
     pub intel_rdt: Vec<String>,
     /// Whether the end of init leaves its other processes alive (pid_namespaces(7)).
     pub shares_pid_namespace: bool,
+    /// Whether its processes keep the session keyring of who called the runtime (`--no-new-keyring`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_keyring: bool,
     /// The poststart and poststop hooks: config.json may be gone or changed when their time comes.
     #[serde(default)]
     pub hooks: Hooks,
@@ -145,6 +148,7 @@ pub(crate) mod tests {
             resources: None,
             intel_rdt: Vec::new(),
             shares_pid_namespace: false,
+            keeps_keyring: false,
             hooks: Hooks::default(),
             seccomp_notify: None,
             owner: 0,

@@ -1,7 +1,7 @@
 //! The folders in which containers are remembered: one per container below the state root, 0700.
 //!
 //! A container's folder holds `state.json` (its [`Record`], replaced by rename so that a reader sees the old
-//! one or the new one whole), and the FIFOs of its [`super::Gate`]; nothing else. Whoever changes a container
+//! one or the new one whole), the `config.json` it was made of, and the FIFOs of its [`super::Gate`]; nothing else. Whoever changes a container
 //! holds an flock(2) on its folder; readers do not lock, because hooks call `state` while `create` holds the
 //! lock. A crash leaves at worst a folder without a whole record: it is reported as stale, and
 //! `delete --force` removes it. Everything below the root is reached by descriptor (openat(2)), without
@@ -15,17 +15,20 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{ContainerId, Record, gate, sweep};
 use crate::error::{Call, Context, Error, Kind, Result};
+use crate::spec;
 
 /// The record's name, and the name it has while it is written.
 const RECORD: &str = "state.json";
 const NEW_RECORD: &str = "state.json.new";
+/// The container's config.json as `create` read it: `exec` goes by that, whatever becomes of the bundle.
+const CONFIG: &str = "config.json";
 /// No record is as large; a longer file is not ours.
 const RECORD_MAX_BYTES: u64 = 16 << 20;
 /// How long an operation waits for another one on the same container.
@@ -144,6 +147,19 @@ impl Store {
     }
 }
 
+/// A folder without a record that has changed more recently is taken for one that is just being made.
+const YOUTH_SECONDS: i64 = 2;
+
+fn seconds_since(time: i64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(time)
+}
+
+/// Not of the kind that `delete --force` is content with: it waits, and takes away what comes to be.
+fn busy() -> Error {
+    Error::other("container does not exist yet, or not any more: another process is making or deleting it")
+}
+
 fn does_not_exist() -> Error {
     Error::new(Kind::NotFound, "container does not exist")
 }
@@ -175,7 +191,7 @@ impl Entry {
     pub fn record(&self) -> Result<Record> {
         match self.read_record()? {
             Some(record) => Ok(record),
-            None => Err(self.without_record()),
+            None => self.without_record(),
         }
     }
 
@@ -201,10 +217,10 @@ impl Entry {
         Err(record.context("container is stale (delete --force removes it)"))
     }
 
-    /// Why there is no record: deleted this moment, just being made, or left by a crash.
-    fn without_record(&self) -> Error {
-        if matches!(rustix::fs::fstat(&self.dir), Ok(stat) if stat.st_nlink == 0) {
-            return does_not_exist();
+    /// Why there was no record a moment ago: deleted this moment, just being made, or left by a crash.
+    fn without_record(&self) -> Result<Record> {
+        if self.stat()?.st_nlink == 0 {
+            return Err(does_not_exist());
         }
         // By a descriptor of its own: flock(2) on ours would turn a lock we hold into another.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -212,10 +228,23 @@ impl Entry {
             rustix::fs::flock(&dir, FlockOperation::NonBlockingLockShared)?;
             rustix::fs::flock(&dir, FlockOperation::Unlock)
         });
-        match lock {
-            Err(Errno::AGAIN) => Error::other("container is being created or deleted by another process"),
-            _ => self.stale(),
+        if lock == Err(Errno::AGAIN) {
+            return Err(busy());
         }
+        // Whoever was at it may have come to the end of it between our look and the lock.
+        if let Some(record) = self.read_record()? {
+            return Ok(record);
+        }
+        match self.stat()? {
+            stat if stat.st_nlink == 0 => Err(does_not_exist()),
+            // Between mkdir(2) and the lock.
+            stat if seconds_since(stat.st_mtime) < YOUTH_SECONDS => Err(busy()),
+            _ => Err(self.stale()),
+        }
+    }
+
+    fn stat(&self) -> Result<rustix::fs::Stat> {
+        rustix::fs::fstat(&self.dir).call("fstat", || format!("{:?}", self.path))
     }
 
     fn stale(&self) -> Error {
@@ -231,11 +260,27 @@ impl Entry {
     /// Kind `NotFound` when the container was deleted meanwhile (another of its name may exist by now); a
     /// message that names the creator when the time is over.
     pub fn lock(self, store: &Store, limit: Duration) -> Result<Locked> {
+        self.flock(FlockOperation::NonBlockingLockExclusive, limit)?;
+        let locked = Locked(self);
+        if locked.is_current(store)? { Ok(locked) } else { Err(does_not_exist()) }
+    }
+
+    /// Keeps others from changing the container, waiting up to `limit`, but not from doing the same.
+    ///
+    /// # Errors
+    /// As [`Entry::lock`].
+    pub fn share(&self, store: &Store, limit: Duration) -> Result<Shared<'_>> {
+        self.flock(FlockOperation::NonBlockingLockShared, limit)?;
+        let shared = Shared(self);
+        if self.is_current(store)? { Ok(shared) } else { Err(does_not_exist()) }
+    }
+
+    fn flock(&self, operation: FlockOperation, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
         let mut pause = Duration::from_millis(1);
         loop {
-            match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
+            match rustix::fs::flock(&self.dir, operation) {
+                Ok(()) => return Ok(()),
                 Err(Errno::AGAIN) if Instant::now() < deadline => {
                     sleep(pause);
                     pause = (pause * 2).min(Duration::from_millis(50));
@@ -245,8 +290,31 @@ impl Entry {
                 Err(errno) => return Err(errno).call("flock", || format!("{:?}", self.path)),
             }
         }
-        let locked = Locked(self);
-        if locked.is_current(store)? { Ok(locked) } else { Err(does_not_exist()) }
+    }
+
+    /// Whether the folder is still the one of that name.
+    fn is_current(&self, store: &Store) -> Result<bool> {
+        let at = || format!("{:?}", self.path);
+        let ours = rustix::fs::fstat(&self.dir).call("fstat", at)?;
+        match rustix::fs::statat(&store.dir, self.id.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok(named.st_dev == ours.st_dev && named.st_ino == ours.st_ino),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).call("fstatat", at),
+        }
+    }
+
+    /// The config.json that the container was made of.
+    ///
+    /// # Errors
+    /// As open(2) and read(2): ENOENT for a container that an older runtime has made.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        let path = self.path.join(CONFIG);
+        let at = || format!("{path:?}");
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(rustix::fs::openat(&self.dir, CONFIG, flags, Mode::empty()).call("open", at)?);
+        let mut bytes = Vec::with_capacity(32 << 10);
+        file.take(spec::LARGEST).read_to_end(&mut bytes).call("read", at)?;
+        Ok(bytes)
     }
 
     /// The error of a lock that was not to be had.
@@ -278,15 +346,16 @@ impl Locked {
         self.read_record()?.ok_or_else(|| self.stale())
     }
 
-    /// Whether the locked folder is still the one of that name.
-    fn is_current(&self, store: &Store) -> Result<bool> {
-        let at = || format!("{:?}", self.path);
-        let ours = rustix::fs::fstat(&self.dir).call("fstat", at)?;
-        match rustix::fs::statat(&store.dir, self.id.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(named) => Ok(named.st_dev == ours.st_dev && named.st_ino == ours.st_ino),
-            Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(errno).call("fstatat", at),
-        }
+    /// Keeps the config.json that the container is made of.
+    ///
+    /// # Errors
+    /// As open(2) and write(2); EEXIST where there is one.
+    pub fn keep_config(&self, bytes: &[u8]) -> Result<()> {
+        let path = self.path.join(CONFIG);
+        let at = || format!("{path:?}");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, CONFIG, flags, Mode::RUSR | Mode::WUSR).call("open", at)?;
+        File::from(file).write_all(bytes).call("write", at)
     }
 
     /// Lets others change the container; the folder stays open.
@@ -318,7 +387,7 @@ impl Locked {
     /// # Errors
     /// The call that failed, on which name; a mount point inside is one.
     pub fn remove(self, store: &Store) -> Result<()> {
-        for name in [gate::GATE, gate::REPORT, RECORD] {
+        for name in [gate::GATE, gate::REPORT, CONFIG, RECORD] {
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 // Somebody's folder of that name: the sweep below is for it.
                 Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
@@ -342,6 +411,17 @@ impl Locked {
             Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
             Err(errno) => Err(errno).call("rmdir", || format!("{:?}", self.path)),
         }
+    }
+}
+
+/// A container that no other process changes until this value is dropped, though others may hold it so too. As
+/// with [`Locked`], a cloned child has to close the descriptor.
+#[derive(Debug)]
+pub struct Shared<'a>(&'a Entry);
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0.dir, FlockOperation::Unlock); // as for `Locked`
     }
 }
 

@@ -146,9 +146,15 @@ fn a_folder_without_a_record_says_what_it_is() {
     let locked = store.create(&id("web")).unwrap();
     let entry = store.entry(&id("web")).unwrap();
     let error = entry.record().unwrap_err().to_string();
-    assert_eq!(error, "container is being created or deleted by another process");
+    assert_eq!(
+        error,
+        "container does not exist yet, or not any more: another process is making or deleting it"
+    );
     assert!(locked.record().unwrap_err().to_string().starts_with("container is stale"));
     drop(locked);
+    assert_eq!(entry.record().unwrap_err().to_string(), error, "it could be locked the next moment");
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(10);
+    std::fs::File::open(entry.path()).unwrap().set_modified(long_ago).unwrap();
     let error = entry.record().unwrap_err().to_string();
     assert!(error.starts_with("container is stale (delete --force removes it): "), "{error}");
     assert!(error.ends_with("/web has no state.json"), "{error}");

@@ -3,11 +3,13 @@
 //! All of it is done, or nothing: the files first, the record last, so that the record never promises what is
 //! not in force. It is what a later `update` goes on from.
 
-use super::{Cgroups, Entry, Record, Status, Store, lock_in, own_cgroup};
+use super::{Cgroups, Entry, Record, Status, Store, lock_in, own_cgroup, unless_ended};
 use crate::error::{Error, Result};
 use crate::kernel::intel_rdt;
 use crate::plan;
 use crate::spec::{IntelRdt, Resources};
+
+const NOT_RUNNING: &str = "container not running";
 
 /// What is to change.
 #[derive(Debug, Default)]
@@ -31,13 +33,14 @@ pub fn update(
     warn: &mut dyn FnMut(String),
 ) -> Result<()> {
     let alive = |status| matches!(status, Status::Created | Status::Running | Status::Paused);
-    let (locked, record) = lock_in(store, entry, alive, "container not running")?;
+    let (locked, record) = lock_in(store, entry, alive, NOT_RUNNING)?;
     let update = plan::cgroup::update(record.resources.as_ref(), &wanted.resources)?;
     update.plan.warnings.iter().cloned().for_each(warn);
     // Where there is nothing to write, a container without a cgroup will do.
     let needs_cgroup = !update.plan.writes.is_empty();
     let cgroup = if needs_cgroup { Some(own_cgroup(&record)?) } else { None };
-    let before = cgroup.map(|cgroup| cgroups.change(cgroup, &update.plan)).transpose()?;
+    let before = cgroup.map(|cgroup| cgroups.change(cgroup, &update.plan)).transpose();
+    let before = unless_ended(&record, NOT_RUNNING, before)?;
     let finish = || {
         let class = change_class(&record, &wanted.intel_rdt)?;
         let changed = Record { resources: Some(update.resources.clone()), ..record.clone() };

@@ -8,6 +8,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
     socketpair,
@@ -76,6 +77,13 @@ impl Channel {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .call("socketpair", || "SOCK_SEQPACKET")?;
         Ok((Self(parent), Self(init)))
+    }
+
+    /// Whether the other side is gone.
+    pub fn is_closed(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
+        polled.is_ok() && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
     }
 
     /// Sends one message, by write(2): a container's own seccomp filter may already be in force.
@@ -205,7 +213,9 @@ mod tests {
     #[test]
     fn a_closed_end_is_the_end() {
         let (parent, init) = Channel::pair().unwrap();
+        assert!(!parent.is_closed());
         drop(init);
+        assert!(parent.is_closed());
         assert!(parent.receive::<ToParent>().unwrap().is_none());
         assert!(parent.send(&ToInit::Go).is_err());
     }

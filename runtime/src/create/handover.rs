@@ -46,7 +46,22 @@ pub fn connect_console(path: &Path) -> Result<OwnedFd> {
 /// # Errors
 /// As connect(2) and sendmsg(2), naming `--pidfd-socket`.
 pub fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>) -> Result<()> {
-    let socket = connect(path, "--pidfd-socket")?;
+    pass_pidfd(&connect_pidfd(path)?, path, pidfd)
+}
+
+/// Connects to the socket that is to receive a pidfd.
+///
+/// # Errors
+/// As connect(2), naming `--pidfd-socket`.
+pub fn connect_pidfd(path: &Path) -> Result<UnixStream> {
+    connect(path, "--pidfd-socket")
+}
+
+/// Sends a pidfd to a connected socket; `path` is for messages.
+///
+/// # Errors
+/// As sendmsg(2), naming `--pidfd-socket`.
+pub fn pass_pidfd(socket: &UnixStream, path: &Path, pidfd: BorrowedFd<'_>) -> Result<()> {
     let rights = [pidfd.as_raw_fd()];
     let message = [ControlMessage::ScmRights(&rights)];
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"pidfd")], &message, MsgFlags::MSG_NOSIGNAL, None)
@@ -87,6 +102,19 @@ pub fn inherited(asked: u32) -> Result<Inherited> {
         std::env::var("LISTEN_PID").ok().as_deref(),
         std::process::id(),
     );
+    check(asked, listen)
+}
+
+/// The descriptors that `--preserve-fds` alone hands over: what `exec` adds has no sockets of systemd's, as with
+/// runc.
+///
+/// # Errors
+/// A descriptor that the caller has not handed over.
+pub fn preserved(asked: u32) -> Result<Inherited> {
+    check(asked, 0)
+}
+
+fn check(asked: u32, listen: u32) -> Result<Inherited> {
     let total = asked
         .checked_add(listen)
         .filter(|total| *total < 1 << 20)

@@ -4,14 +4,15 @@
 //! opened before need no transport. It must not return into the runtime's code: [`run`] never returns.
 //! The steps and their order are those of docs/create-flow.md.
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use oci_spec::runtime::ContainerState;
 use rustix::fs::Mode;
 
 use super::channel::{Channel, ToInit, ToParent};
 use super::handover::Inherited;
-use super::program::{self, Program};
+use super::identity;
+use super::program::Program;
 use crate::bail;
 use crate::container::gate::Gate;
 use crate::error::{Call, Context, Error, Result};
@@ -19,14 +20,10 @@ use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::{Need, Procfs};
 use crate::kernel::root::{RootFd, Target};
-use crate::kernel::{
-    capability, device, keyring, lsm, mask, mount, network, rlimit, rootfs, scheduler, sysctl, tty,
-};
+use crate::kernel::{device, keyring, lsm, mask, mount, network, rootfs, sysctl, tty};
 use crate::plan::Plan;
-use crate::plan::capability::Sets;
 use crate::plan::mount::{Mount, What};
 use crate::plan::namespace::Namespace;
-use crate::spec::User;
 
 /// Everything init needs beside the plan, opened by the runtime before the clone.
 #[derive(Debug)]
@@ -173,14 +170,7 @@ fn enter_user_namespace(plan: &Plan, channel: &Channel) -> Result<()> {
     if plan.namespaces.is_new(Namespace::User) {
         expect(channel, |message| matches!(message, ToInit::Mapped))?;
     }
-    // Root of the new namespace from here on; its ids are what the steps below make files with.
-    let (root, group) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
-    rustix::thread::set_thread_groups(&[])
-        .or_else(|errno| if errno == rustix::io::Errno::PERM { Ok(()) } else { Err(errno) })
-        .call("setgroups", || "none")?;
-    rustix::thread::set_thread_res_gid(group, group, group)
-        .call("setresgid", || "0, in the user namespace")?;
-    rustix::thread::set_thread_res_uid(root, root, root).call("setresuid", || "0, in the user namespace")
+    namespace::become_root()
 }
 
 fn enter_time_namespace(plan: &Plan, channel: &Channel) -> Result<()> {
@@ -399,66 +389,10 @@ fn settle(plan: &Plan, prepared: &Prepared, mut inside: Inside) -> Result<Progra
     }
     tty::settle_stdio(process.user.uid, process.terminal)?;
     // step 28: personality, memory policy, priorities, no_new_privs
-    apply_scheduling(process)?;
-    if process.no_new_privileges {
-        rustix::thread::set_no_new_privs(true).call("prctl", || "PR_SET_NO_NEW_PRIVS")?;
-    }
+    identity::schedule(process)?;
     drop(inside);
     // step 29: working directory, capabilities, groups, user; find the program as that user
-    // As runc: a folder that only root reaches is fine, one that only the user reaches is too.
-    let entered = match program::enter_cwd(&process.cwd) {
-        Err(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => false,
-        result => result.map(|()| true)?,
-    };
-    // Without no_new_privs, loading a filter is a privilege: it is kept until then, not in force.
-    let mut sets = process.capabilities;
-    if plan.seccomp.is_some() && !process.no_new_privileges {
-        sets.permitted |= capability::SYS_ADMIN;
-    }
-    become_user(&process.user, &sets)?;
-    if !entered {
-        program::enter_cwd(&process.cwd)?;
-    }
-    let env = program::environment(&process.env, process.user.uid, prepared.inherited.listen);
-    Program::find(&process.args, &env)
-}
-
-fn apply_scheduling(process: &crate::plan::Process) -> Result<()> {
-    if let Some(domain) = process.personality {
-        scheduler::set_personality(domain)?;
-    }
-    if let Some(policy) = &process.memory_policy {
-        scheduler::set_memory_policy(policy)?;
-    }
-    if let Some(priority) = process.io_priority {
-        scheduler::set_io_priority(priority)?;
-    }
-    if let Some(attr) = &process.scheduler {
-        scheduler::set_scheduler(attr)?;
-    }
-    Ok(())
-}
-
-/// Bounding set, groups, user, the other sets: in the order in which each still may be changed.
-fn become_user(user: &User, sets: &Sets) -> Result<()> {
-    capability::drop_bounding(sets)?;
-    capability::keep_over_setuid()?;
-    let groups: Vec<_> = user.additional_gids.iter().map(|gid| rustix::fs::Gid::from_raw(*gid)).collect();
-    match rustix::thread::set_thread_groups(&groups) {
-        // A user namespace that may not call it has no groups to drop either.
-        Err(rustix::io::Errno::PERM) if groups.is_empty() => {}
-        result => {
-            result.call("setgroups", || format!("process.user.additionalGids {:?}", user.additional_gids))?
-        }
-    }
-    let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
-    rustix::thread::set_thread_res_gid(gid, gid, gid)
-        .call("setresgid", || format!("process.user.gid {}", user.gid))?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid)
-        .call("setresuid", || format!("process.user.uid {}", user.uid))?;
-    capability::apply(sets)?;
-    rustix::process::umask(Mode::from_raw_mode(user.umask.unwrap_or(0o022)));
-    Ok(())
+    identity::assume(process, plan.seccomp.is_some(), prepared.inherited.listen)
 }
 
 /// Whether init waits for an answer of the runtime before it is ready. Otherwise `run` may send its Go as
@@ -518,53 +452,25 @@ fn become_program(
     run_own_hooks("startContainer", ContainerState::Created, &plan.hooks.start_container, prepared, "/")?;
     *progress = Progress::Released;
     // step 32: descriptors close-on-exec, signals as they were born, limits
-    close_descriptors(prepared.inherited.total)?;
-    sys::process::reset_signals()?;
-    // Meant for the program: until here init has opened files, used memory and run hooks.
-    rlimit::apply(&plan.process.rlimits)?;
+    identity::strip(&plan.process, prepared.inherited.total)?;
     // Before the filter, which may forbid it.
     gate.map_or(Ok(()), Gate::announce)?;
     // step 33: load the system call filter as the last thing
-    load_seccomp(plan, channel, gate)?;
+    if let Some(filter) = &plan.seccomp {
+        identity::load_filter(filter, &plan.process, |number| match gate {
+            Some(gate) => gate.hand_over_seccomp_fd(number),
+            None => hand_over_listener(channel, number),
+        })?;
+    }
     // step 34: become the program
     Err(program.exec())
 }
 
-/// Every descriptor from 3 on is closed by execve, except those that the caller wants handed on.
-fn close_descriptors(preserve: u32) -> Result<()> {
-    for fd in 3..3 + preserve {
-        sys::fd::keep_over_exec(fd)?;
-    }
-    Ok(sys::process::cloexec_from(3 + preserve)?)
-}
-
-/// Loads the filter and, with SCMP_ACT_NOTIFY, waits until its listener has been taken.
+/// Has the runtime take the seccomp listener `number`, and waits until it has.
 ///
-/// Once it is loaded it holds for init too, which may need no more than read, write, capset, prctl and execve
-/// then: no memory is taken or given back and nothing is closed, execve does that.
-fn load_seccomp(plan: &Plan, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
-    let Some(filter) = &plan.seccomp else { return Ok(()) };
-    let instructions = std::mem::ManuallyDrop::new(filter.instructions());
-    let sets = &plan.process.capabilities;
-    let privileged = !plan.process.no_new_privileges;
-    if privileged {
-        let (effective, permitted) = (sets.effective, sets.permitted);
-        let (effective, permitted) = (effective | capability::SYS_ADMIN, permitted | capability::SYS_ADMIN);
-        capability::apply(&Sets { effective, permitted, ..*sets })?;
-    }
-    let listener = sys::seccomp::load(&instructions, filter.flags).context(|| "linux.seccomp")?;
-    // First of all: the agent may be asked about every call that follows.
-    if let Some(number) = listener.map(IntoRawFd::into_raw_fd) {
-        match gate {
-            Some(gate) => gate.hand_over_seccomp_fd(number)?,
-            None => {
-                channel.send(&ToParent::SeccompListener(number))?;
-                expect(channel, |message| matches!(message, ToInit::Continue))?;
-            }
-        }
-    }
-    if privileged {
-        capability::apply(sets)?;
-    }
-    Ok(())
+/// # Errors
+/// Of the channel, or that the runtime has ended.
+pub fn hand_over_listener(channel: &Channel, number: RawFd) -> Result<()> {
+    channel.send(&ToParent::SeccompListener(number))?;
+    expect(channel, |message| matches!(message, ToInit::Continue))
 }

@@ -19,7 +19,7 @@ use crate::kernel::namespace::Opened;
 use crate::plan::Plan;
 
 /// CLONE_PARENT of clone(2).
-const CLONE_PARENT: u64 = 0x8000;
+pub const CLONE_PARENT: u64 = 0x8000;
 
 /// Joins what is to be joined, makes init, tells the runtime its process id, and ends.
 pub fn run(plan: &Plan, prepared: Prepared, channel: &Channel, cgroup: Option<BorrowedFd<'_>>) -> ! {
@@ -38,14 +38,28 @@ fn steps(
     join_all(&join)?;
     drop(join);
     let flags = u64::from(plan.namespaces.clone_flags().unsigned_abs());
-    // Both speak to the runtime through one channel: init is silent until this process has had its word.
+    let make =
+        || sys::process::clone3(flags | CLONE_PARENT, cgroup).context(|| "make the container's namespaces");
+    beget(channel, make, || init::run(plan, prepared, channel))
+}
+
+/// Has `make` clone a sibling of this process, which lives by `begin`; tells the runtime of it, and ends.
+///
+/// # Errors
+/// Of `make`, pipe2(2) and the channel; in the sibling, those of `begin`.
+pub fn beget(
+    channel: &Channel,
+    make: impl FnOnce() -> Result<Clone>,
+    begin: impl FnOnce() -> Result<Infallible>,
+) -> Result<Infallible> {
+    // Both speak to the runtime through one channel: the sibling is silent until this process has had its word.
     let (wait, keep) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2", || "")?;
-    match sys::process::clone3(flags | CLONE_PARENT, cgroup).context(|| "make the container's namespaces")? {
+    match make()? {
         Clone::Child => {
             drop(keep);
             let _ = rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut [0_u8; 1]));
             drop(wait);
-            init::run(plan, prepared, channel)
+            begin()
         }
         Clone::Parent { pid, pidfd } => {
             drop::<OwnedFd>(pidfd);

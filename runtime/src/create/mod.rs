@@ -6,23 +6,27 @@
 
 pub mod channel;
 pub mod handover;
+pub mod identity;
 pub mod init;
 pub mod intermediate;
 pub mod parent;
 pub mod program;
 pub mod scope;
 
+/// The lines `N. text` of the document and the comments `step N: text` of the code.
+#[cfg(test)]
+pub(crate) fn steps<'t>(text: &'t str, mark: &str, end: &str) -> Vec<(u32, &'t str)> {
+    text.lines()
+        .filter_map(|line| {
+            let (number, step) = line.trim_start().strip_prefix(mark)?.split_once(end)?;
+            Some((number.parse().ok()?, step.trim_end_matches('.')))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    /// The lines `N. text` of the document and the comments `step N: text` of the code.
-    fn steps<'t>(text: &'t str, mark: &str, end: &str) -> Vec<(u32, &'t str)> {
-        text.lines()
-            .filter_map(|line| {
-                let (number, step) = line.trim_start().strip_prefix(mark)?.split_once(end)?;
-                Some((number.parse().ok()?, step.trim_end_matches('.')))
-            })
-            .collect()
-    }
+    use super::steps;
 
     #[test]
     fn the_document_has_the_steps_of_the_code() {

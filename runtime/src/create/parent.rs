@@ -38,7 +38,7 @@ use crate::plan::{self, Facts, Plan};
 use crate::report::Log;
 use crate::seal::Protection;
 use crate::signals::Signals;
-use crate::spec::{self, ConsoleSize, Spec};
+use crate::spec::{self, Spec};
 
 /// What `create` and `run` ask for.
 #[derive(Debug)]
@@ -85,6 +85,8 @@ pub struct Born {
 pub struct Bundle {
     path: String,
     spec: Spec,
+    /// config.json as it was read, for `exec`.
+    config: Vec<u8>,
     plan: Plan,
     /// The host's procfs, found to be one.
     host: &'static Procfs,
@@ -106,19 +108,15 @@ impl Bundle {
         let Some(bundle) = absolute.to_str().map(str::to_owned) else {
             bail!("bundle {path:?} is not UTF-8")
         };
-        let spec = spec::load(&absolute)?;
+        let config = spec::read(&absolute)?;
+        let spec = spec::parse(&config)?;
         let mut warnings = spec::validate(&spec)?;
-        let facts = Facts {
-            grantable: capability::grantable(false)?,
-            grantable_in_user_namespace: capability::grantable(true)?,
-            in_user_namespace: host.in_user_namespace()?,
-        };
-        let plan = plan::build(&spec, &bundle, id, facts, &mut warnings)?;
+        let plan = plan::build(&spec, &bundle, id, facts(host)?, &mut warnings)?;
         for warning in warnings {
             log.warning(warning);
         }
         check_host(&plan)?;
-        Ok(Self { path: bundle, spec, plan, host, scope: None })
+        Ok(Self { path: bundle, spec, config, plan, host, scope: None })
     }
 
     /// Lets systemd make the cgroup of container `id` (`--systemd-cgroup`).
@@ -143,23 +141,39 @@ impl Bundle {
     /// The program's terminal is shown on our own: it gets the size of that, if there is one, in place of
     /// `process.consoleSize`, before the program asks.
     pub fn take_terminal(&mut self, own_size: Option<(u16, u16)>) {
-        self.plan.process.terminal_is_ours = true;
-        if let Some((rows, columns)) = own_size {
-            let size = ConsoleSize { height: rows.into(), width: columns.into() };
-            self.plan.process.console_size = Some(size);
-        }
+        self.plan.process.take_terminal(own_size);
     }
 }
 
-/// What the plan asks of the host and the host does not have.
-fn check_host(plan: &Plan) -> Result<()> {
-    let process = &plan.process;
+/// What the plan has to know of the host.
+///
+/// # Errors
+/// Of asking it.
+pub fn facts(host: &Procfs) -> Result<Facts> {
+    Ok(Facts {
+        grantable: capability::grantable(false)?,
+        grantable_in_user_namespace: capability::grantable(true)?,
+        in_user_namespace: host.in_user_namespace()?,
+    })
+}
+
+/// What a process asks of the host's security modules and the host does not have.
+///
+/// # Errors
+/// The field, and what is missing.
+pub fn check_labels(process: &plan::Process) -> Result<()> {
     if !process.apparmor_profile.is_empty() {
         lsm::check_apparmor(&process.apparmor_profile)?;
     }
     if !process.selinux_label.is_empty() {
         lsm::check_selinux("process.selinuxLabel", &process.selinux_label)?;
     }
+    Ok(())
+}
+
+/// What the plan asks of the host and the host does not have.
+fn check_host(plan: &Plan) -> Result<()> {
+    check_labels(&plan.process)?;
     if !plan.mount_label.is_empty() {
         lsm::check_selinux("linux.mountLabel", &plan.mount_label)?;
     }
@@ -191,6 +205,7 @@ pub fn create(
     let locked = store.create(&id)?;
     let hierarchy = Hierarchy::find()?;
     let mut record = first_record(bundle, id)?;
+    record.keeps_keyring = request.no_new_keyring;
     let made = birth(request, bundle, prepared, protection, &locked, hierarchy, signals, &mut record, log);
     match made {
         Ok(pidfd) => {
@@ -337,6 +352,7 @@ fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
         resources: spec.linux.resources.clone(),
         intel_rdt: Vec::new(),
         shares_pid_namespace: !bundle.plan.namespaces.is_own(Namespace::Pid),
+        keeps_keyring: false,
         hooks: spec::Hooks {
             poststart: spec.hooks.poststart.clone(),
             poststop: spec.hooks.poststop.clone(),
@@ -658,10 +674,11 @@ impl Birth<'_> {
 
     /// The record and the pid file say that the container is there; init may go on.
     fn finish(&self, record: &mut Record) -> Result<()> {
-        // step 12: write the pid file and the record, let init go on
+        // step 12: write the pid file, the configuration and the record, let init go on
         if let Some(path) = self.request.pid_file {
             handover::write_pid_file(path, self.pid)?;
         }
+        self.locked.keep_config(&self.bundle.config)?;
         record.creating = false;
         self.locked.write(record)?;
         self.channel.send(&ToInit::Go)

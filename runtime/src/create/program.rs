@@ -136,6 +136,8 @@ impl Program {
     /// # Errors
     /// Only returns on failure: `exec: "x": exec format error`.
     pub fn exec(&self) -> Error {
+        // A seccomp rule may answer with 0, which is no errno: then what it was before would be told.
+        Errno::clear();
         let failed: std::result::Result<Infallible, Errno> =
             nix::unistd::execve(&self.path, &self.args, &self.env);
         match failed {
@@ -149,6 +151,11 @@ fn refuse(name: &str, errno: Errno) -> Error {
     let text = sys::errno_text(errno as i32);
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => Error::other(format!("exec: {name:?}: stat {name}: {text}")),
+        Errno::UnknownErrno => {
+            let why =
+                "came back without running it and without an error: a seccomp rule answers for the kernel";
+            Error::other(format!("exec: {name:?}: execve {why}"))
+        }
         _ => Error::other(format!("exec: {name:?}: {text}")),
     }
 }

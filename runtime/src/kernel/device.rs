@@ -107,10 +107,12 @@ pub fn make_links(root: &RootFd) -> Result<()> {
         symlink(dev.as_fd(), name, target)?;
     }
     // An image's own ptmx would be the host's: it gives way, inside the folder that we hold.
-    if let Some(stat) = stat_entry(dev.as_fd(), "ptmx")?
-        && FileType::from_raw_mode(stat.st_mode) != FileType::Symlink
-    {
-        rustix::fs::unlinkat(&dev, "ptmx", AtFlags::empty()).call("unlinkat", || "\"/dev/ptmx\"")?;
+    let kind = stat_entry(dev.as_fd(), "ptmx")?.map(|stat| FileType::from_raw_mode(stat.st_mode));
+    if let Some(kind) = kind.filter(|kind| *kind != FileType::Symlink) {
+        let how = if kind == FileType::Directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        rustix::fs::unlinkat(&dev, "ptmx", how)
+            .call("unlinkat", || "\"/dev/ptmx\"")
+            .context(|| "replace the image's own /dev/ptmx by a link to pts/ptmx")?;
     }
     symlink(dev.as_fd(), "ptmx", "pts/ptmx")
 }

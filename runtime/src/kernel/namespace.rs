@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::network;
 use super::procfs::Procfs;
@@ -40,12 +40,7 @@ impl Opened {
             let stat = rustix::fs::fstat(fd).call("fstat", || &self.step)?;
             Ok((stat.st_dev, stat.st_ino))
         };
-        let file = match self.kind {
-            Namespace::Network => "net",
-            Namespace::Uts => "uts",
-            _ => "ipc",
-        };
-        Ok(identity(self.fd.as_fd())? == identity(own(host, file)?.as_fd())?)
+        Ok(identity(self.fd.as_fd())? == identity(own(host, self.kind.file())?.as_fd())?)
     }
 
     /// Moves into it; for a pid namespace, only children do.
@@ -136,6 +131,50 @@ pub fn new_network(host: &Procfs, made: impl FnOnce(BorrowedFd<'_>) -> Result<()
     let network = inside();
     sys::process::setns(home.as_fd(), flag).context(|| "leave the container's network namespace")?;
     network
+}
+
+/// The kinds out of `kinds` that process `pid` does not share with this one, as `CLONE_NEW…` flags.
+///
+/// # Errors
+/// As fstatat(2): ENOENT where the process is gone, EACCES where it may not be looked at.
+pub fn apart(host: &Procfs, pid: i32, kinds: impl Iterator<Item = Namespace>) -> Result<i32> {
+    let identity = |path: String| -> Result<(u64, u64)> {
+        let stat = rustix::fs::statat(host, path.as_str(), AtFlags::empty());
+        stat.call("fstatat", || format!("\"/proc/{path}\"")).map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    let mut flags = 0;
+    for kind in kinds {
+        let file = kind.file();
+        if identity(format!("{pid}/ns/{file}"))? != identity(format!("self/ns/{file}"))? {
+            flags |= kind.flag();
+        }
+    }
+    Ok(flags)
+}
+
+/// The root that process `pid` sees, taken by the magic link relative to its verified folder.
+///
+/// # Errors
+/// As openat(2).
+pub fn root_of(host: &Procfs, pid: i32) -> Result<OwnedFd> {
+    let folder = host.open(&pid.to_string(), OFlags::PATH | OFlags::DIRECTORY)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(&folder, "root", flags, Mode::empty())
+        .call("openat", || format!("\"/proc/{pid}/root\""))
+}
+
+/// Root of the user namespace that this process has just entered: its ids are what files are made with.
+///
+/// # Errors
+/// EINVAL where the namespace has no root.
+pub fn become_root() -> Result<()> {
+    let (root, group) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
+    rustix::thread::set_thread_groups(&[])
+        .or_else(|errno| if errno == rustix::io::Errno::PERM { Ok(()) } else { Err(errno) })
+        .call("setgroups", || "none")?;
+    rustix::thread::set_thread_res_gid(group, group, group)
+        .call("setresgid", || "0, in the user namespace")?;
+    rustix::thread::set_thread_res_uid(root, root, root).call("setresuid", || "0, in the user namespace")
 }
 
 /// Moves this process into `fd`.

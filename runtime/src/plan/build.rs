@@ -39,7 +39,8 @@ pub fn build(spec: &Spec, bundle: &str, id: &str, facts: Facts, warnings: &mut V
         sysctl::Own { ipc: own(Namespace::Ipc), network: own(Namespace::Network), uts: own(Namespace::Uts) },
     )?;
     let grantable = if own(Namespace::User) { facts.grantable_in_user_namespace } else { facts.grantable };
-    let process = process(spec, grantable, warnings)?;
+    let Some(document) = &spec.process else { return Err(Error::new(Kind::Spec, "process: missing")) };
+    let process = process(document, linux, grantable, warnings)?;
     let mut cgroup = cgroup::plan(linux.resources.as_ref())?;
     warnings.append(&mut cgroup.warnings);
     let mut seccomp = linux.seccomp.as_ref().map(seccomp::compile).transpose()?;
@@ -133,8 +134,13 @@ fn warn_of_bound_devices(linux: &spec::Linux, warnings: &mut Vec<String>) {
     }
 }
 
-fn process(spec: &Spec, grantable: u64, warnings: &mut Vec<String>) -> Result<Process> {
-    let Some(process) = &spec.process else { return Err(Error::new(Kind::Spec, "process: missing")) };
+/// The program, out of `process` and what else `linux` says of it.
+pub(super) fn process(
+    process: &spec::Process,
+    linux: &spec::Linux,
+    grantable: u64,
+    warnings: &mut Vec<String>,
+) -> Result<Process> {
     let capabilities = Sets::new(process.capabilities.as_ref(), grantable, warnings);
     if let Some(affinity) = &process.exec_cpu_affinity {
         scheduler::exec_affinity(affinity)?; // for `exec`; a wrong list is refused now
@@ -156,7 +162,7 @@ fn process(spec: &Spec, grantable: u64, warnings: &mut Vec<String>) -> Result<Pr
         oom_score_adj: process.oom_score_adj,
         scheduler: process.scheduler.as_ref().map(scheduler::scheduler).transpose()?,
         io_priority: process.io_priority.as_ref().map(scheduler::io_priority).transpose()?,
-        memory_policy: spec.linux.memory_policy.as_ref().map(scheduler::memory_policy).transpose()?,
-        personality: spec.linux.personality.as_ref().map(scheduler::personality).transpose()?,
+        memory_policy: linux.memory_policy.as_ref().map(scheduler::memory_policy).transpose()?,
+        personality: linux.personality.as_ref().map(scheduler::personality).transpose()?,
     })
 }

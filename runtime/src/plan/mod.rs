@@ -8,6 +8,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod device;
 pub mod devices;
+pub mod exec;
 pub mod intel_rdt;
 pub mod mount;
 pub mod namespace;
@@ -115,4 +116,14 @@ pub struct Process {
     pub memory_policy: Option<MemoryPolicy>,
     /// Execution domain.
     pub personality: Option<i32>,
+}
+
+impl Process {
+    /// Leaves the program's terminal to this runtime, which has one of this size itself, in rows and columns.
+    pub fn take_terminal(&mut self, own_size: Option<(u16, u16)>) {
+        self.terminal_is_ours = true;
+        if let Some((rows, columns)) = own_size {
+            self.console_size = Some(ConsoleSize { height: rows.into(), width: columns.into() });
+        }
+    }
 }

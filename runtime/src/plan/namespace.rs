@@ -51,6 +51,15 @@ impl Namespace {
         }
     }
 
+    /// Its name below /proc/PID/ns.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Mount => "mnt",
+            Self::Network => "net",
+            _ => Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name),
+        }
+    }
+
     fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
     }
@@ -106,6 +115,11 @@ impl Namespaces {
     /// Whether the container does not share the runtime's.
     pub fn is_own(&self, kind: Namespace) -> bool {
         self.is_new(kind) || self.is_joined(kind)
+    }
+
+    /// The kinds that the container does not share with the runtime, as far as the configuration tells.
+    pub fn own(&self) -> impl Iterator<Item = Namespace> {
+        Namespace::ALL.into_iter().map(|(_, kind)| kind).filter(|kind| self.is_own(*kind))
     }
 
     /// Whether a second process has to stand between the runtime and the container's init.

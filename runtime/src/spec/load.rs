@@ -10,28 +10,25 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::place::field_at;
-use super::{Resources, Spec};
+use super::{Process, Resources, Spec};
 use crate::error::{Call, Context, Error, Kind, Result};
 
 /// Bytes; Docker's largest configurations have some 100 KiB.
 pub const LARGEST: u64 = 16 << 20;
 
-/// Reads config.json of a bundle. Its values are not judged: [`super::validate`] does that.
+/// Reads config.json of a bundle, without parsing it.
 ///
 /// # Errors
-/// "JSON specification file config.json not found"; what is no regular file or too large; kind `Spec` with
-/// the field's path, line and column where the document does not parse.
-pub fn load(bundle: &Path) -> Result<Spec> {
-    let path = bundle.join("config.json");
-    let bytes = read(&path).map_err(|error| match error.errno() {
+/// "JSON specification file config.json not found"; what is no regular file or too large.
+pub fn read(bundle: &Path) -> Result<Vec<u8>> {
+    read_file(&bundle.join("config.json")).map_err(|error| match error.errno() {
         libc::ENOENT => Error::new(Kind::Spec, "JSON specification file config.json not found")
             .context(format!("{bundle:?}")),
         _ => error,
-    })?;
-    parse(&bytes)
+    })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+fn read_file(path: &Path) -> Result<Vec<u8>> {
     // NONBLOCK: opening a FIFO must not wait for its writer.
     let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).call("open", || format!("{path:?}"))?;
@@ -49,8 +46,28 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) { Err(large()) } else { Ok(bytes) }
 }
 
-fn parse(bytes: &[u8]) -> Result<Spec> {
+/// Parses config.json. Its values are not judged: [`super::validate`] does that.
+///
+/// # Errors
+/// Kind `Spec` with the field's path, line and column where the document does not parse.
+pub fn parse(bytes: &[u8]) -> Result<Spec> {
     serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error)).context(|| "config.json")
+}
+
+/// Reads what `exec --process` is given: config.json's `process` alone, from a file, a FIFO or a terminal. Its
+/// values are not judged: [`super::validate_process`] does that.
+///
+/// # Errors
+/// As open(2) and read(2); a document that is too large; kind `Spec` where it does not parse.
+pub fn process(path: &Path) -> Result<Process> {
+    let step = || format!("--process {path:?}");
+    let file = std::fs::File::open(path).call("open", || format!("{path:?}")).context(step)?;
+    let mut bytes = Vec::with_capacity(8 << 10);
+    file.take(LARGEST + 1).read_to_end(&mut bytes).call("read", || format!("{path:?}")).context(step)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
+        return Err(Error::new(Kind::Spec, format!("larger than {LARGEST} bytes"))).context(step);
+    }
+    serde_json::from_slice(&bytes).map_err(|error| explain(&bytes, &error)).context(step)
 }
 
 /// Reads what `update --resources` is given: config.json's `linux.resources` alone.
@@ -179,10 +196,10 @@ mod tests {
     fn what_is_no_regular_file_is_refused() {
         let folder = std::env::temp_dir().join(format!("caisson-test-load-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("config.json")).unwrap();
-        let error = load(&folder).unwrap_err().to_string();
+        let error = read(&folder).unwrap_err().to_string();
         assert!(error.ends_with("is not a regular file"), "{error}");
         std::fs::remove_dir(folder.join("config.json")).unwrap();
-        let error = load(&folder).unwrap_err().to_string();
+        let error = read(&folder).unwrap_err().to_string();
         assert!(error.ends_with("JSON specification file config.json not found"), "{error}");
         std::fs::remove_dir(&folder).unwrap();
     }

@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use linux::*;
-pub use load::{LARGEST, load, resources};
+pub use load::{LARGEST, parse, process, read, resources};
 pub use process::*;
-pub use validate::{MEMORY_FLAGS, MEMORY_MODES, NAMESPACES, sysctl_file, validate};
+pub use validate::{MEMORY_FLAGS, MEMORY_MODES, NAMESPACES, sysctl_file, validate, validate_process};
 
 object::objects! {
     read: Spec Root Mount;

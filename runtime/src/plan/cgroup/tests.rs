@@ -211,10 +211,23 @@ fn what_cannot_be_honoured_names_its_field() {
 
 #[test]
 fn unified_takes_plain_names_of_limits_only() {
-    for name in ["cgroup.procs", "cgroup.threads", "cgroup.freeze", "cgroup.kill"] {
+    for name in [
+        "cgroup.procs",
+        "cgroup.threads",
+        "cgroup.freeze",
+        "cgroup.kill",
+        "cgroup.type",
+        "cgroup.subtree_control",
+        "cgroup.pressure",
+        "irq.pressure",
+        "memory.reclaim",
+        "memory.peak",
+    ] {
         let error = planned(&format!(r#"{{"unified":{{"{name}":"1"}}}}"#)).unwrap_err();
-        let wanted = "this file moves or stops processes, it is not a limit";
-        assert_eq!(error.to_string(), format!("linux.resources.unified[{name:?}]: {wanted}"));
+        assert_eq!(error.to_string(), format!("linux.resources.unified[{name:?}]: this file is not a limit"));
+    }
+    for name in ["cgroup.max.depth", "cgroup.max.descendants", "memory.oom.group", "cpu.max"] {
+        assert!(planned(&format!(r#"{{"unified":{{"{name}":"1"}}}}"#)).is_ok(), "{name}");
     }
     for name in
         ["", ".", "..", "tasks", "a/memory.max", "../memory.max", ".max", "memory.", "memory.max\\n", "a b.c"]

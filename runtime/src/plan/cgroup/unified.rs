@@ -5,8 +5,14 @@ use std::collections::BTreeMap;
 use super::{CgroupPlan, Otherwise, Write, wrong};
 use crate::error::Result;
 
-/// Files that move, stop or kill processes instead of limiting them; the container's life hangs on them.
-const NOT_LIMITS: [&str; 4] = ["cgroup.procs", "cgroup.threads", "cgroup.freeze", "cgroup.kill"];
+/// Whether a file that can be written limits something. The others move, stop and kill processes, which the
+/// container's life hangs on, or do something at once and keep nothing (cgroup-v2.rst).
+fn is_limit(name: &str, controller: &str) -> bool {
+    match controller {
+        "cgroup" => name.starts_with("cgroup.max."),
+        _ => !name.ends_with(".pressure") && !matches!(name, "memory.reclaim" | "memory.peak"),
+    }
+}
 
 pub fn plan(plan: &mut CgroupPlan, unified: &BTreeMap<String, String>) -> Result<()> {
     for (name, value) in unified {
@@ -25,8 +31,8 @@ pub fn plan(plan: &mut CgroupPlan, unified: &BTreeMap<String, String>) -> Result
                 ));
             }
         };
-        if NOT_LIMITS.contains(&name.as_str()) {
-            return Err(wrong(&field, "this file moves or stops processes, it is not a limit"));
+        if !is_limit(name, controller) {
+            return Err(wrong(&field, "this file is not a limit"));
         }
         // Files such as io.max take one line with each write. An empty value resets, as by `echo`.
         let lines = value.lines().map(str::trim).filter(|line| !line.is_empty());

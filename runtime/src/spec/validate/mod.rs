@@ -16,7 +16,7 @@ pub use linux::{MEMORY_FLAGS, MEMORY_MODES};
 pub use namespaces::NAMESPACES;
 pub use sysctl::sysctl_file;
 
-use super::{Hook, Mount, Spec};
+use super::{Hook, Mount, Process, Spec};
 use crate::error::{Error, Kind, Result};
 use namespaces::Own;
 
@@ -44,6 +44,19 @@ pub fn validate(spec: &Spec) -> Result<Vec<String>> {
     hooks(spec, &mut findings);
     linux::check(&spec.linux, own, &mut findings);
     findings.finish()
+}
+
+/// Finds all violations in the process that `exec` is to add.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_process(process: &Process) -> Result<Vec<String>> {
+    let mut findings = Findings::default();
+    process::check(process, &mut findings);
+    if findings.errors.is_empty() {
+        return Ok(findings.warnings);
+    }
+    Err(Error::new(Kind::Spec, findings.errors.join("; ")))
 }
 
 /// What has been found so far.
