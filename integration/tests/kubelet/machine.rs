@@ -145,7 +145,7 @@ impl Drop for Node {
         if std::thread::panicking() {
             let log = fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            let last = lines[lines.len().saturating_sub(40)..].join("\n");
+            let last = lines[lines.len().saturating_sub(60)..].join("\n");
             let _ = writeln!(std::io::stderr(), "--- the end of containerd's log\n{last}");
         }
         Call::of("systemctl").args(["stop", &self.unit]).output();
