@@ -186,6 +186,11 @@ fn config(folder: &str) -> String {
          [plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"{PAUSE}\"\n\
          [plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/usr/lib/cni\"\nconf_dir = \"{folder}/net.d\"\n"
     ));
+    // An emulated machine needs longer than containerd has patience for.
+    config.push_str("[timeouts]\n");
+    for name in ["shim.cleanup", "shim.load", "shim.shutdown", "task.state"] {
+        config.push_str(&format!("\"io.containerd.timeout.{name}\" = \"120s\"\n"));
+    }
     config
 }
 
