@@ -54,6 +54,8 @@ fn a_task_is_paused_killed_and_deleted() {
     containerd.wait_event("/tasks/start", &name);
     containerd.ctr(&["task", "pause", &name]).expect_ok();
     assert_eq!(containerd.status(&name).as_deref(), Some("PAUSED"));
+    let refused = containerd.exec(&[], &name, "true").output().expect_fail();
+    refused.expect_stderr("cannot exec in a paused state");
     containerd.ctr(&["task", "resume", &name]).expect_ok();
     assert_eq!(containerd.status(&name).as_deref(), Some("RUNNING"));
     let processes = containerd.ctr(&["task", "ps", &name]).expect_ok();
@@ -111,4 +113,21 @@ fn a_task_has_a_terminal() {
         let list = containerd.ctr(&["container", "list", "--quiet"]).expect_ok();
         list.stdout.is_empty().then_some(())
     });
+}
+
+#[test]
+fn further_programs_run_in_a_task() {
+    let containerd = containerd!();
+    let name = containerd.detached(workloads::POLITE);
+    let exec = |options: &[&str], script: &str| containerd.exec(options, &name, script).output();
+    exec(&[], "echo out; echo err >&2; exit 7").expect_code(7).expect_stdout("out\n").expect_stderr("err");
+    exec(&["--user", "1000", "--cwd", "/tmp"], "id -u; pwd").expect_ok().expect_stdout("1000\n/tmp\n");
+    let same = "cmp /proc/1/cgroup /proc/self/cgroup && \
+        [ $(readlink /proc/1/ns/pid) = $(readlink /proc/self/ns/pid) ] && echo same";
+    exec(&[], same).expect_ok().expect_stdout("same\n");
+    let (mut terminal, other) = Terminal::pair();
+    let running = containerd.exec(&["--tty"], &name, "tty; read x; exit $x").on_terminal(other).spawn();
+    terminal.read_until("/dev/pts/0");
+    terminal.send("5\n");
+    running.wait().expect_code(5);
 }

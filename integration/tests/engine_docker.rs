@@ -5,7 +5,7 @@ use std::fs;
 
 use integration::engine::workloads::POLITE;
 use integration::engine::{Client, Docker, manual, workloads};
-use integration::{Terminal, has_controller, wait_for};
+use integration::{Terminal, has_controller, requires, wait_for};
 
 /// Leaves the test as skipped where there is no Docker; else a daemon of its own.
 macro_rules! docker {
@@ -37,6 +37,7 @@ fn a_process_has_the_user_rights_and_limits_that_were_asked_for() {
 
 #[test]
 fn a_privileged_container_has_all_devices_and_capabilities() {
+    requires!(workloads::gives_what_the_host_has(), "runc refuses a capability that the host lacks");
     workloads::privileged(&docker!());
 }
 
@@ -183,4 +184,50 @@ fn what_the_runtime_logs_is_one_object_that_docker_understands() {
     assert!(!message.contains("unmarshal") && !message.contains("{\""), "{refused}");
     let log = fs::read_to_string(docker.world().folder().join("dockerd.log")).unwrap();
     assert!(!log.contains("unable to parse") && !log.contains("invalid character"), "{log}");
+}
+
+#[test]
+fn further_programs_run_in_a_container() {
+    workloads::exec(&docker!());
+}
+
+#[test]
+fn a_further_program_has_a_terminal() {
+    workloads::exec_on_a_terminal(&docker!());
+}
+
+#[test]
+fn health_is_checked() {
+    workloads::health(&docker!());
+}
+
+#[test]
+fn namespaces_and_mounts_of_the_host_are_shared() {
+    workloads::namespaces_of_the_host(&docker!());
+}
+
+#[test]
+fn limits_stand_and_who_exceeds_them_is_killed() {
+    let controllers = ["memory", "pids", "cpu"].iter().all(|name| has_controller(name));
+    requires!(controllers, "no memory, pids and cpu controllers on cgroup v2");
+    workloads::limits(&docker!());
+}
+
+#[test]
+fn buildkit_finds_it_in_runcs_place() {
+    let docker = docker!();
+    // BuildKit in dockerd does not ask for the default runtime, only for runc in PATH.
+    let script = "#!/bin/sh\necho \"$*\" >>/run/world/calls\nexec /usr/local/sbin/runtime \"$@\"\n";
+    docker.world().write("/usr/local/sbin/runc", script);
+    docker.world().sh("chmod 755 /usr/local/sbin/runc").output().expect_ok();
+    let file = "FROM box\nWORKDIR /work\nRUN id -u >made\nUSER 1000\nRUN id -u >/tmp/made\n\
+        CMD cat /work/made /tmp/made\n";
+    docker.world().write("/run/context/Dockerfile", file);
+    let build = "DOCKER_BUILDKIT=1 docker build --progress plain --tag built /run/context";
+    docker.world().sh(build).output().expect_ok();
+    docker.cli(&["run", "--rm", "built"]).expect_ok().expect_stdout("0\n1000\n");
+    docker.world().write("/run/context/Dockerfile", "FROM box\nRUN echo sorry >&2; exit 9\n");
+    docker.world().sh(build).output().expect_fail().expect_stderr("sorry").expect_stderr("exit code: 9");
+    let calls = fs::read_to_string(docker.world().folder().join("calls")).unwrap();
+    assert_eq!(calls.lines().filter(|call| call.contains(" run --bundle ")).count(), 3, "{calls}");
 }

@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use integration::{
-    Bundle, ConsoleSocket, Container, Flavour, Process, Terminal, asleep, cgroup2_mount, flavour,
-    has_controller, json, kernel_has, known_gap, requires, uses_cgroup2, wait_for,
+    Bundle, Call, ConsoleSocket, Container, Flavour, Process, Terminal, asleep, cgroup2_mount, flavour,
+    has_controller, json, kernel_has, known_gap, requires, runtime_under_test, uses_cgroup2, wait_for,
 };
 
 const KINDS: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
@@ -91,6 +91,7 @@ fn a_time_namespace_is_joined_with_its_clocks() {
 
 #[test]
 fn in_a_user_namespace_root_is_the_mapped_user() {
+    known_gap!(Crun, "1.8.1 has no -g");
     let (container, init, process) = added(Bundle::new().user_namespace(500_000, 65_536));
     expect_same_namespaces(init, process);
     assert!(process.status("Uid").split_whitespace().all(|id| id == "500000"));
@@ -103,6 +104,31 @@ fn in_a_user_namespace_root_is_the_mapped_user() {
     // What it makes is its own on disk too.
     container.exec_sh(&[], "touch /made");
     assert_eq!(init.inside("/made").metadata().unwrap().uid(), 500_000);
+}
+
+/// As an ordinary user, who has every right over the user namespace that is his, and none over the one he is in.
+#[test]
+fn a_caller_without_rights_over_its_own_namespaces_joins_through_the_user_namespace() {
+    known_gap!(Runc, Crun, "these need CAP_SYS_ADMIN where root has made the container");
+    for start in [true, false] {
+        let container = Bundle::new().user_namespace(500_000, 65_536).args(&["sleep", "600"]).container();
+        container.create().expect_ok();
+        if start {
+            container.start().expect_ok();
+        }
+        let file = container.bundle().scratch_file("pid");
+        let call = Call::of("setpriv").args(["--bounding-set", "-sys_admin"]).args([runtime_under_test()]);
+        let call = call.args(["--root".as_ref(), container.state_root().as_os_str()]);
+        let call = call.args(["exec", "--detach", "--pid-file", &file, container.id()]).args(SLEEP);
+        call.output_in(container.bundle().scratch()).output().expect_ok();
+        let process = Process::new(fs::read_to_string(&file).unwrap().parse().unwrap());
+        let init = container.init();
+        expect_same_namespaces(init, process);
+        assert_eq!(process.cgroup(), init.cgroup());
+        assert_eq!(process.status("Uid"), init.status("Uid"));
+        let numbers: Vec<u32> = process.descriptors().into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [0, 1, 2]);
+    }
 }
 
 #[test]
@@ -120,7 +146,7 @@ fn the_root_is_the_containers() {
 
 #[test]
 fn without_a_mount_namespace_of_its_own_the_root_is_still_the_containers() {
-    known_gap!(Runc, "1.1.5 runs the program in the host's root");
+    known_gap!(Runc, Crun, "these versions run the program in the host's root");
     let bundle = Bundle::new()
         .remove_namespace("mount")
         .edit(|config| {
@@ -199,6 +225,7 @@ fn where_the_container_has_moved_down_its_inits_cgroup_takes_the_process() {
 
 #[test]
 fn the_filter_of_the_container_holds() {
+    known_gap!(Crun, "1.8.1 does not take the container's noNewPrivileges");
     let filter = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}],
@@ -216,6 +243,7 @@ fn the_filter_of_the_container_holds() {
 
 #[test]
 fn limits_and_priorities_are_the_containers() {
+    known_gap!(Crun, "1.8.1 takes them from a document alone");
     let bundle = Bundle::new()
         .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]))
         .set("/process/oomScoreAdj", json!(77));
@@ -265,6 +293,7 @@ fn a_session_keyring_of_the_containers_is_found_again() {
 
 #[test]
 fn in_the_foreground_the_terminal_of_the_caller_is_passed_through() {
+    known_gap!(Runc, "1.1.5 sets the size after the program has begun");
     let container = asleep(Bundle::new()).0;
     let (mut terminal, other) = Terminal::pair();
     terminal.resize(33, 99);
@@ -303,6 +332,7 @@ fn the_terminal_of_a_detached_process_goes_to_the_socket() {
 
 #[test]
 fn the_size_of_a_document_is_there_before_the_program() {
+    known_gap!(Crun, "1.8.1 does not set it");
     let bundle = Bundle::new();
     let socket = ConsoleSocket::listen(&bundle.scratch().join("console"));
     let container = asleep(bundle).0;
@@ -319,6 +349,7 @@ fn the_size_of_a_document_is_there_before_the_program() {
 
 #[test]
 fn a_terminal_that_nobody_or_two_would_have_is_refused() {
+    known_gap!(Crun, "ignores a socket that no terminal goes to");
     let container = asleep(Bundle::new()).0;
     let path = container.bundle().scratch_file("nobody");
     for options in [

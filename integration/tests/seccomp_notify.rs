@@ -167,6 +167,45 @@ fn the_agent_gets_the_container_process_state() {
 }
 
 #[test]
+fn exec_hands_a_listener_of_its_own_over() {
+    known_gap!(Crun, "1.8.1 does not take the container's noNewPrivileges");
+    for no_new_privileges in [true, false] {
+        let bundle = Bundle::new();
+        let agent = Agent::new(&bundle);
+        let bundle = bundle
+            .set("/linux/seccomp", agent.filter(&["getpgrp"]))
+            .set("/process/noNewPrivileges", json!(no_new_privileges))
+            .file("/opt/call", 0o755, &call64(GETPGRP, [0; 3], Exit::Errno));
+        let container = bundle.args(&["sleep", "600"]).container();
+        container.run_detached().expect_ok();
+        let own = agent.accept();
+        let running = container.exec_call(&[], &["/opt/call"]).spawn();
+        let handed = agent.accept();
+        assert_ne!(handed.document["pid"], own.document["pid"]);
+        assert_eq!(handed.document["state"]["pid"], container.init_pid());
+        assert_eq!(handed.document["state"]["status"], "running");
+        let perl = handed.answer(0, 66, 0);
+        running.wait().expect_code(66);
+        perl.wait().expect_ok().expect_stdout("111\n");
+    }
+}
+
+#[test]
+fn exec_without_an_agent_that_answers_leaves_no_process() {
+    known_gap!(Runc, Crun, "these versions leave the process, which waits");
+    let bundle = Bundle::new();
+    let agent = Agent::new(&bundle);
+    let bundle = bundle.set("/linux/seccomp", agent.filter(&["getpgrp"]));
+    let container = bundle.args(&["sleep", "600"]).container();
+    container.run_detached().expect_ok();
+    drop(agent.accept());
+    std::fs::remove_file(&agent.path).unwrap();
+    let output = container.exec(&["true"]).expect_code(255);
+    output.expect_stderr("linux.seccomp.listenerPath").expect_stderr("no such file or directory");
+    assert_eq!(container.ps(), [container.init_pid()]);
+}
+
+#[test]
 fn nothing_of_the_listener_stays_in_the_container() {
     for no_new_privileges in [true, false] {
         let bundle = Bundle::new();

@@ -376,3 +376,41 @@ fn the_rest_of_the_command_line_as_runc() {
         ],
     );
 }
+
+#[test]
+fn exec_as_runc() {
+    needs_both!();
+    compare(
+        Bundle::new().sleeping(),
+        &[
+            same(Running, "exec ID true", 0, ""),
+            same(Created, "exec ID true", 0, ""),
+            same(Stopped, "exec ID true", 255, "cannot exec in a stopped container"),
+            same(Missing, "exec ID true", 255, NOT_THERE),
+            same(Running, "exec in/valid true", 255, NO_ID),
+            same(Running, "exec ID", 255, "process args cannot be empty"),
+            same(Running, "exec", 1, ""),
+            same(Running, "exec ID false", 1, ""),
+            same(Running, "exec ID true --nonsense --tty", 0, ""),
+            same(Running, "exec --nonsense ID true", 1, "flag provided but not defined: -nonsense"),
+            same(Running, "exec ID no-such-program", 255, "executable file not found in $PATH"),
+            same(Running, "exec ID /no/such/program", 255, "no such file or directory"),
+            same(Running, "exec ID /etc/passwd", 255, "permission denied"),
+            same(Running, "exec --cwd /tmp -e A=1,2 -u 1:2 -g 3 --cap CAP_KILL ID true", 0, ""),
+            same(Running, "exec --cwd /not/there ID true", 255, "no such file or directory"),
+            same(Running, "exec --cwd relative ID true", 255, "absolute path"),
+            same(Running, "exec --user root ID true", 255, "root"),
+            same(Running, "exec --user 1:x ID true", 255, "x"),
+            same(Running, "exec --detach --pid-file pid ID true", 0, ""),
+            same(Running, "exec -d --pid-file /gone/pid ID true", 255, "no such file or directory"),
+            same(Running, "exec --tty --detach ID true", 255, ""),
+            same(Running, "exec --console-socket gone ID true", 255, ""),
+            same(Running, "exec -t -d --console-socket gone ID true", 255, "no such file or directory"),
+            same(Running, "exec --process gone ID", 255, "no such file or directory"),
+            same(Running, "exec --preserve-fds x ID true", 1, ""),
+            same(Running, "exec --preserve-fds 200 ID true", 255, ""),
+            same(Running, "exec ID --process", 255, "executable file not found in $PATH"),
+            same(Running, "exec --user", 1, "flag needs an argument"),
+        ],
+    );
+}

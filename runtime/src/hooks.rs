@@ -87,6 +87,14 @@ pub fn run_all(kind: &str, hooks: &[Hook], state: &State, cwd: &Path, warn: &mut
     }
 }
 
+/// Runs a program of the host that is no hook as if it were one: without input, output kept for the error.
+///
+/// # Errors
+/// As [`run_until_told`], without a name.
+pub fn run_program(program: &Hook, signals: &mut Signals) -> Result<()> {
+    run_one(program, &[], Path::new("/"), Some(signals))
+}
+
 fn title(kind: &str, position: usize, hook: &Hook) -> String {
     format!("hook {kind}[{position}] {:?}", hook.path)
 }

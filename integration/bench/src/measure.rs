@@ -24,13 +24,18 @@ pub enum Measure {
     Cycle,
     /// `run` with a seccomp profile.
     RunSeccomp,
+    /// `exec` of /bin/true into a container that is there.
+    Exec,
+    /// The same into one with a seccomp profile.
+    ExecSeccomp,
     /// `--version`: the start of the program alone.
     Version,
 }
 
 impl Measure {
     /// All, in the order of the report.
-    pub const ALL: [Self; 4] = [Self::Run, Self::Cycle, Self::RunSeccomp, Self::Version];
+    pub const ALL: [Self; 6] =
+        [Self::Run, Self::Cycle, Self::RunSeccomp, Self::Exec, Self::ExecSeccomp, Self::Version];
 
     /// The heading of its table.
     pub fn title(self) -> &'static str {
@@ -38,6 +43,8 @@ impl Measure {
             Self::Run => "run",
             Self::Cycle => "create + start + wait + delete",
             Self::RunSeccomp => "run with a seccomp profile",
+            Self::Exec => "exec",
+            Self::ExecSeccomp => "exec with a seccomp profile",
             Self::Version => "--version",
         }
     }
@@ -46,8 +53,10 @@ impl Measure {
     pub fn suits(self, contestant: &Contestant, bundles: &Bundles) -> bool {
         match self {
             Self::Run => true,
-            Self::RunSeccomp => contestant.kind == Kind::Runtime && bundles.with_seccomp(),
-            Self::Cycle | Self::Version => contestant.kind == Kind::Runtime,
+            Self::RunSeccomp | Self::ExecSeccomp => {
+                contestant.kind == Kind::Runtime && bundles.with_seccomp()
+            }
+            Self::Cycle | Self::Exec | Self::Version => contestant.kind == Kind::Runtime,
         }
     }
 
@@ -59,6 +68,8 @@ impl Measure {
             Self::RunSeccomp => contestant.run(bundles, workshop, true, program).time(workshop),
             Self::Version => Timed::new(&contestant.program).arg("--version").time(workshop),
             Self::Cycle => cycle(contestant, workshop),
+            Self::Exec => exec(contestant, workshop, false, program),
+            Self::ExecSeccomp => exec(contestant, workshop, true, program),
         };
         took.with_context(|| format!("{} of {}", self.title(), contestant.name))
     }
@@ -85,6 +96,17 @@ fn cycle(contestant: &Contestant, workshop: &Workshop) -> Result<Duration> {
         WaitStatus::Exited(_, 0) => Ok(took),
         other => bail!("the container ended with {other:?}"),
     }
+}
+
+/// Into a container that waits for its start, which costs it no processor meanwhile.
+fn exec(contestant: &Contestant, workshop: &Workshop, seccomp: bool, program: &[&str]) -> Result<Duration> {
+    let (bundle, id) = (contestant.bundle(workshop, seccomp), contestant.id());
+    let create = contestant.verb(workshop, "create").arg("--bundle").arg(bundle);
+    create.arg(&id).succeed(workshop)?;
+    let exec = contestant.verb(workshop, "exec").arg(&id);
+    let took = program.iter().fold(exec, |exec, word| exec.arg(word)).time(workshop);
+    let deleted = contestant.verb(workshop, "delete").arg("--force").arg(&id).succeed(workshop);
+    took.and_then(|took| deleted.map(|()| took))
 }
 
 /// The peak memory (KiB) of one `run`: of the largest process among the contestant and its descendants.

@@ -98,6 +98,8 @@ fn goals(contestants: &[Contestant], figures: &[Figures]) -> Vec<Goal> {
         goal("run, beside the floor", 1.3, "×", over(Measure::Run, FLOOR)),
         goal("create + start + wait + delete, beside crun", 0.5, "×", over(Measure::Cycle, "crun")),
         goal("run with a seccomp profile, beside crun", 0.5, "×", over(Measure::RunSeccomp, "crun")),
+        goal("exec, beside crun", 0.5, "×", over(Measure::Exec, "crun")),
+        goal("exec with a seccomp profile, beside crun", 0.5, "×", over(Measure::ExecSeccomp, "crun")),
         goal("peak memory", 4.0, "MiB", peak(OURS) / 1024.0),
         goal("peak memory, beside crun", 0.5, "×", peak(OURS) / peak("crun")),
         goal("--version", 1.0, "ms", median(OURS, Measure::Version)),

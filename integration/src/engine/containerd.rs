@@ -106,6 +106,13 @@ impl Containerd {
         name
     }
 
+    /// A call of `ctr task exec OPTIONS NAME sh -c SCRIPT`.
+    #[must_use]
+    pub fn exec(&self, options: &[&str], name: &str, script: &str) -> Call {
+        let id = unique_name();
+        self.call(&[&["task", "exec", "--exec-id", &id], options, &[name, "sh", "-c", script]].concat())
+    }
+
     /// The status of a task, as `ctr task list` gives it.
     #[track_caller]
     pub fn status(&self, name: &str) -> Option<String> {

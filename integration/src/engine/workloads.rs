@@ -1,10 +1,20 @@
 //! What people do with an engine that has docker's command line; each function is a test for one of them.
 
 use crate::engine::Client;
-use crate::{Process, Terminal, wait_for};
+use crate::{Flavour, Process, Terminal, flavour, has_controller, holds_capability, wait_for};
+
+/// See linux/capability.h.
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_SYS_RESOURCE: u32 = 24;
 
 /// Its output is "term" when it is asked to end, and its status then 3.
 pub const POLITE: &str = "trap 'echo term; exit 3' TERM; echo begun; while :; do sleep 1 & wait $!; done";
+
+/// Whether a privileged container can be had: runc gives all capabilities that the engine knows, or none.
+#[must_use]
+pub fn gives_what_the_host_has() -> bool {
+    flavour() != Flavour::Runc || holds_capability(CAP_SYS_RESOURCE)
+}
 
 /// The status is that of the program, or says that the engine could not run it, and why.
 #[track_caller]
@@ -17,7 +27,7 @@ pub fn exit_codes(engine: &impl Client) {
     no_program.expect_stderr("exec: \"/etc/passwd\": permission denied");
     // Of anything else the runtime's own message is what the user sees.
     let refused = engine.sh(&["--sysctl", "net.ipv4.no_such_parameter=1"], "true").expect_fail();
-    refused.expect_stderr("linux.sysctl").expect_stderr("no_such_parameter");
+    refused.expect_stderr("no_such_parameter");
     // What failed is gone, and its name free.
     for _ in 0..2 {
         engine.cli(&["run", "--rm", "--name", "again", "box", "no-such-program"]).expect_code(127);
@@ -247,4 +257,132 @@ pub fn build(engine: &impl Client) {
     let failed = engine.cli(&["build", "/run/context"]).expect_fail();
     // Docker says "returned a non-zero code: 9", Podman and Buildah "exit status 9".
     assert!(failed.stderr.contains("sorry") && failed.stderr.contains('9'), "{failed}");
+}
+
+/// Further programs in a running container: their status, input, user, folder, environment and rights, in the
+/// foreground and not.
+#[track_caller]
+pub fn exec(engine: &impl Client) {
+    let name = engine.detached(&["--env", "GIVEN=yes"], POLITE);
+    engine.wait_logs(&name, "begun");
+    let exec = |options: &[&str], script: &str| {
+        engine.cli(&[&["exec"], options, &[&name, "sh", "-c", script]].concat())
+    };
+    exec(&[], "echo out; echo err >&2; exit 7").expect_code(7).expect_stdout("out\n").expect_stderr("err");
+    let seen =
+        exec(&["--user", "1000", "--workdir", "/tmp", "--env", "A=b"], "id -u; id -G; pwd; echo $A $GIVEN");
+    seen.expect_ok().expect_stdout("1000\n1000 2000\n/tmp\nb yes\n");
+    let call = engine.call(&["exec", "--interactive", &name, "sh", "-c", "cat; echo end"]);
+    call.stdin_bytes("piped\n").output().expect_ok().expect_stdout("piped\nend\n");
+    // In the same namespaces and cgroup as the first process, with no more rights than it has.
+    let same = "for kind in mnt pid net ipc uts; do \
+        [ $(readlink /proc/1/ns/$kind) = $(readlink /proc/self/ns/$kind) ] || echo other $kind; done; \
+        cmp /proc/1/cgroup /proc/self/cgroup; \
+        for pid in 1 self; do grep -E 'CapEff|CapBnd|CapInh|NoNewPrivs|Seccomp:' /proc/$pid/status >/tmp/$pid; done; \
+        cmp /tmp/1 /tmp/self";
+    exec(&[], same).expect_ok().expect_stdout("");
+    if gives_what_the_host_has() {
+        let all = exec(&["--privileged"], "sed -n 's/^CapEff:\\t//p' /proc/self/status").expect_ok();
+        let all = u64::from_str_radix(all.stdout.trim(), 16).expect("a mask");
+        assert_ne!(all & CAP_SYS_ADMIN, 0, "{all:x}");
+    }
+    exec(&["--detach"], "echo made >/tmp/made").expect_ok();
+    wait_for("what a detached program makes", || {
+        (exec(&[], "cat /tmp/made").stdout == "made\n").then_some(())
+    });
+    // What cannot be run.
+    let missing = engine.cli(&["exec", &name, "no-such-program"]);
+    assert!(matches!(missing.code(), 126 | 127), "{missing}");
+    let said = format!("{}{}", missing.stdout, missing.stderr); // docker's is on stdout
+    assert!(said.contains("exec: \"no-such-program\": executable file not found in $PATH"), "{missing}");
+    engine.cli(&["exec", &name, "/etc/passwd"]).expect_code(126);
+    // Not while it is paused, nor after its end.
+    engine.cli(&["pause", &name]).expect_ok();
+    exec(&[], "true").expect_fail();
+    engine.cli(&["unpause", &name]).expect_ok();
+    engine.cli(&["stop", &name]).expect_ok();
+    exec(&[], "true").expect_fail();
+    engine.cli(&["rm", &name]).expect_ok();
+}
+
+/// A further program on a terminal.
+#[track_caller]
+pub fn exec_on_a_terminal(engine: &impl Client) {
+    let name = engine.detached(&[], "exec sleep 600");
+    let (mut terminal, other) = Terminal::pair();
+    terminal.resize(31, 77);
+    let running = engine.call(&["exec", "-it", &name, "sh"]).on_terminal(other).spawn();
+    terminal.send("until [ \"$(stty size)\" = '31 77' ]; do sleep 0.1; done; echo siz''ed; tty\n");
+    terminal.read_until("sized\r\n");
+    terminal.read_until("/dev/pts/0\r\n");
+    // It is the one that controls the session: an interrupt reaches what runs on it.
+    terminal.send("sh -c \"echo re''ady; exec sleep 600\"\n");
+    terminal.read_until("ready\r\n");
+    terminal.send("\u{3}");
+    terminal.send("echo aft''er; exit 5\n");
+    terminal.read_until("after");
+    running.wait().expect_code(5);
+}
+
+/// Health checks, which are programs run in a container again and again.
+#[track_caller]
+pub fn health(engine: &impl Client) {
+    let options = ["--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1"];
+    let name = engine.detached(&options, "exec sleep 600");
+    engine.wait_inspect(&name, ".State.Health.Status", "unhealthy");
+    engine.cli(&["exec", &name, "touch", "/tmp/well"]).expect_ok();
+    engine.wait_inspect(&name, ".State.Health.Status", "healthy");
+    engine.cli(&["rm", "--force", &name]).expect_ok();
+}
+
+/// Namespaces of the host, and mounts that come in later.
+#[track_caller]
+pub fn namespaces_of_the_host(engine: &impl Client) {
+    engine
+        .world()
+        .sh("mkdir -p /run/tree && mount -t tmpfs tree /run/tree && mount --make-shared /run/tree")
+        .output()
+        .expect_ok();
+    let hosts =
+        ["--pid", "host", "--ipc", "host", "--uts", "host", "--cgroupns", "host", "--network", "host"];
+    let script = "for kind in pid ipc uts cgroup net; do readlink /proc/self/ns/$kind; done";
+    let inside = engine.in_container(&hosts, script);
+    let outside = engine.world().sh(script).output().expect_ok().stdout;
+    assert_eq!(inside, outside.trim_end());
+    // A private cgroup namespace hides where the container is; `--cgroup-parent` says where.
+    assert_eq!(engine.in_container(&["--cgroupns", "private"], "grep ^0: /proc/self/cgroup"), "0::/");
+    let options = ["--cgroupns", "host", "--cgroup-parent", "/of-its-own"];
+    let cgroup = engine.in_container(&options, "grep ^0: /proc/self/cgroup");
+    assert!(cgroup.starts_with("0::/of-its-own/"), "{cgroup}");
+
+    let name = engine.detached(&["--volume", "/run/tree:/tree:rslave"], "exec sleep 600");
+    engine
+        .world()
+        .sh("mkdir /run/tree/later && mount -t tmpfs -o size=1m later /run/tree/later")
+        .output()
+        .expect_ok();
+    let mounts = engine.cli(&["exec", &name, "grep", "-c", " /tree/later ", "/proc/mounts"]);
+    mounts.expect_ok().expect_stdout("1\n");
+    // And one that goes out of a container.
+    let options = ["--volume", "/run/tree:/tree:rshared", "--cap-add", "SYS_ADMIN"];
+    engine.in_container(&options, "mkdir /tree/back && mount -t tmpfs back /tree/back");
+    engine.world().sh("grep -q ' /run/tree/back ' /proc/mounts").output().expect_ok();
+}
+
+/// Limits stand in the container's cgroup, and who needs more memory than allowed is killed and reported.
+/// Needs controllers.
+#[track_caller]
+pub fn limits(engine: &impl Client) {
+    assert!(has_controller("memory") && has_controller("pids") && has_controller("cpu"));
+    let options = ["--memory", "64m", "--memory-swap", "64m", "--pids-limit", "33", "--cpus", "0.5"];
+    let files = "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max";
+    assert_eq!(engine.in_container(&options, files), "67108864\n33\n50000 100000");
+    let name = engine.detached(&options, "exec sleep 600");
+    engine.cli(&["update", "--memory", "32m", "--memory-swap", "32m", "--cpus", "0.25", &name]).expect_ok();
+    let changed = engine.cli(&["exec", &name, "sh", "-c", files]).expect_ok();
+    changed.expect_stdout("33554432\n33\n25000 100000\n");
+    let eater = engine.detached(&options, "x=a; while :; do x=$x$x; done");
+    engine.wait_inspect(&eater, ".State.Status", "exited");
+    assert_eq!(engine.inspect(&eater, ".State.OOMKilled"), "true");
+    assert_eq!(engine.inspect(&eater, ".State.ExitCode"), "137");
 }

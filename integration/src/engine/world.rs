@@ -73,7 +73,9 @@ impl World {
     pub fn new() -> World {
         let scratch = Scratch::new();
         fs::create_dir(scratch.path().join("run")).expect("create a folder");
-        let cgroup = cgroup2_mount().expect("a mount of cgroup v2").join(unique_name());
+        let hierarchy = cgroup2_mount().expect("a mount of cgroup v2");
+        pass_controllers_on(&hierarchy);
+        let cgroup = hierarchy.join(unique_name());
         fs::create_dir(&cgroup).unwrap_or_else(|error| panic!("create {}: {error}", cgroup.display()));
         let mut world = World { init: None, pid: 0, cgroup, scratch };
         let kinds = ["--mount", "--net", "--ipc", "--uts", "--pid", "--cgroup"];
@@ -235,6 +237,18 @@ impl Drop for World {
         // A process that is ending is not in the list any more, and still keeps its cgroup.
         let removed = |folder: &PathBuf| fs::remove_dir(folder).is_ok() || !folder.exists();
         wait_for("the end of a world", || folders.iter().rev().all(removed).then_some(()));
+    }
+}
+
+/// On a machine that is thrown away after the tests, worlds get all controllers; another's stays as it is.
+fn pass_controllers_on(hierarchy: &Path) {
+    if std::env::var_os("CAISSON_TEST_MACHINE").is_none() {
+        return;
+    }
+    let controllers = fs::read_to_string(hierarchy.join("cgroup.controllers")).unwrap_or_default();
+    for controller in controllers.split_whitespace() {
+        let passed = fs::write(hierarchy.join("cgroup.subtree_control"), format!("+{controller}"));
+        passed.unwrap_or_else(|error| panic!("pass {controller} on: {error}"));
     }
 }
 

@@ -75,9 +75,32 @@ impl Hierarchy {
         tree::has(self.root(), &path).context(|| format!("look for cgroup {path:?} below {:?}", self.path))
     }
 
+    /// Absolute path of the cgroup that this process is in.
+    ///
+    /// # Errors
+    /// Where it is not below this mount.
+    pub fn own_folder(&self) -> Result<String> {
+        let own = own_cgroup()?;
+        if own.split('/').any(|name| name == "..") {
+            bail!("the runtime's own cgroup {own:?} is outside of {:?}", self.path);
+        }
+        Ok(format!("{}/{}", self.path, own.trim_start_matches('/')))
+    }
+
     /// The root cgroup's folder, for looking things up below it.
     pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
+    }
+}
+
+/// Opens the folder of a cgroup by its path.
+///
+/// # Errors
+/// As open(2), and where something else is there.
+pub fn open_folder(path: &str) -> Result<OwnedFd> {
+    match open(path)? {
+        Some((folder, _)) => Ok(folder.root),
+        None => bail!("{path:?} is no cgroup"),
     }
 }
 

@@ -32,7 +32,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::CgroupPlan;
 pub use change::Before;
 pub use freezer::Events;
-pub use hierarchy::{Hierarchy, own_cgroup};
+pub use hierarchy::{Hierarchy, open_folder, own_cgroup};
 pub use oom::OomWatch;
 pub use stats::Stats;
 
@@ -293,9 +293,14 @@ pub fn no_hierarchy() -> Error {
 ///
 /// # Errors
 /// Where a field asks for the cgroup; it is named, with the cure.
-pub fn go_without(plan: &CgroupPlan, cgroups_path: &str, reason: Option<&Error>) -> Result<String> {
+pub fn go_without(
+    plan: &CgroupPlan,
+    cgroups_path: &str,
+    reason: Option<&Error>,
+    rootless: bool,
+) -> Result<String> {
     // Who may not make a cgroup has no devices to give away either; engines send the rules all the same.
-    let device_rules = plan.device_rules && plan.devices.is_some() && reason.is_none();
+    let device_rules = plan.device_rules && plan.devices.is_some() && !rootless;
     let field = match plan.writes.first() {
         Some(write) => Some(write.field.as_ref()),
         None if !cgroups_path.is_empty() => Some("linux.cgroupsPath"),

@@ -749,18 +749,19 @@ fn going_without_is_a_warning_only_where_nothing_depends_on_it() {
                 or mount it with mount -t cgroup2 none /sys/fs/cgroup/unified";
     let denied: Error = sys::Error::new("mkdirat", "\"x\"", libc::EACCES).into();
     assert_eq!(
-        go_without(&bare, "", None).unwrap(),
+        go_without(&bare, "", None, false).unwrap(),
         format!("the container has no cgroup of its own: {cure}")
     );
     assert_eq!(
-        go_without(&bare, "", Some(&denied)).unwrap(),
+        go_without(&bare, "", Some(&denied), true).unwrap(),
         format!("the container has no cgroup of its own: {denied}")
     );
     let rules = asks(r#"{"devices":[{"allow":false}]}"#);
     let limits = asks(r#"{"pids":{"limit":5},"devices":[{"allow":false}]}"#);
     let open = asks(r#"{"devices":[{"allow":true}]}"#);
-    go_without(&rules, "", Some(&denied)).unwrap();
-    go_without(&open, "", None).unwrap();
+    go_without(&rules, "", Some(&denied), true).unwrap();
+    go_without(&rules, "", None, true).unwrap();
+    go_without(&open, "", None, false).unwrap();
     for (plan, path, reason, wanted) in [
         (&limits, "/x", None, format!("linux.resources.pids.limit needs a cgroup: {cure}")),
         (&limits, "", Some(&denied), format!("linux.resources.pids.limit needs a cgroup: {denied}")),
@@ -768,6 +769,6 @@ fn going_without_is_a_warning_only_where_nothing_depends_on_it() {
         (&bare, "/x", Some(&denied), format!("linux.cgroupsPath needs a cgroup: {denied}")),
         (&rules, "", None, format!("linux.resources.devices needs a cgroup: {cure}")),
     ] {
-        assert_eq!(go_without(plan, path, reason).unwrap_err().to_string(), wanted);
+        assert_eq!(go_without(plan, path, reason, reason.is_some()).unwrap_err().to_string(), wanted);
     }
 }

@@ -54,9 +54,9 @@ pub struct Globals {
 pub struct StateRoot {
     /// Absolute path.
     pub path: PathBuf,
-    /// Whether the folder gets the sticky bit, which keeps it from being cleaned away: the XDG base
-    /// directory specification lets anyone remove old files from $XDG_RUNTIME_DIR that lack it.
-    pub sticky: bool,
+    /// $XDG_RUNTIME_DIR, where the folder lies in that. It gets the sticky bit then, which keeps it from being
+    /// cleaned away: the XDG base directory specification lets anyone remove old files that lack it.
+    pub runtime_folder: Option<PathBuf>,
 }
 
 impl Globals {
@@ -64,14 +64,14 @@ impl Globals {
     /// /run/caisson/runtime. Never runc's own folder: the two programs' records differ.
     pub fn state_root(&self) -> StateRoot {
         if let Some(root) = &self.root {
-            return StateRoot { path: root.clone(), sticky: false };
+            return StateRoot { path: root.clone(), runtime_folder: None };
         }
         let xdg = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_absolute());
-        match xdg {
+        match xdg.map(PathBuf::from) {
             Some(dir) if is_rootless() => {
-                StateRoot { path: Path::new(&dir).join("caisson/runtime"), sticky: true }
+                StateRoot { path: dir.join("caisson/runtime"), runtime_folder: Some(dir) }
             }
-            _ => StateRoot { path: PathBuf::from("/run/caisson/runtime"), sticky: false },
+            _ => StateRoot { path: PathBuf::from("/run/caisson/runtime"), runtime_folder: None },
         }
     }
 }

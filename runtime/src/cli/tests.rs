@@ -170,6 +170,50 @@ fn every_flag_of_update_is_a_field_of_resources() {
     }
 }
 
+fn exec(words: &[&str]) -> Exec {
+    match parse_words(&[&["exec"], words].concat()) {
+        Ok(Parsed::Command(_, Command::Exec(exec))) => *exec,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn exec_as_containerd_conmon_and_people_send_it() {
+    let plain = Exec { id: "web".into(), ..Exec::default() };
+    let line = ["--process", "/p", "--console-socket", "/s", "--detach", "--pid-file", "/pid", "web"];
+    let containerd = Exec {
+        process: Some("/p".into()),
+        console_socket: Some("/s".into()),
+        detach: true,
+        pid_file: Some("/pid".into()),
+        ..plain.clone()
+    };
+    assert_eq!(exec(&line), containerd);
+    let line = ["-d", "--console-socket=/s", "--tty", "--pid-file=/pid", "web", "sh", "-c", "a,b", "-t"];
+    let conmon_rs = Exec {
+        process: None,
+        tty: true,
+        args: ["sh", "-c", "a,b", "-t"].map(str::to_owned).to_vec(),
+        ..containerd
+    };
+    assert_eq!(exec(&line), conmon_rs);
+    // Flags of one name add up, in both of their forms, and no comma splits one.
+    let line = ["-e", "A=1,B=2", "--env=C=3", "-u", "1:2", "-g", "3", "-additional-gids", "4", "-c", "CAP_A"];
+    let more = ["--cap", "CAP_B", "--cwd", "/", "--no-new-privs=false", "--preserve-fds", "2", "--cgroup="];
+    let people = Exec {
+        env: ["A=1,B=2", "C=3"].map(str::to_owned).to_vec(),
+        user: Some("1:2".into()),
+        additional_gids: ["3", "4"].map(str::to_owned).to_vec(),
+        caps: ["CAP_A", "CAP_B"].map(str::to_owned).to_vec(),
+        cwd: Some("/".into()),
+        no_new_privs: Some(false),
+        preserve_fds: 2,
+        cgroup: Some(String::new()),
+        ..plain
+    };
+    assert_eq!(exec(&[&line[..], &more, &["web"]].concat()), people);
+}
+
 #[test]
 fn ps_hands_on_what_follows_the_id() {
     let ps = |format, options: &[&str]| {
@@ -244,7 +288,7 @@ fn a_root_that_is_the_hosts_is_refused() {
     }
     let Parsed::Command(globals, _) = parse_words(&["--root", "state", "list"]).unwrap() else { panic!() };
     assert_eq!(globals.state_root().path, std::env::current_dir().unwrap().join("state"));
-    assert!(!globals.state_root().sticky);
+    assert_eq!(globals.state_root().runtime_folder, None);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn make(globals: &Globals, args: &cli::Create, protection: Protection, log: &mut
     };
     let mut signals = Signals::block()?;
     let state_root = globals.state_root();
-    let request = request(globals, args, &state_root, console, true);
+    let request = request(globals, args, &bundle, &state_root, console, true);
     create(&request, &bundle, protection, &mut signals, log)
 }
 
@@ -40,6 +40,7 @@ fn make(globals: &Globals, args: &cli::Create, protection: Protection, log: &mut
 pub(super) fn request<'a>(
     globals: &Globals,
     args: &'a cli::Create,
+    bundle: &Bundle,
     state_root: &'a cli::StateRoot,
     console: Option<std::os::fd::OwnedFd>,
     gate: bool,
@@ -55,10 +56,16 @@ pub(super) fn request<'a>(
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds,
         gate,
-        rootless: globals.rootless.unwrap_or_else(|| {
-            // As runc: with systemd, root of a user's own namespace is that user.
-            let by_user = || systemd::user().is_ok_and(|user| user.is_some());
-            !nix::unistd::geteuid().is_root() || (globals.systemd_cgroup && by_user())
-        }),
+        rootless: globals.rootless.unwrap_or_else(|| is_rootless(globals, bundle)),
     }
+}
+
+/// `--rootless auto`, as runc decides: an ordinary user, or root of a user namespace. What such a root may do with
+/// cgroups is not to be seen beforehand; but with systemd it is known whose systemd will answer.
+fn is_rootless(globals: &Globals, bundle: &Bundle) -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    let user_of_systemd = || systemd::user().is_ok_and(|user| user.is_some());
+    bundle.is_made_in_user_namespace() && (!globals.systemd_cgroup || user_of_systemd())
 }

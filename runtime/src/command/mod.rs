@@ -19,8 +19,10 @@ pub mod start;
 pub mod state;
 pub mod update;
 
+use crate::bail;
 use crate::cli::{COMMIT, Command, Globals, NAME, VERSION};
-use crate::error::Result;
+use crate::container::Store;
+use crate::error::{Context, Result};
 use crate::report::Log;
 use crate::seal::{self, Protection};
 
@@ -37,6 +39,7 @@ pub fn execute(
     log.debug(|| {
         format!("{}: {NAME} {VERSION}, commit {COMMIT}, process {}", command.name(), std::process::id())
     });
+    check_runtime_folder(globals, command)?;
     let protect = || protected.unwrap_or_else(seal::protect_own_binary);
     match command {
         Command::Create(args) => create::execute(globals, args, protect()?, log),
@@ -54,5 +57,23 @@ pub fn execute(
         Command::List(args) => list::execute(globals, args, log),
         Command::Spec(args) => spec::execute(globals, args, log),
         Command::Features => features::execute(globals, log),
+    }
+}
+
+/// Sees that $XDG_RUNTIME_DIR, where it is to hold the containers' state, is there and nobody else's.
+fn check_runtime_folder(globals: &Globals, command: &Command) -> Result<()> {
+    if globals.root.is_some() || matches!(command, Command::Spec(_) | Command::Features) {
+        return Ok(());
+    }
+    match globals.state_root().runtime_folder {
+        Some(folder) => Store::check_owner(&folder).context(|| "XDG_RUNTIME_DIR"),
+        None if matches!(command, Command::Create(_) | Command::Run(_))
+            && !nix::unistd::geteuid().is_root() =>
+        {
+            bail!(
+                "XDG_RUNTIME_DIR is not set: set it to a folder of your own (/run/user/UID), or give --root"
+            )
+        }
+        None => Ok(()),
     }
 }

@@ -46,7 +46,7 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
         rustix::process::set_child_subreaper(this).call("prctl", || "PR_SET_CHILD_SUBREAPER")?;
     }
     let state_root = globals.state_root();
-    let request = request(globals, &args.create, &state_root, console, false);
+    let request = request(globals, &args.create, &bundle, &state_root, console, false);
     let born = create(&request, &bundle, protection, &mut signals, log)?;
     let born = poststart(born, log)?;
     log.flush(); // from here on stderr is the program's

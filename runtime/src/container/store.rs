@@ -83,6 +83,24 @@ impl Store {
         Ok(Self { dir, path })
     }
 
+    /// Refuses a folder to have the root in that is somebody else's, who could exchange what is below it. One that
+    /// is not there is nobody's.
+    ///
+    /// # Errors
+    /// Whose it is.
+    pub fn check_owner(folder: &Path) -> Result<()> {
+        let owner = match rustix::fs::stat(folder) {
+            Ok(stat) => stat.st_uid,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno).call("stat", || format!("{folder:?}")),
+        };
+        let user = rustix::process::geteuid().as_raw();
+        if owner != user {
+            crate::bail!("{folder:?} belongs to user {owner}, not to {user}");
+        }
+        Ok(())
+    }
+
     /// Gives the root the sticky bit, which keeps it from being cleaned away below $XDG_RUNTIME_DIR.
     pub fn keep_from_cleaning(&self) -> Result<()> {
         let at = || format!("{:?}", self.path);

@@ -45,6 +45,8 @@ pub enum ToParent {
 pub enum ToInit {
     /// The cgroup's folder as a mount, for the entry of this index, comes with this packet.
     CgroupMount(usize),
+    /// The same, as a path, for an init that has to open it itself.
+    CgroupFolder(String),
     /// Init is in its scope.
     Placed,
     /// The id mappings are written.
@@ -134,12 +136,12 @@ impl Channel {
         parse(&packet)
     }
 
-    /// Receives one message and the descriptor that came with it. Such messages are short: none carries text.
+    /// Receives one message and the descriptor that came with it. None of these is longer than a path.
     ///
     /// # Errors
     /// As recvmsg(2).
     pub fn receive_with<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
-        let mut packet = [0_u8; 256];
+        let mut packet = [0_u8; 8192];
         let mut buffer = [IoSliceMut::new(&mut packet)];
         let mut space = nix::cmsg_space!([RawFd; 1]);
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;

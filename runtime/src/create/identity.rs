@@ -9,6 +9,7 @@ use std::os::fd::{IntoRawFd, RawFd};
 use rustix::fs::Mode;
 
 use super::program::{self, Program};
+use crate::bail;
 use crate::error::{Call, Context, Result};
 use crate::kernel::{capability, rlimit, scheduler};
 use crate::plan::Process;
@@ -71,6 +72,10 @@ fn become_user(user: &User, sets: &Sets) -> Result<()> {
     match rustix::thread::set_thread_groups(&groups) {
         // A user namespace that may not call it has no groups to drop either.
         Err(rustix::io::Errno::PERM) if groups.is_empty() => {}
+        Err(rustix::io::Errno::PERM) => bail!(
+            "process.user.additionalGids: cannot set any additional groups in a rootless container whose user \
+             namespace has setgroups(2) denied; newgidmap allows it, for mappings of more than one's own group"
+        ),
         result => {
             result.call("setgroups", || format!("process.user.additionalGids {:?}", user.additional_gids))?
         }

@@ -4,6 +4,7 @@
 //! opened before need no transport. It must not return into the runtime's code: [`run`] never returns.
 //! The steps and their order are those of docs/create-flow.md.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use oci_spec::runtime::ContainerState;
@@ -13,7 +14,9 @@ use super::channel::{Channel, ToInit, ToParent};
 use super::handover::Inherited;
 use super::identity;
 use super::program::Program;
+use super::sources::Sources;
 use crate::bail;
+use crate::cgroup;
 use crate::container::gate::Gate;
 use crate::error::{Call, Context, Error, Result};
 use crate::kernel::mount::Detached;
@@ -30,18 +33,18 @@ use crate::plan::namespace::Namespace;
 pub struct Prepared {
     /// The container's id, for the names of things.
     pub id: String,
-    /// The root file system, detached; init takes it.
-    pub root: Option<OwnedFd>,
-    /// One per entry of `plan.mounts`: the source of a bind mount.
-    pub binds: Vec<Option<Detached>>,
-    /// Device nodes of the host, for containers that may make none.
-    pub device_binds: Vec<Option<OwnedFd>>,
+    /// The root, the sources of bind mounts, device nodes of the host.
+    pub sources: Sources,
     /// Namespaces that init joins itself.
     pub join: Vec<Opened>,
     /// Where the terminal goes.
     pub console: Option<OwnedFd>,
     /// The start gate; none in `run`, which starts at once.
     pub gate: Option<Gate>,
+    /// Whether the container has a cgroup of its own, or will have.
+    pub has_cgroup: bool,
+    /// Path of the cgroup to mount where cgroup2 cannot be, if init has to open that itself.
+    pub cgroup_folder: Option<String>,
     /// Whether systemd makes the cgroup around init, which waits for that.
     pub awaits_scope: bool,
     /// Descriptors from 3 on that the program inherits.
@@ -118,7 +121,10 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
     if prepared.awaits_scope {
         wait_for_scope(prepared, channel)?;
     }
-    // step 15: wait for the mappings, become root of the user namespace
+    // step 15: open what the runtime could not, wait for the mappings, become root of the user namespace
+    if prepared.sources.by_init {
+        prepared.sources.open_in_init(plan)?;
+    }
     enter_user_namespace(plan, channel)?;
     // step 16: join namespaces
     for namespace in &prepared.join {
@@ -136,7 +142,7 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
     }
     enter_time_namespace(plan, channel)?;
     // step 19: cut the mounts off from the host's, attach the root
-    let Some(root) = prepared.root.take() else { bail!("the root file system was not opened") };
+    let Some(root) = prepared.sources.root.take() else { bail!("the root file system was not opened") };
     if plan.namespaces.is_own(Namespace::Mount) {
         if plan.namespaces.is_new(Namespace::Mount) {
             let private = plan.root.propagation.is_some_and(|p| p.flag == libc::MS_PRIVATE);
@@ -153,10 +159,11 @@ fn wait_for_scope(prepared: &mut Prepared, channel: &Channel) -> Result<()> {
     loop {
         match channel.receive_with::<ToInit>()? {
             Some((ToInit::Placed, None)) => return Ok(()),
-            Some((ToInit::CgroupMount(index), Some(tree))) => match prepared.binds.get_mut(index) {
+            Some((ToInit::CgroupMount(index), Some(tree))) => match prepared.sources.binds.get_mut(index) {
                 Some(bind) => *bind = Some(Detached { tree, target: Target::Folder }),
                 None => bail!("the runtime sent a mount for mounts[{index}], which is none"),
             },
+            Some((ToInit::CgroupFolder(path), None)) => prepared.cgroup_folder = Some(path),
             Some((other, _)) => bail!("the runtime sent {other:?} out of turn"),
             None => bail!("the runtime ended while the container was being made"),
         }
@@ -202,7 +209,7 @@ fn furnish(plan: &Plan, prepared: &mut Prepared, channel: &Channel, root: RootFd
     place_mounts(plan, prepared, channel, &root, &mut made)?;
     // step 22: device nodes, links, the working directory, the terminal
     if let Some(devices) = &plan.devices {
-        device::make_nodes(&root, devices, &prepared.device_binds)?;
+        device::make_nodes(&root, devices, &prepared.sources.devices)?;
         device::make_links(&root)?;
     }
     root.ensure(&plan.process.cwd, Target::Folder).context(|| "process.cwd")?;
@@ -248,18 +255,37 @@ fn make_mounts(plan: &Plan, prepared: &mut Prepared) -> Result<Made> {
         .enumerate()
         .map(|(index, entry)| match &entry.what {
             _ if shows_network(entry) => Ok(None),
-            What::Cgroup => make_cgroup_mount(entry, prepared.binds.get_mut(index).and_then(Option::take)),
+            What::Cgroup => {
+                let folder = prepared.sources.binds.get_mut(index).and_then(Option::take);
+                make_cgroup_mount(entry, folder, prepared)
+            }
             _ => mount::make(entry).context(|| entry.describe()),
         })
         .collect()
 }
 
-/// cgroup2 or, where the cgroup namespace belongs to somebody else, the folder of the container's cgroup.
-fn make_cgroup_mount(entry: &Mount, folder: Option<Detached>) -> Result<Option<Detached>> {
-    match (mount::make(entry), folder) {
-        (Err(error), Some(folder)) if error.errno() == libc::EPERM => Ok(Some(folder)),
-        (result, _) => result.context(|| entry.describe()),
+/// cgroup2 or, where the cgroup namespace belongs to somebody else, the folder of the cgroup that init is in. What
+/// is not the container's own is the caller's, and not for the container to change (CVE-2023-25809).
+fn make_cgroup_mount(
+    entry: &Mount,
+    folder: Option<Detached>,
+    prepared: &Prepared,
+) -> Result<Option<Detached>> {
+    let entry =
+        if prepared.has_cgroup { Cow::Borrowed(entry) } else { Cow::Owned(entry.clone().read_only()) };
+    let open = || match (folder, &prepared.cgroup_folder) {
+        (Some(folder), _) => Ok(Some(folder)),
+        (None, Some(path)) => mount::open_cgroup(&entry, cgroup::open_folder(path)?.as_fd()).map(Some),
+        (None, None) => Ok(None),
+    };
+    match mount::make(&entry) {
+        Err(error) if error.errno() == libc::EPERM => match open() {
+            Ok(None) => Err(error),
+            opened => opened,
+        },
+        made => made,
     }
+    .context(|| entry.describe())
 }
 
 fn shows_network(entry: &Mount) -> bool {
@@ -300,7 +326,7 @@ fn place_mounts(
         }
         let placed = match &entry.what {
             What::Remount { parameters } => mount::remount(root, entry, parameters),
-            What::Bind { .. } => match prepared.binds.get_mut(index).and_then(Option::take) {
+            What::Bind { .. } => match prepared.sources.binds.get_mut(index).and_then(Option::take) {
                 Some(bind) => mount::place(root, entry, &bind),
                 None => Err(Error::other("its source was not opened")),
             },
@@ -422,11 +448,11 @@ fn wait_for_start(plan: &Plan, prepared: &Prepared, channel: &Channel, gate: Opt
 
 /// Closes what the runtime had open and init has no use for: the state folder above all.
 fn drop_the_rest(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
-    let binds = prepared.binds.iter().flatten().map(|bind| bind.tree.as_raw_fd());
+    let binds = prepared.sources.binds.iter().flatten().map(|bind| bind.tree.as_raw_fd());
     let join = prepared.join.iter().map(|namespace| namespace.as_fd().as_raw_fd());
     let mut keep: Vec<RawFd> = vec![channel.as_fd().as_raw_fd()];
-    keep.extend(prepared.root.iter().map(AsRawFd::as_raw_fd));
-    keep.extend(binds.chain(join).chain(prepared.device_binds.iter().flatten().map(AsRawFd::as_raw_fd)));
+    keep.extend(prepared.sources.root.iter().map(AsRawFd::as_raw_fd));
+    keep.extend(binds.chain(join).chain(prepared.sources.devices.iter().flatten().map(AsRawFd::as_raw_fd)));
     keep.extend(prepared.console.iter().map(AsRawFd::as_raw_fd));
     keep.extend(gate.iter().flat_map(|gate| gate.raw_fds()));
     keep_only(prepared, keep)

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitOptions};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions};
 use sys::process::Clone;
 
 use super::channel::{Channel, ToParent};
@@ -16,6 +16,8 @@ use super::init::{self, Prepared};
 use crate::bail;
 use crate::error::{Call, Context, Result};
 use crate::kernel::namespace::Opened;
+use crate::kernel::procfs::Procfs;
+use crate::kernel::scheduler;
 use crate::plan::Plan;
 
 /// CLONE_PARENT of clone(2).
@@ -34,6 +36,17 @@ fn steps(
     channel: &Channel,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Infallible> {
+    if sets_oom_score(plan) {
+        scheduler::set_oom_score(
+            &Procfs::host()?,
+            std::process::id().cast_signed(),
+            plan.process.oom_score_adj,
+        )?;
+        // From here on nobody in the namespaces to join may trace or look into this process, or init after it: it
+        // has the host's files open. An ordinary user's runtime is not protected yet.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .call("prctl", || "PR_SET_DUMPABLE")?;
+    }
     let join = std::mem::take(&mut prepared.join);
     join_all(&join)?;
     drop(join);
@@ -68,6 +81,12 @@ pub fn beget(
             sys::process::exit_now(0)
         }
     }
+}
+
+/// Whether the process in between sets the OOM score, which init then has from it: once it may not be looked into,
+/// its files in /proc are root's, and out of reach for the ordinary user that the runtime is.
+pub fn sets_oom_score(plan: &Plan) -> bool {
+    plan.namespaces.need_intermediate() && !nix::unistd::geteuid().is_root()
 }
 
 /// Joins with the runtime's own rights first; what those do not reach (a namespace that belongs to the

@@ -9,9 +9,11 @@ pub mod handover;
 pub mod identity;
 pub mod init;
 pub mod intermediate;
+pub mod mapping;
 pub mod parent;
 pub mod program;
 pub mod scope;
+pub mod sources;
 
 /// The lines `N. text` of the document and the comments `step N: text` of the code.
 #[cfg(test)]

@@ -10,14 +10,15 @@ use std::time::SystemTime;
 
 use nix::poll::{PollFd, PollFlags};
 use oci_spec::runtime::ContainerState;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use sys::process::Clone;
 
 use super::channel::{Channel, ToInit, ToParent};
 use super::handover::Inherited;
 use super::init::{self, Prepared};
 use super::scope::{self, Asked};
-use super::{handover, intermediate};
+use super::sources::{Sources, joined};
+use super::{handover, intermediate, mapping};
 use crate::bail;
 use crate::cgroup::{self, Cgroup, Hierarchy, Manager};
 use crate::cli::StateRoot;
@@ -28,11 +29,10 @@ use crate::container::{
 };
 use crate::error::{Call, Context, Error, Result};
 use crate::hooks;
-use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::Procfs;
-use crate::kernel::{capability, device, idmap, intel_rdt, lsm, mount, net_device, rlimit, rootfs, tty};
-use crate::plan::mount::{Mount, Propagation, What};
+use crate::kernel::{capability, intel_rdt, lsm, mount, net_device, rlimit, scheduler, tty};
+use crate::plan::mount::What;
 use crate::plan::namespace::Namespace;
 use crate::plan::{self, Facts, Plan};
 use crate::report::Log;
@@ -102,6 +102,7 @@ impl Bundle {
     pub fn load(path: &Path, id: &str, log: &mut Log) -> Result<Self> {
         // step 1: read config.json, find all that is wrong with it, plan
         let host = Procfs::shared()?;
+        host.check_process_ids()?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(path, flags, Mode::empty()).call("chdir", || format!("{path:?}"))?;
         let absolute = host.path_of(folder.as_fd()).context(|| format!("bundle {path:?}"))?;
@@ -131,6 +132,11 @@ impl Bundle {
     /// Whether the container has a pid namespace of its own.
     pub fn has_own_pid_namespace(&self) -> bool {
         self.plan.namespaces.is_own(Namespace::Pid)
+    }
+
+    /// Whether the runtime itself is in a user namespace.
+    pub fn is_made_in_user_namespace(&self) -> bool {
+        self.plan.namespaces.runtime_is_inside
     }
 
     /// Whether the program has a terminal.
@@ -198,7 +204,7 @@ pub fn create(
     // step 2: open the root, the sources of bind mounts and the namespaces to join
     let prepared = prepare(request, bundle, inherited)?;
     let store = Store::open(&request.state_root.path, true)?;
-    if request.state_root.sticky {
+    if request.state_root.runtime_folder.is_some() {
         store.keep_from_cleaning()?;
     }
     // step 3: make the container's folder and lock it
@@ -243,15 +249,12 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, inherited: Inherited) -> Resu
     namespace::spare_the_host(plan, &join, host)?;
     Ok(Prepared {
         id: request.id.to_owned(),
-        root: Some(open_root(plan)?),
-        binds: open_binds(plan, &join, host)?,
-        device_binds: match &plan.devices {
-            Some(devices) if plan.namespaces.binds_devices() => device::clone_nodes(devices)?,
-            _ => Vec::new(),
-        },
+        sources: Sources::open(plan, &join, host)?,
         join,
         console,
         gate: None,
+        has_cgroup: false,
+        cgroup_folder: None,
         awaits_scope: bundle.scope.is_some(),
         inherited,
         no_pivot: request.no_pivot,
@@ -259,79 +262,6 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, inherited: Inherited) -> Resu
         state: None,
         bundle: bundle.path.clone(),
     })
-}
-
-fn open_root(plan: &Plan) -> Result<OwnedFd> {
-    let step = || format!("root.path {:?}", plan.root.path);
-    if !plan.namespaces.is_own(Namespace::Mount) {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        return rustix::fs::open(plan.root.path.as_str(), flags, Mode::empty())
-            .call("open", || format!("{:?}", plan.root.path))
-            .context(step);
-    }
-    let tree = rootfs::open(&plan.root.path).context(step)?;
-    let stat = rustix::fs::fstat(&tree).call("fstat", || "").context(step)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        bail!("root.path {:?}: not a directory", plan.root.path);
-    }
-    Ok(tree)
-}
-
-fn open_binds(plan: &Plan, join: &[Opened], host: &Procfs) -> Result<Vec<Option<Detached>>> {
-    plan.mounts
-        .iter()
-        .map(|entry| match &entry.what {
-            What::Bind { source, recursive } => {
-                mount::open_bind(entry, source, *recursive, inherited(plan, entry))
-                    .and_then(|bind| map_ids(entry, &bind, plan, join, host).map(|()| Some(bind)))
-                    .context(|| entry.describe())
-            }
-            _ => Ok(None),
-        })
-        .collect()
-}
-
-/// The propagation that the container's tree gives to a bind mount, before the entry's own.
-fn inherited(plan: &Plan, entry: &Mount) -> Propagation {
-    let recursively = |flag| Propagation { flag, recursive: true };
-    match plan.root.propagation {
-        None => recursively(libc::MS_SLAVE),
-        // An unbindable mount could not be bound again for readonlyPaths: that comes at the end, for all.
-        Some(last) if last.flag == libc::MS_UNBINDABLE => recursively(libc::MS_PRIVATE),
-        // A mount that stays in the peer group of its source carries what the container mounts to the host. That
-        // takes two: the root, and the entry itself.
-        Some(shared)
-            if shared.flag == libc::MS_SHARED
-                && !entry.propagation.iter().any(|own| own.flag == libc::MS_SHARED) =>
-        {
-            recursively(libc::MS_SLAVE)
-        }
-        Some(given) => given,
-    }
-}
-
-/// The id mapping of a bind mount: its own, or that of the container's user namespace.
-fn map_ids(entry: &Mount, bind: &Detached, plan: &Plan, join: &[Opened], host: &Procfs) -> Result<()> {
-    let Some(map) = &entry.idmap else { return Ok(()) };
-    let made;
-    let namespace = match (&map.own, joined(join, Namespace::User)) {
-        (None, Some(namespace)) => namespace.as_fd(),
-        (Some((uid, gid)), _) => {
-            made = idmap::user_namespace(host, uid, gid)?;
-            made.as_fd()
-        }
-        (None, None) if plan.namespaces.is_new(Namespace::User) => {
-            made = idmap::user_namespace(host, &plan.namespaces.uid_mappings, &plan.namespaces.gid_mappings)?;
-            made.as_fd()
-        }
-        (None, None) => bail!("idmap without mappings needs a user namespace"),
-    };
-    idmap::map_mount(bind.tree.as_fd(), namespace, map.recursive)
-}
-
-/// The namespace of this kind among those that are joined.
-fn joined(join: &[Opened], kind: Namespace) -> Option<&Opened> {
-    join.iter().find(|namespace| namespace.kind == kind)
 }
 
 fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
@@ -398,7 +328,8 @@ fn birth(
         Some(asked) => (None, Some(asked.prepare(hierarchy, locked, record, signals)?)),
         None => (make_cgroup(bundle, locked, hierarchy, request.rootless, record, log)?, None),
     };
-    open_cgroup_mounts(plan, cgroup.as_ref(), &mut prepared)?;
+    prepared.has_cgroup = cgroup.is_some() || scope.is_some();
+    open_cgroup_mounts(plan, cgroup.as_ref(), &mut prepared, log)?;
     // step 5: make the gate, unless the program starts at once
     if request.gate {
         prepared.gate = Some(Gate::create(locked)?);
@@ -410,15 +341,17 @@ fn birth(
     let network = joined(&prepared.join, Namespace::Network).filter(|_| !plan.net_devices.is_empty());
     let network = network.map(|joined| joined.as_fd().try_clone_to_owned().call("dup", || "")).transpose()?;
     // step 6: clone init into the cgroup and the new namespaces; the steps of both go on side by side
+    let by_init = prepared.sources.by_init;
     let (channel, init_end) = Channel::pair()?;
     let (pid, pidfd) = clone(plan, prepared, &channel, init_end, cgroup.as_ref())?;
     let mut birth = Birth { request, bundle, locked, channel, pid, pidfd, cgroup, network };
     record.init = Some(ProcessId::of(pid)?);
     // step 7: have systemd make the scope around init, which waits
-    let placed = scope.map(|scope| scope::place(scope, pid, plan, &birth.channel, record, signals));
+    let place = |scope| scope::place(scope, pid, plan, &birth.channel, record, signals, by_init);
+    let placed = scope.map(place);
     let placed = placed.transpose().map(|cgroup| birth.cgroup = cgroup.or(birth.cgroup.take()));
     // Init's own word about what went wrong is worth more than that its end of the channel is closed.
-    let equipped = placed.and_then(|()| birth.equip(record, log));
+    let equipped = placed.and_then(|()| birth.equip(record, signals, log));
     drop(protection); // takes a while, in which init is busy anyway
     match equipped.and_then(|()| birth.converse(record, signals, log)) {
         Ok(()) => Ok(birth.pidfd),
@@ -441,7 +374,7 @@ fn make_cgroup(
     let plan = &bundle.plan.cgroup;
     let cgroups_path = &bundle.spec.linux.cgroups_path;
     let Some(hierarchy) = hierarchy else {
-        log.warning(cgroup::go_without(plan, cgroups_path, None)?);
+        log.warning(cgroup::go_without(plan, cgroups_path, None, rootless)?);
         locked.write(record)?;
         return Ok(None);
     };
@@ -457,7 +390,7 @@ fn make_cgroup(
             Ok(Some(cgroup))
         }
         Err(error) if rootless => {
-            log.warning(cgroup::go_without(plan, cgroups_path, Some(&error))?);
+            log.warning(cgroup::go_without(plan, cgroups_path, Some(&error), true)?);
             Ok(None)
         }
         Err(error) => Err(error),
@@ -465,11 +398,44 @@ fn make_cgroup(
 }
 
 /// The cgroup's folder for entries that mount it, where no cgroup namespace is made that init would own.
-fn open_cgroup_mounts(plan: &Plan, cgroup: Option<&Cgroup>, prepared: &mut Prepared) -> Result<()> {
-    let Some(cgroup) = cgroup.filter(|_| !plan.namespaces.is_new(Namespace::Cgroup)) else { return Ok(()) };
-    for (entry, bind) in plan.mounts.iter().zip(&mut prepared.binds) {
+fn open_cgroup_mounts(
+    plan: &Plan,
+    cgroup: Option<&Cgroup>,
+    prepared: &mut Prepared,
+    log: &mut Log,
+) -> Result<()> {
+    let entries = || plan.mounts.iter().filter(|entry| entry.what == What::Cgroup);
+    if !prepared.has_cgroup {
+        for entry in entries().filter(|entry| !entry.is_read_only()) {
+            log.warning(format!("{}: read-only, as it shows the caller's cgroup", entry.describe()));
+        }
+    }
+    if plan.namespaces.is_new(Namespace::Cgroup) || prepared.awaits_scope || entries().next().is_none() {
+        return Ok(());
+    }
+    let callers = || Hierarchy::find()?.map(|hierarchy| hierarchy.own_folder()).transpose();
+    let path = match cgroup {
+        Some(cgroup) => Some(cgroup.path().to_owned()),
+        None => callers()?,
+    };
+    let Some(path) = path else { return Ok(()) };
+    if prepared.sources.by_init {
+        prepared.cgroup_folder = Some(path);
+        return Ok(());
+    }
+    let opened;
+    let folder = match cgroup {
+        Some(cgroup) => cgroup.fd(),
+        None => {
+            opened = cgroup::open_folder(&path)?;
+            opened.as_fd()
+        }
+    };
+    for (entry, bind) in plan.mounts.iter().zip(&mut prepared.sources.binds) {
         if entry.what == What::Cgroup {
-            *bind = Some(mount::open_cgroup(entry, cgroup.fd()).context(|| entry.describe())?);
+            let read_only = (!prepared.has_cgroup).then(|| entry.clone().read_only());
+            let opened = mount::open_cgroup(read_only.as_ref().unwrap_or(entry), folder);
+            *bind = Some(opened.context(|| entry.describe())?);
         }
     }
     Ok(())
@@ -508,36 +474,50 @@ fn clone(
         };
     }
     let flags = u64::from(plan.namespaces.clone_flags().unsigned_abs());
-    match sys::process::clone3(flags, group).map_err(explain).context(|| "make the container's namespaces")? {
+    let born = sys::process::clone3(flags, group).map_err(explain);
+    match born.map_err(|error| explain_clone(error, plan)).context(|| "make the container's namespaces")? {
         Clone::Child => init::run(plan, prepared, &init_end),
         Clone::Parent { pid, pidfd } => Ok((pid, pidfd)),
     }
 }
 
+/// Says why there is no user namespace, where that is what the kernel refused.
+fn explain_clone(error: Error, plan: &Plan) -> Error {
+    if !plan.namespaces.is_new(Namespace::User) {
+        return error;
+    }
+    match error.errno() {
+        libc::EPERM if !nix::unistd::geteuid().is_root() => {
+            error.context("this host gives ordinary users no user namespaces")
+        }
+        libc::ENOSPC => error.context("there may be no more (user.max_user_namespaces and the like of it)"),
+        _ => error,
+    }
+}
+
 impl Birth<'_> {
     /// What the host gives init while it mounts.
-    fn equip(&mut self, record: &mut Record, log: &mut Log) -> Result<()> {
+    fn equip(&mut self, record: &mut Record, signals: &mut Signals, log: &mut Log) -> Result<()> {
         let plan = &self.bundle.plan;
         let namespaces = &plan.namespaces;
-        // step 8: write the id mappings of a new user namespace
+        // step 8: raise hard limits and set the OOM score, with the runtime's rights.
+        // Raised before init reaches its own limits, which may be lower but not higher than these.
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
+            rlimit::raise_hard(pid, &plan.process.rlimits)?;
+        }
+        if !intermediate::sets_oom_score(plan) {
+            scheduler::set_oom_score(self.bundle.host, self.pid, plan.process.oom_score_adj)?;
+        }
+        // step 9: write the id mappings of a new user namespace
         if namespaces.is_new(Namespace::User) {
-            idmap::write(self.bundle.host, self.pid, &namespaces.uid_mappings, &namespaces.gid_mappings)?;
+            mapping::write(self.bundle.host, self.pid, namespaces, signals)?;
             self.channel.send(&ToInit::Mapped)?;
             // Init has no right to them: their owner is no user of its namespace.
             if let Some(uid) = namespaces.host_uid(plan.process.user.uid).filter(|_| !plan.process.terminal) {
                 tty::give_stdio(uid, false)?;
             }
-        }
-        // step 9: raise hard limits and set the OOM score, with the runtime's rights.
-        // Raised before init reaches its own limits, which may be lower but not higher than these.
-        if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
-            rlimit::raise_hard(pid, &plan.process.rlimits)?;
-        }
-        if let Some(adjustment) = plan.process.oom_score_adj {
-            self.bundle
-                .host
-                .write(&format!("{}/oom_score_adj", self.pid), adjustment.to_string())
-                .context(|| "process.oomScoreAdj")?;
+        } else if namespaces.is_joined(Namespace::User) && !namespaces.uid_mappings.is_empty() {
+            mapping::check_joined(namespaces, &mapping::of_process(self.bundle.host, self.pid)?)?;
         }
         // step 10: make the network namespace and move devices into it
         if namespaces.network_by_parent() {
@@ -590,13 +570,15 @@ impl Birth<'_> {
                 {
                     Ok(()) => {}
                     Err(error) => {
-                        log.warning(cgroup::devices::go_without(error, self.request.rootless)?);
+                        let warning = cgroup::devices::go_without(error, self.request.rootless)?;
+                        // What a container gets without having asked is no loss to anybody without root's rights.
+                        if plan.cgroup.device_rules {
+                            log.warning(warning);
+                        }
                     }
                 }
             }
-            if let Some(owner) = plan::cgroup::owner(&self.bundle.spec) {
-                cgroup.chown_delegate(owner)?;
-            }
+            self.give_cgroup(cgroup, log)?;
         }
         if let Some(rdt) = &plan.intel_rdt {
             let root = intel_rdt::root()?;
@@ -604,6 +586,24 @@ impl Birth<'_> {
             intel_rdt::assign(&root, rdt, self.pid)?;
         }
         Ok(())
+    }
+
+    /// Gives the cgroup to the user who is to divide it further.
+    fn give_cgroup(&self, cgroup: &Cgroup, log: &mut Log) -> Result<()> {
+        let (spec, namespaces) = (&self.bundle.spec, &self.bundle.plan.namespaces);
+        let owner = if namespaces.is_joined(Namespace::User) && namespaces.is_new(Namespace::Cgroup) {
+            let [users, _] = mapping::of_process(self.bundle.host, self.pid)?;
+            plan::cgroup::owner(spec, &users)
+        } else {
+            plan::cgroup::owner(spec, &namespaces.uid_mappings)
+        };
+        match owner.map_or(Ok(()), |owner| cgroup.chown_delegate(owner)) {
+            Err(error) if self.request.rootless && error.errno() == libc::EPERM => {
+                log.warning(format!("the cgroup stays with its owner: {error}"));
+                Ok(())
+            }
+            given => given,
+        }
     }
 
     fn has_early_hooks(&self) -> bool {

@@ -59,7 +59,7 @@ impl Asked {
 }
 
 /// Has systemd make the scope around init, then lets init go on; it is told of the folder where it is to
-/// mount that.
+/// mount that; `by_init` says that init opens it itself.
 ///
 /// # Errors
 /// systemd's refusal, how its job ended, limits that the kernel does not take.
@@ -70,13 +70,17 @@ pub fn place(
     channel: &Channel,
     record: &mut Record,
     signals: &mut Signals,
+    by_init: bool,
 ) -> Result<Cgroup> {
     let job = scope.request(pid, &plan.cgroup, signals)?;
     record.cgroup = Some(scope.record().clone());
     let cgroup = scope.finish(pid, &job, &plan.cgroup, signals)?;
     record.cgroup = Some(cgroup.record().clone());
     if !plan.namespaces.is_new(Namespace::Cgroup) {
-        let entries = plan.mounts.iter().enumerate();
+        if by_init {
+            channel.send(&ToInit::CgroupFolder(cgroup.path().to_owned()))?;
+        }
+        let entries = plan.mounts.iter().enumerate().filter(|_| !by_init);
         for (index, entry) in entries.filter(|(_, entry)| entry.what == What::Cgroup) {
             let folder = mount::open_cgroup(entry, cgroup.fd()).context(|| entry.describe())?;
             channel.send_with(&ToInit::CgroupMount(index), std::os::fd::AsFd::as_fd(&folder.tree))?;

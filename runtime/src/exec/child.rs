@@ -33,6 +33,8 @@ pub struct Prepared {
     pub init: Pidfd,
     /// The namespaces to join, as `CLONE_NEW…` flags.
     pub join: i32,
+    /// The cgroup namespace among these, for who can join that only later.
+    pub cgroup_namespace: Option<OwnedFd>,
     /// The container's root, where that is not the root of a mount namespace of its own.
     pub root: Option<OwnedFd>,
     /// Where the terminal goes.
@@ -59,16 +61,18 @@ pub fn run(plan: &ExecPlan, prepared: &Prepared, channel: &Channel) -> ! {
 pub fn run_between(plan: &ExecPlan, prepared: &Prepared, channel: &Channel, place: &Place<'_>) -> ! {
     // The cgroup namespace comes last: from inside it the caller's own cgroup, which a clone into another one
     // leaves, cannot be seen.
-    let late = prepared.join & Namespace::Cgroup.flag();
+    let (late, now) = (&prepared.cgroup_namespace, prepared.join & !Namespace::Cgroup.flag());
     let make = || place.bear(|cgroup| Ok(sys::process::clone3(intermediate::CLONE_PARENT, cgroup)?));
-    let Err(error) =
-        equip(plan, prepared).and_then(|()| join(prepared, prepared.join & !late)).and_then(|()| {
-            intermediate::beget(channel, make, || {
-                close(prepared, channel)?;
-                join(prepared, late)?;
-                settle(plan, prepared, channel)
-            })
-        });
+    let Err(error) = equip(plan, prepared).and_then(|()| join(prepared, now)).and_then(|()| {
+        intermediate::beget(channel, make, || {
+            close(prepared, channel)?;
+            if let Some(late) = late {
+                // By its own descriptor: from inside, an init that waits for its start cannot be looked into.
+                namespace::enter(late.as_fd(), Namespace::Cgroup).context(|| "join the cgroup namespace")?;
+            }
+            settle(plan, prepared, channel)
+        })
+    });
     fail(channel, error)
 }
 
@@ -115,21 +119,18 @@ fn hide() -> Result<()> {
 fn close(prepared: &Prepared, channel: &Channel) -> Result<()> {
     // step 10: close what the runtime had open and this process has no use for
     let mut keep: Vec<RawFd> = vec![channel.as_fd().as_raw_fd(), prepared.init.as_fd().as_raw_fd()];
-    keep.extend(prepared.root.iter().chain(&prepared.console).map(AsRawFd::as_raw_fd));
+    let more = prepared.root.iter().chain(&prepared.console).chain(&prepared.cgroup_namespace);
+    keep.extend(more.map(AsRawFd::as_raw_fd));
     keep.extend((3..3 + prepared.inherited.total).filter_map(|fd| RawFd::try_from(fd).ok()));
     Ok(sys::fd::close_all_except(&keep)?)
 }
 
 fn join(prepared: &Prepared, namespaces: i32) -> Result<()> {
     rustix::process::umask(Mode::empty());
-    // step 11: join the namespaces of init, all in one call; become root of a user namespace
+    // step 11: join the namespaces of init, all in one call
     if namespaces != 0 {
         sys::process::setns(prepared.init.as_fd(), namespaces)
             .context(|| "join the container's namespaces")?;
-    }
-    if namespaces & Namespace::User.flag() != 0 {
-        namespace::become_root()?;
-        hide()?;
     }
     Ok(())
 }
@@ -137,7 +138,12 @@ fn join(prepared: &Prepared, namespaces: i32) -> Result<()> {
 /// Inside the container: session, root, terminal, then everything that makes it its program.
 fn settle(plan: &ExecPlan, prepared: &Prepared, channel: &Channel) -> Result<Infallible> {
     let process = &plan.process;
-    // step 12: a session of its own, the container's keyring and root
+    // step 12: root of a user namespace; a session of its own, the container's keyring and root
+    if prepared.join & Namespace::User.flag() != 0 {
+        // Only now: into the cgroup a process in between clones as the user that it was, whose the cgroup is.
+        namespace::become_root()?;
+        hide()?;
+    }
     rustix::process::setsid().call("setsid", || "")?;
     if !prepared.keeps_keyring {
         keyring::join_session(&prepared.id, plan.namespaces.is_own(Namespace::User))?;

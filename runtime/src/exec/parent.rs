@@ -41,6 +41,9 @@ const PAUSED: &str = "cannot exec in a paused container (use --ignore-paused to 
 /// How long the new process may be silent before it is asked whether somebody has paused the container.
 const SILENCE: Duration = Duration::from_millis(200);
 
+/// Much longer than it takes the init of a container to end that has been killed.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
 /// A container to which a process can be added.
 #[derive(Debug)]
 pub struct Container {
@@ -138,24 +141,24 @@ impl Container {
         let Some(init) = record.init.map(|init| init.open()).transpose()?.flatten() else {
             return Err(Error::new(Kind::Status, STOPPED));
         };
-        let init_pid = init.pid();
-        let cgroup = record.cgroup.as_ref().map(group::open).transpose()?;
-        let place = Place::of(cgroup.as_ref(), request.cgroup, init_pid)?;
-        let pidfd_socket = request.pidfd_socket;
-        let prepared = self.prepare(plan, &record, init, request.console, request.inherited);
-        let born = prepared.and_then(|prepared| clone(plan, prepared, &place));
-        let (channel, born) = born.map_err(|error| self.explain(error, &record))?;
+        let begin = || {
+            let cgroup = record.cgroup.as_ref().map(group::open).transpose()?;
+            let place = Place::of(cgroup.as_ref(), request.cgroup, init.pid())?;
+            let prepared = self.prepare(plan, &record, init, request.console, request.inherited)?;
+            clone(plan, prepared, &place)
+        };
+        let (channel, born) = begin().map_err(|error| explain(error, &record))?;
         // step 7: let go of the container and the own binary, hand over the pidfd
         drop(lock);
         drop(protection);
-        let sent = match &pidfd_socket {
+        let sent = match &request.pidfd_socket {
             Some((socket, path)) => handover::pass_pidfd(socket, path, born.pidfd.as_fd()),
             None => Ok(()),
         };
         let begun = sent.and_then(|()| self.converse(&record, &channel, &born, signals, log));
         match begun {
             Ok(()) => Ok(born),
-            Err(error) => Err(self.explain(born.undo(error), &record)),
+            Err(error) => Err(explain(born.undo(error), &record)),
         }
     }
 
@@ -178,6 +181,7 @@ impl Container {
             id: self.entry.id().as_str().to_owned(),
             init,
             join,
+            cgroup_namespace: None,
             root,
             console,
             inherited,
@@ -209,8 +213,7 @@ impl Container {
                 Some(other) => bail!("the new process sent {other:?} out of turn"),
                 // Its end of the channel closes when it executes the program, and when it dies.
                 None if has_executed(born.pid)? => return Ok(()),
-                None if has_ended(record) => return Err(Error::new(Kind::Status, STOPPED)),
-                None => return Err(born.death()?),
+                None => return Err(born.death(record)?),
             }
         }
     }
@@ -236,21 +239,19 @@ impl Container {
             }
         }
     }
+}
 
-    /// A failure of the kernel to reach a container that has ended meanwhile says just that.
-    fn explain(&self, error: Error, record: &Record) -> Error {
-        // Of the process, of its pid namespace, of its cgroup, of its folder in /proc.
-        let unreachable = [libc::ESRCH, libc::ENOMEM, libc::ENODEV, libc::ENOENT].contains(&error.errno());
-        if unreachable && has_ended(record) { Error::new(Kind::Status, STOPPED) } else { error }
-    }
+/// A failure to reach a container that has ended meanwhile says just that.
+fn explain(error: Error, record: &Record) -> Error {
+    if has_ended(record) { Error::new(Kind::Status, STOPPED) } else { error }
 }
 
 fn has_ended(record: &Record) -> bool {
-    !matches!(record.init.map(|init| init.is_alive()), Some(Ok(true)))
+    !matches!(record.init.map(|init| init.is_ending()), Some(Ok(false)))
 }
 
 /// Makes the new process, through a process in between where this one's rights do not reach the pid namespace.
-fn clone(plan: &ExecPlan, prepared: Prepared, place: &Place<'_>) -> Result<(Channel, Born)> {
+fn clone(plan: &ExecPlan, mut prepared: Prepared, place: &Place<'_>) -> Result<(Channel, Born)> {
     let (channel, end) = Channel::pair()?;
     let affinity = Affinity::set(plan)?;
     // step 5: join the pid namespace, for children only
@@ -264,6 +265,10 @@ fn clone(plan: &ExecPlan, prepared: Prepared, place: &Place<'_>) -> Result<(Chan
     };
     // step 6: clone into the cgroup
     let born = if between {
+        if prepared.join & Namespace::Cgroup.flag() != 0 {
+            let namespace = namespace::of_process(prepared.host, prepared.init.pid(), "cgroup")?;
+            prepared.cgroup_namespace = Some(namespace);
+        }
         match sys::process::clone3(0, None)? {
             Clone::Child => child::run_between(plan, &prepared, &end, place),
             Clone::Parent { pid, .. } => {
@@ -303,9 +308,20 @@ impl Affinity {
 }
 
 impl Born {
-    /// Why it has ended without having executed the program.
-    fn death(&self) -> Result<Error> {
-        let signal = self.ended(WaitIdOptions::NOWAIT)?.and_then(|status| status.terminating_signal());
+    /// Why it has ended without having executed the program: mostly, because the container has. Who kills that
+    /// kills the new process with it. A pid namespace's init does not end before all others are waited for: this one
+    /// is, here.
+    fn death(&self, record: &Record) -> Result<Error> {
+        let signal = self.ended()?.and_then(|status| status.terminating_signal());
+        // Killed at the same time, init may be just before its own end.
+        if signal == Some(libc::SIGKILL)
+            && let Some(init) = record.init.map(|init| init.open()).transpose()?.flatten()
+        {
+            init.wait(LAST_BREATH)?;
+        }
+        if has_ended(record) {
+            return Ok(Error::new(Kind::Status, STOPPED));
+        }
         Ok(Error::other(match signal {
             Some(signal) => {
                 format!("the new process was killed by signal {signal} before it ran the program")
@@ -314,9 +330,8 @@ impl Born {
         }))
     }
 
-    fn ended(&self, how: WaitIdOptions) -> Result<Option<WaitIdStatus>> {
-        let waited =
-            || rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | how);
+    fn ended(&self) -> Result<Option<WaitIdStatus>> {
+        let waited = || rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
         rustix::io::retry_on_intr(waited).call("waitid", || "the new process")
     }
 
@@ -324,10 +339,13 @@ impl Born {
     pub fn undo(&self, mut error: Error) -> Error {
         let killed = match sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL) {
             Err(failed) if failed.errno != libc::ESRCH => Err(failed.into()),
-            _ => self.ended(WaitIdOptions::empty()).map(drop),
+            _ => self.ended().map(drop),
         };
-        if let Err(failed) = killed {
-            error.attach(&failed);
+        match killed {
+            // It was waited for already.
+            Err(failed) if failed.errno() == libc::ECHILD => {}
+            Err(failed) => error.attach(&failed),
+            Ok(()) => {}
         }
         error
     }

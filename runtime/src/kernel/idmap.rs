@@ -13,18 +13,16 @@ use crate::spec::IdMapping;
 
 const ATTR_IDMAP: u64 = 0x0010_0000;
 
-/// Writes both mappings of the new user namespace that process `pid` lives in.
+/// Writes one mapping, `uid_map` or `gid_map`, of the new user namespace that process `pid` lives in.
 ///
 /// # Errors
-/// EPERM and EINVAL as user_namespaces(7) lists them, with the mapping's field.
-pub fn write(host: &Procfs, pid: i32, uid: &[IdMapping], gid: &[IdMapping]) -> Result<()> {
-    let step = |field: &'static str| move || format!("linux.{field}");
-    host.write(&format!("{pid}/uid_map"), lines(uid)).context(step("uidMappings"))?;
-    host.write(&format!("{pid}/gid_map"), lines(gid)).context(step("gidMappings"))
+/// EPERM and EINVAL as user_namespaces(7) lists them.
+pub fn write(host: &Procfs, pid: i32, file: &str, mappings: &[IdMapping]) -> Result<()> {
+    host.write(&format!("{pid}/{file}"), lines(mappings))
 }
 
 /// One line per range: first id inside, first id outside, number.
-fn lines(mappings: &[IdMapping]) -> String {
+pub fn lines(mappings: &[IdMapping]) -> String {
     mappings.iter().fold(String::new(), |mut text, map| {
         let _ = writeln!(text, "{} {} {}", map.container_id, map.host_id, map.size);
         text
@@ -46,8 +44,10 @@ pub fn user_namespace(host: &Procfs, uid: &[IdMapping], gid: &[IdMapping]) -> Re
         }
         Clone::Parent { pid, pidfd } => {
             drop(wait);
-            let namespace =
-                write(host, pid, uid, gid).and_then(|()| super::namespace::of_process(host, pid, "user"));
+            let namespace = write(host, pid, "uid_map", uid)
+                .context(|| "uidMappings")
+                .and_then(|()| write(host, pid, "gid_map", gid).context(|| "gidMappings"))
+                .and_then(|()| super::namespace::of_process(host, pid, "user"));
             drop(keep);
             let ended = rustix::process::WaitId::PidFd(pidfd.as_fd());
             rustix::process::waitid(ended, rustix::process::WaitIdOptions::EXITED).call("waitid", || "")?;

@@ -155,6 +155,12 @@ fn configure(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<()> {
             None => format!("{key:?}"),
         })
         .map_err(|error| with_kernel_log(error, context))
+        .map_err(|error| match value {
+            Some(id) if matches!(key, "uid" | "gid") && error.errno() == libc::EINVAL => {
+                error.context(format!("cannot specify {key}={id} mount option: is it in the user namespace?"))
+            }
+            _ => error,
+        })
 }
 
 /// Adds what the kernel wrote to the file system context (fsopen(2): messages are read from it).
@@ -178,13 +184,24 @@ fn with_kernel_log(error: Error, context: &OwnedFd) -> Error {
 /// # Errors
 /// As open_tree(2) and mount_setattr(2), with the path.
 pub fn open_bind(mount: &Mount, source: &str, recursive: bool, inherited: Propagation) -> Result<Detached> {
-    let tree = clone_path(source, recursive)?;
+    let tree = clone_path(source, recursive).map_err(|error| match error.errno() {
+        libc::EINVAL if !recursive => error.context(COMES_ALONG),
+        _ => error,
+    })?;
     let stat = rustix::fs::fstat(&tree).call("fstat", || format!("{source:?}"))?;
     let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     set_propagation(tree.as_fd(), Propagation { recursive: true, ..inherited })?;
-    finish(tree.as_fd(), mount)?;
+    finish(tree.as_fd(), mount).map_err(|error| match error.errno() {
+        libc::EPERM if mount.attributes.clear | mount.recursive.clear != 0 => error.context(LOCKED),
+        _ => error,
+    })?;
     Ok(Detached { tree, target: if is_folder { Target::Folder } else { Target::File } })
 }
+
+// mount_namespaces(7), "Restrictions on mount namespaces".
+const COMES_ALONG: &str =
+    "in a user namespace, what is mounted below the source cannot be left out: rbind takes it along";
+const LOCKED: &str = "in a user namespace, flags that the source's mount has from outside cannot be cleared";
 
 /// Clones the folder of the container's cgroup as a detached mount, with the entry's flags set: for a
 /// container that may not mount cgroup2, which only the owner of its cgroup namespace may.
@@ -228,7 +245,8 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
             } else {
                 mount.attributes.set
             };
-            let tree = new_filesystem(fstype, source, parameters, set)?;
+            let made = new_filesystem(fstype, source, parameters, set);
+            let tree = made.map_err(|error| explain_refusal(error, fstype))?;
             if labelled {
                 super::lsm::label_root(tree.as_fd(), &mount.root_label)?;
                 set_attributes(tree.as_fd(), late(mount.attributes), false)?;
@@ -243,6 +261,24 @@ pub fn make(mount: &Mount) -> Result<Option<Detached>> {
         set_propagation(tree.as_fd(), *propagation)?;
     }
     Ok(Some(Detached { tree, target: Target::Folder }))
+}
+
+/// What has to be so in a user namespace for the kernel to mount a file system that shows more than files.
+fn explain_refusal(error: Error, fstype: &str) -> Error {
+    let why = match fstype {
+        _ if error.errno() != libc::EPERM => return error,
+        "sysfs" => {
+            "sysfs is mounted by the owner of the network namespace alone, and where nothing covers the one in \
+             sight; /sys can be bound instead (rbind), as `spec --rootless` has it"
+        }
+        "proc" => {
+            "procfs is mounted by the owner of the process id namespace alone, and where nothing covers the one in \
+             sight, as the masked paths of an outer container do"
+        }
+        "mqueue" => "mqueue is mounted by the owner of the ipc namespace alone",
+        _ => return error,
+    };
+    error.context(why)
 }
 
 /// Attaches `detached` at the entry's destination inside `root`, making the target where it is missing.

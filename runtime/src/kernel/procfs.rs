@@ -91,6 +91,19 @@ impl Procfs {
         Ok(Self { root })
     }
 
+    /// Sees that process ids mean here what they mean to this process.
+    ///
+    /// # Errors
+    /// A procfs of another process id namespace, in which a number is some other process.
+    pub fn check_process_ids(&self) -> Result<()> {
+        let own = rustix::fs::readlinkat(&self.root, "self", Vec::with_capacity(16));
+        let own = own.call("readlinkat", || "\"/proc/self\"")?;
+        if own.to_str().ok().and_then(|own| own.parse().ok()) != Some(std::process::id()) {
+            bail!("\"/proc\" is of another process id namespace; mount one of this namespace there");
+        }
+        Ok(())
+    }
+
     /// Whether this process is in a user namespace, and not in the one that the kernel starts with.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 use nix::sys::personality::Persona;
 use sys::sched::SchedAttr;
 
+use super::procfs::Procfs;
 use crate::error::{Call, Context, Result};
 use crate::plan::scheduler::{IoPriority, MemoryPolicy};
 
@@ -41,6 +42,15 @@ pub fn set_personality(domain: i32) -> Result<()> {
         .call("personality", || format!("{domain:#x}"))
         .map(|_| ())
         .context(|| "linux.personality")
+}
+
+/// Sets `process.oomScoreAdj` of process `pid`, where one is given.
+///
+/// # Errors
+/// EACCES for less than there is, without CAP_SYS_RESOURCE on the host.
+pub fn set_oom_score(host: &Procfs, pid: i32, adjustment: Option<i64>) -> Result<()> {
+    let Some(adjustment) = adjustment else { return Ok(()) };
+    host.write(&format!("{pid}/oom_score_adj"), adjustment.to_string()).context(|| "process.oomScoreAdj")
 }
 
 /// Lets this thread run on `cpus` only (as [`list`](crate::plan::scheduler::list) has them); `field` is where

@@ -32,6 +32,7 @@ pub fn build(spec: &Spec, bundle: &str, id: &str, facts: Facts, warnings: &mut V
     namespaces.runtime_is_inside = facts.in_user_namespace;
     let root = root(spec, bundle)?;
     let mounts = mounts(spec, bundle, warnings)?;
+    refuse_unmapped_owners(&mounts, &namespaces)?;
     refuse_without_mount_namespace(spec, &namespaces)?;
     let own = |kind| namespaces.is_own(kind);
     let sysctls = sysctl::sysctls(
@@ -91,6 +92,32 @@ fn mounts(spec: &Spec, bundle: &str, warnings: &mut Vec<String>) -> Result<Vec<M
         mounts.push(mount);
     }
     Ok(mounts)
+}
+
+/// A file system takes no owner that its user namespace does not have; the kernel only says EINVAL.
+fn refuse_unmapped_owners(mounts: &[Mount], namespaces: &namespace::Namespaces) -> Result<()> {
+    if !namespaces.is_new(Namespace::User) {
+        return Ok(());
+    }
+    for mount in mounts {
+        let What::Filesystem { parameters, .. } = &mount.what else { continue };
+        for (key, value) in parameters {
+            let (field, mappings) = match key.as_str() {
+                "uid" => ("linux.uidMappings", &namespaces.uid_mappings),
+                "gid" => ("linux.gidMappings", &namespaces.gid_mappings),
+                _ => continue,
+            };
+            let Some(id) = value.as_deref().and_then(|id| id.parse().ok()) else { continue };
+            if namespace::on_host(mappings, id).is_none() {
+                let reason = format!(
+                    "{}: cannot specify {key}={id} mount option for rootless container: {field} has no {id}",
+                    mount.describe()
+                );
+                return Err(Error::new(Kind::Spec, reason));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Without a mount namespace of its own the container shares the host's: every mount would be the host's.

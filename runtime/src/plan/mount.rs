@@ -133,6 +133,20 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// Whether the flags make it read-only.
+    pub fn is_read_only(&self) -> bool {
+        (self.attributes.set | self.recursive.set) & RDONLY != 0
+    }
+
+    /// The same mount, read-only whatever its flags say.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.attributes.set |= RDONLY;
+        self.attributes.clear &= !RDONLY;
+        self.recursive.clear &= !RDONLY;
+        self
+    }
+
     /// How messages call this mount.
     pub fn describe(&self) -> String {
         format!("mounts[{}] at {:?}", self.index, self.destination)

@@ -106,10 +106,7 @@ impl Namespaces {
 
     /// The host's number of a user of the new user namespace, `None` where it has none.
     pub fn host_uid(&self, uid: u32) -> Option<u32> {
-        self.uid_mappings.iter().find_map(|map| {
-            let offset = uid.checked_sub(map.container_id).filter(|offset| *offset < map.size)?;
-            map.host_id.checked_add(offset)
-        })
+        on_host(&self.uid_mappings, uid)
     }
 
     /// Whether the container does not share the runtime's.
@@ -162,6 +159,14 @@ impl Namespaces {
             && !self.need_intermediate()
             && self.time_offsets.is_empty()
     }
+}
+
+/// The number outside of an id that these mappings have.
+pub fn on_host(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    mappings.iter().find_map(|map| {
+        let offset = id.checked_sub(map.container_id).filter(|offset| *offset < map.size)?;
+        map.host_id.checked_add(offset)
+    })
 }
 
 /// The plan of `linux.namespaces`, mappings and time offsets.

@@ -1,11 +1,12 @@
 //! To whom the container's cgroup is given (config-linux.md "Cgroup ownership").
 
+use crate::plan::namespace::on_host;
 use crate::spec::{IdMapping, Mount, Spec};
 
 /// The host's user id that is to own the cgroup: that of the program, where it has a cgroup namespace of its
 /// own and sees the cgroup through a writable mount. `None` where root keeps it, or where nobody on the host
-/// is known to be the user.
-pub fn owner(spec: &Spec) -> Option<u32> {
+/// is known to be the user. `mappings` are the users of its user namespace, if it has one.
+pub fn owner(spec: &Spec, mappings: &[IdMapping]) -> Option<u32> {
     let namespaces = &spec.linux.namespaces;
     if !namespaces.iter().any(|namespace| namespace.kind == "cgroup" && namespace.path.is_empty()) {
         return None;
@@ -22,7 +23,7 @@ pub fn owner(spec: &Spec) -> Option<u32> {
     let uid = spec.process.as_ref()?.user.uid;
     let host = match namespaces.iter().find(|namespace| namespace.kind == "user") {
         None => uid,
-        Some(_) => on_host(uid, &spec.linux.uid_mappings)?,
+        Some(_) => on_host(mappings, uid)?,
     };
     (host != 0).then_some(host)
 }
@@ -35,11 +36,4 @@ fn is_writable_cgroup(mount: &Mount) -> bool {
     let last =
         mount.options.iter().rev().find(|option| matches!(option.as_str(), "ro" | "rro" | "rw" | "rrw"));
     matches!(mount.kind.as_str(), "cgroup" | "cgroup2") && last.is_none_or(|option| option.ends_with("rw"))
-}
-
-fn on_host(uid: u32, mappings: &[IdMapping]) -> Option<u32> {
-    mappings.iter().find_map(|map| match uid.checked_sub(map.container_id) {
-        Some(offset) if offset < map.size => map.host_id.checked_add(offset),
-        _ => None,
-    })
 }

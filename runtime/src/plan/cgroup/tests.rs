@@ -368,6 +368,7 @@ fn owners() {
         (user, mount(""), "12", None), // nobody
     ];
     for (namespaces, mount, uid, wanted) in cases {
-        assert_eq!(owner(&spec(namespaces, &mount, uid)), wanted, "{namespaces} {mount} {uid}");
+        let spec = spec(namespaces, &mount, uid);
+        assert_eq!(owner(&spec, &spec.linux.uid_mappings), wanted, "{namespaces} {mount} {uid}");
     }
 }
