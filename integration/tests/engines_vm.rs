@@ -44,6 +44,13 @@ fn limits<const N: usize>(process: Process, files: [&str; N]) -> [String; N] {
     files.map(|file| process.cgroup_file(file).trim_end().to_owned())
 }
 
+/// Without the ten seconds that Podman gives to who does not listen.
+#[track_caller]
+fn removed(engine: &impl Client, name: &str) {
+    engine.cli(&["kill", name]).expect_ok();
+    engine.cli(&["rm", "--force", name]).expect_ok();
+}
+
 /// Limits as files and as properties of the scope, at first, after `update`, and after systemd has read its files again.
 #[track_caller]
 fn limited(engine: &impl Client, unit: impl Fn(&str) -> String) {
@@ -73,7 +80,7 @@ fn limited(engine: &impl Client, unit: impl Fn(&str) -> String) {
     assert_eq!(limits(process, files), ["100663296", "0", "150000 100000", "77"]);
     assert_eq!(properties.map(|name| systemd_says(&scope, name)), ["100663296", "1.500000s", "77"]);
     let folder = process.cgroup_folder();
-    engine.cli(&["rm", "--force", &name]).expect_ok();
+    removed(engine, &name);
     wait_for("the end of the scope", || {
         (!folder.exists() && systemd_says(&scope, "LoadState") == "not-found").then_some(())
     });
@@ -93,7 +100,8 @@ fn looked_into(engine: &impl Client) {
     let exec = ["exec", &name, "sh", "-c", "id -u; cat /proc/1/comm; cat /proc/self/cgroup; exit 5"];
     let output = engine.cli(&exec).expect_code(5);
     assert_eq!(output.stdout, format!("1000\n{}\n0::/\n", engine_init(&output.command)), "{output}");
-    engine.cli(&["exec", &name, "no-such-program"]).expect_code(127);
+    let missing = engine.cli(&["exec", &name, "no-such-program"]);
+    assert!(matches!(missing.code(), 126 | 127), "{missing}");
     let (mut terminal, other) = integration::Terminal::pair();
     let running = engine.call(&["exec", "-it", "--user", "0", &name, "sh"]).on_terminal(other).spawn();
     terminal.send("test -t 0 && echo on a ter''minal of $(id -u); exit 4\n");
@@ -101,7 +109,23 @@ fn looked_into(engine: &impl Client) {
     running.wait().expect_code(4);
     let top = engine.cli(&["top", &name]).expect_ok();
     assert!(top.stdout.contains("sleep 600"), "{top}");
-    engine.cli(&["rm", "--force", &name]).expect_ok();
+    removed(engine, &name);
+}
+
+/// Paused, resumed, asked to end, started again and killed.
+#[track_caller]
+fn stopped(engine: &impl Client) {
+    let name = engine.detached(&[], workloads::POLITE);
+    engine.wait_logs(&name, "begun");
+    engine.cli(&["pause", &name]).expect_ok();
+    assert_eq!(init(engine, &name).cgroup_file("cgroup.freeze"), "1\n");
+    engine.cli(&["unpause", &name]).expect_ok();
+    engine.cli(&["stop", "--time", "50", &name]).expect_ok();
+    assert_eq!(engine.inspect(&name, ".State.ExitCode"), "3");
+    engine.cli(&["start", &name]).expect_ok();
+    engine.cli(&["kill", &name]).expect_ok();
+    engine.cli(&["wait", &name]).expect_ok().expect_stdout("137\n");
+    engine.cli(&["rm", &name]).expect_ok();
 }
 
 fn engine_init(command: &str) -> &'static str {
@@ -118,15 +142,10 @@ fn docker_with_systemds_driver() {
         .expect_stdout("systemd 2\n");
     limited(&docker, |id| format!("docker-{id}.scope"));
     looked_into(&docker);
-    workloads::life(&docker);
+    stopped(&docker);
 
     // It asks by itself, through exec.
-    let health = ["--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1"];
-    let name = docker.detached(&health, "exec sleep 600");
-    docker.wait_inspect(&name, ".State.Health.Status", "unhealthy");
-    docker.cli(&["exec", &name, "touch", "/tmp/well"]).expect_ok();
-    docker.wait_inspect(&name, ".State.Health.Status", "healthy");
-    docker.cli(&["rm", "--force", &name]).expect_ok();
+    workloads::health(&docker);
 
     // A daemon that was killed finds its containers again.
     let docker_options = ["--exec-opt", "native.cgroupdriver=systemd", "--live-restore"];
@@ -153,14 +172,10 @@ fn podman_with_systemds_driver() {
     info.expect_ok().expect_stdout("systemd caisson\n");
     limited(&podman, |id| format!("libpod-{id}.scope"));
     looked_into(&podman);
+    stopped(&podman);
 
     // Timers of systemd ask, through exec.
-    let health = ["--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1"];
-    let name = podman.detached(&health, "exec sleep 600");
-    podman.wait_inspect(&name, ".State.Health.Status", "unhealthy");
-    podman.cli(&["exec", &name, "touch", "/tmp/well"]).expect_ok();
-    podman.wait_inspect(&name, ".State.Health.Status", "healthy");
-    podman.cli(&["rm", "--force", "--time", "0", &name]).expect_ok();
+    workloads::health(&podman);
 
     // A pod of two containers, whose slice limits both.
     podman.cli(&["pod", "create", "--name", "pod", "--memory", "64m"]).expect_ok();
