@@ -1,6 +1,6 @@
 # Every target installs what it needs first (Debian packages, only when something is missing); the Rust
 # toolchain and make have to be there. CARGO_TARGET_DIR is respected.
-.PHONY: help build demo test test-vm bench profile order deny clean
+.PHONY: help build demo test test-vm validation bench profile order deny clean
 
 help: ## What can be done here
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -15,12 +15,17 @@ demo: ## A container from nothing: made, looked at, ended, with each command sho
 	@scripts/demo
 
 test: ## Formatting, lints, licences, unit and integration tests, here and in virtual machines
-	@scripts/install-deps build test engines vm
+	@scripts/install-deps build test engines vm validation
 	@scripts/test
 
 test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.12|newest|5.10|generic|matrix
 	@scripts/install-deps build vm
 	@scripts/test-vm
+
+validation: ## The OCI's own validation programs against this runtime, runc and crun, side by side
+	@scripts/install-deps build validation
+	@cargo build --locked --package runtime
+	@scripts/validation
 
 bench: ## This runtime beside crun, runc and the kernel's own floor; writes docs/benchmarks.md
 	@scripts/install-deps build bench vm

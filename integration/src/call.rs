@@ -60,15 +60,19 @@ impl Call {
     #[must_use]
     pub fn runtime() -> Call {
         let runtime = runtime_under_test();
-        let hybrid = cgroup2_mount().filter(|mount| mount.ends_with("unified"));
-        let Some(unified) = hybrid.filter(|_| flavour() == Flavour::Crun) else {
-            return Call::of(runtime);
+        if flavour() == Flavour::Crun { Call::crun(runtime) } else { Call::of(runtime) }
+    }
+
+    /// A call of crun, which refuses to work where cgroup v1 is in use and cgroup v2 has a controller too. There it
+    /// gets a mount namespace of its own, without cgroup v2; the shell becomes crun, so the pid stays the same.
+    #[must_use]
+    pub fn crun(program: &Path) -> Call {
+        let Some(unified) = cgroup2_mount().filter(|mount| mount.ends_with("unified")) else {
+            return Call::of(program);
         };
-        // Crun refuses to work where cgroup v1 is in use and cgroup v2 has a controller too. It gets a mount
-        // namespace of its own, without cgroup v2; the shell becomes crun, so the pid stays the same.
         let mut call = Call::of("unshare");
-        call.command.args(["--mount", "sh", "-c", "umount \"$0\" && exec \"$@\""]).arg(unified).arg(runtime);
-        call.shown = runtime.to_string_lossy().into_owned();
+        call.command.args(["--mount", "sh", "-c", "umount \"$0\" && exec \"$@\""]).arg(unified).arg(program);
+        call.shown = program.to_string_lossy().into_owned();
         call
     }
 

@@ -208,6 +208,16 @@ fn transferred(container: &Container, (major, minor): (u64, u64), key: &str) -> 
     fields.find(|(name, _)| *name == key).map_or(0, |(_, value)| value.parse().unwrap())
 }
 
+/// A container that has done what a script asks for and told its status, and the time that this took from `start`.
+fn timed(bundle: Bundle, script: &str) -> (Container, Duration) {
+    let container = bundle.sh(&format!("{script}; echo status $?; exec sleep 600")).container();
+    container.create().expect_ok();
+    let begin = Instant::now();
+    container.start().expect_ok();
+    container.wait_stdout("status ");
+    (container, begin.elapsed())
+}
+
 #[test]
 fn direct_writes_to_a_device_take_the_time_that_their_rate_demands() {
     requires!(uses_cgroup2(), "{ON_V1}");
@@ -216,15 +226,9 @@ fn direct_writes_to_a_device_take_the_time_that_their_rate_demands() {
     let _controllers = Controllers::keep();
     let (major, minor) = disk;
     let rate = json!({"throttleWriteBpsDevice": [{"major": major, "minor": minor, "rate": MIB}]});
-    let script = "echo begin; dd if=/dev/zero of=/dev/disk bs=64k count=64 oflag=direct 2>/dev/null; \
-                  echo status $?; exec sleep 600";
-    let container = with_disk(disk, rate).sh(script).container();
-    container.create().expect_ok();
-    let begin = Instant::now();
-    container.start().expect_ok();
-    container.wait_stdout("status ");
-    let passed = begin.elapsed();
-    assert_eq!(container.stdout(), "begin\nstatus 0\n");
+    let script = "dd if=/dev/zero of=/dev/disk bs=64k count=64 oflag=direct 2>/dev/null";
+    let (container, passed) = timed(with_disk(disk, rate), script);
+    assert_eq!(container.stdout(), "status 0\n");
     assert_eq!(
         container.init().cgroup_file("io.max"),
         format!("{major}:{minor} rbps=max wbps={MIB} riops=max wiops=max")
@@ -242,14 +246,8 @@ fn direct_reads_of_a_device_take_the_time_that_their_number_demands() {
     let _controllers = Controllers::keep();
     let (major, minor) = disk;
     let rate = json!({"throttleReadIOPSDevice": [{"major": major, "minor": minor, "rate": 10}]});
-    let script = "dd if=/dev/disk of=/dev/null bs=4k count=40 iflag=direct 2>/dev/null; echo status $?; \
-                  exec sleep 600";
-    let container = with_disk(disk, rate).sh(script).container();
-    container.create().expect_ok();
-    let begin = Instant::now();
-    container.start().expect_ok();
-    container.wait_stdout("status ");
-    let passed = begin.elapsed();
+    let script = "dd if=/dev/disk of=/dev/null bs=4k count=40 iflag=direct 2>/dev/null";
+    let (container, passed) = timed(with_disk(disk, rate), script);
     assert_eq!(container.stdout(), "status 0\n");
     assert_eq!(transferred(&container, disk, "rios"), 40);
     assert!(passed > Duration::from_secs(3), "{passed:?}");

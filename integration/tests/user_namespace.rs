@@ -111,8 +111,11 @@ fn every_other_namespace_belongs_to_the_new_user_namespace() {
 #[track_caller]
 fn owner(namespace: u64) -> u64 {
     let namespace = namespace.to_string();
-    let list = integration::Call::of("lsns").args(["--noheadings", "--output", "NS,ONS"]).output();
-    let list = list.expect_ok().stdout;
+    // It fails where a process that it has listed is gone when it looks closer.
+    let list = integration::wait_for("lsns", || {
+        let list = integration::Call::of("lsns").args(["--noheadings", "--output", "NS,ONS"]).output();
+        list.status.success().then_some(list.stdout)
+    });
     let mut lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let found = lines.find(|words| words[0] == namespace);
     found.unwrap_or_else(|| panic!("no namespace {namespace} in {list}"))[1].parse().unwrap()

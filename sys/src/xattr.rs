@@ -42,22 +42,9 @@ pub fn list_at(folder: BorrowedFd<'_>, name: &CStr, list: &mut [u8]) -> Result<u
 /// As [`list_at`]; ENODATA where it has no such attribute.
 pub fn get_at(folder: BorrowedFd<'_>, name: &CStr, attribute: &CStr, value: &mut [u8]) -> Result<usize> {
     let failed = || Error::last("getxattrat", format!("{name:?}, {attribute:?}"));
-    let mut args = args(value.as_mut_ptr() as u64, value.len());
-    // SAFETY: both names end with a zero byte; the arguments are a live xattr_args of the size passed, whose
-    // pointer and size are those of `value`, to which nothing else refers meanwhile.
-    let length = unsafe {
-        let nofollow = libc::AT_SYMLINK_NOFOLLOW;
-        let (folder, args) = (folder.as_raw_fd(), &raw mut args);
-        libc::syscall(
-            GETXATTRAT,
-            folder,
-            name.as_ptr(),
-            nofollow,
-            attribute.as_ptr(),
-            args,
-            size_of::<Args>(),
-        )
-    };
+    let args = args(value.as_mut_ptr() as u64, value.len());
+    // SAFETY: the arguments are those of `value`, to which nothing else refers meanwhile.
+    let length = unsafe { call(GETXATTRAT, folder, name, attribute, args) };
     usize::try_from(length).map_err(|_| failed())
 }
 
@@ -67,21 +54,30 @@ pub fn get_at(folder: BorrowedFd<'_>, name: &CStr, attribute: &CStr, value: &mut
 /// As [`list_at`], and EPERM where the type of the file may not have it.
 pub fn set_at(folder: BorrowedFd<'_>, name: &CStr, attribute: &CStr, value: &[u8]) -> Result<()> {
     let args = args(value.as_ptr() as u64, value.len());
-    // SAFETY: as in `get_at`; the kernel only reads the value.
-    let result = unsafe {
-        let nofollow = libc::AT_SYMLINK_NOFOLLOW;
-        let (folder, args) = (folder.as_raw_fd(), &raw const args);
-        libc::syscall(
-            SETXATTRAT,
-            folder,
-            name.as_ptr(),
-            nofollow,
-            attribute.as_ptr(),
-            args,
-            size_of::<Args>(),
-        )
-    };
+    // SAFETY: the arguments are those of `value`, which the kernel only reads.
+    let result = unsafe { call(SETXATTRAT, folder, name, attribute, args) };
     if result == 0 { Ok(()) } else { Err(Error::last("setxattrat", format!("{name:?}, {attribute:?}"))) }
+}
+
+/// getxattrat(2) or setxattrat(2), by its number: both take the same.
+///
+/// # Safety
+/// The pointer and the size in `args` are those of memory that may be read, and written by getxattrat, until
+/// the call is over.
+unsafe fn call(
+    number: libc::c_long,
+    folder: BorrowedFd<'_>,
+    name: &CStr,
+    attribute: &CStr,
+    args: Args,
+) -> libc::c_long {
+    let (name, attribute, folder) = (name.as_ptr(), attribute.as_ptr(), folder.as_raw_fd());
+    // SAFETY: both names end with a zero byte and are borrowed; the arguments are a live xattr_args of the size
+    // passed, of whose content the caller answers.
+    unsafe {
+        let nofollow = libc::AT_SYMLINK_NOFOLLOW;
+        libc::syscall(number, folder, name, nofollow, attribute, &raw const args, size_of::<Args>())
+    }
 }
 
 /// A value larger than 4 GiB is none that the kernel takes; it says so itself (E2BIG).

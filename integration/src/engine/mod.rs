@@ -19,5 +19,5 @@ pub use buildah::Buildah;
 pub use client::{Client, IMAGE};
 pub use containerd::Containerd;
 pub use docker::Docker;
-pub use podman::Podman;
+pub use podman::{Podman, RootlessPodman};
 pub use world::World;

@@ -1,7 +1,9 @@
 //! Podman, which has no daemon: its containers are children of conmon(8).
 
 use crate::engine::{Client, World, manual};
-use crate::has_controller;
+use crate::{Call, has_controller};
+
+const CONFIGURATION: &str = "/etc/containers/containers.conf.d/caisson.conf";
 
 /// A world with Podman in it, configured by the lines of docs/engines.md.
 #[derive(Debug)]
@@ -36,8 +38,7 @@ impl Podman {
     /// Writes the configuration that Podman and Buildah share.
     #[track_caller]
     pub(super) fn configure(world: &World) {
-        let path = "/etc/containers/containers.conf.d/caisson.conf";
-        world.write(path, &manual::block(path));
+        world.write(CONFIGURATION, &manual::block(CONFIGURATION));
         if !has_controller("pids") {
             // Podman limits the processes of every container, and fails where it cannot.
             let path = "/etc/containers/containers.conf.d/no-limits-here.conf";
@@ -58,5 +59,54 @@ impl Client for Podman {
 
     fn world(&self) -> &World {
         &self.world
+    }
+}
+
+/// Podman of an ordinary user, with a range of ids of its own and no cgroup that it may write.
+#[derive(Debug)]
+pub struct RootlessPodman {
+    world: World,
+}
+
+impl RootlessPodman {
+    /// Why there can be no rootless Podman here, if so.
+    #[must_use]
+    pub fn obstacle() -> Option<String> {
+        World::obstacle(&["podman", "conmon", "catatonit", "newuidmap"])
+    }
+
+    /// A user's Podman with an image to run.
+    #[must_use]
+    #[track_caller]
+    pub fn start() -> RootlessPodman {
+        let world = World::new();
+        let script = "useradd --uid 1777 --home-dir /run/tester tester; \
+            for file in /etc/subuid /etc/subgid; do echo tester:700000:65536 >$file; done; \
+            mkdir -p /run/tester /run/user/1777; chown tester /run/tester /run/user/1777; \
+            chmod 700 /run/tester /run/user/1777";
+        world.sh(script).output().expect_ok();
+        world.write("/run/tester/.config/containers/containers.conf", &manual::block(CONFIGURATION));
+        // A network of its own needs slirp4netns(1), a limit of processes needs a cgroup.
+        let here = "[containers]\nnetns = \"host\"\npids_limit = 0\n";
+        world.write("/etc/containers/containers.conf.d/here.conf", here);
+        let podman = RootlessPodman { world };
+        podman.import();
+        podman
+    }
+}
+
+impl Client for RootlessPodman {
+    const PROGRAM: &str = "podman";
+    const USUAL_CAPABILITIES: u64 = Podman::USUAL_CAPABILITIES;
+    const ALL_CAPABILITIES: u64 = Podman::ALL_CAPABILITIES;
+
+    fn world(&self) -> &World {
+        &self.world
+    }
+
+    fn call(&self, args: &[&str]) -> Call {
+        let user = ["setpriv", "--reuid=tester", "--regid=tester", "--init-groups", "env"];
+        let environment = ["HOME=/run/tester", "TMPDIR=/run/tester", "XDG_RUNTIME_DIR=/run/user/1777"];
+        self.world.call(&user).args(environment).args([Self::PROGRAM]).args(args)
     }
 }

@@ -37,7 +37,7 @@ fn exec(globals: &Globals, args: &cli::Exec, protection: Protection, log: &mut L
         cgroup: args.cgroup.as_deref(),
     };
     let mut signals = Signals::block()?;
-    let born = container.exec(&plan, request, protection, &mut signals, log)?;
+    let born = container.exec(&plan, request, &mut signals, log)?;
     // step 18: write the pid file
     if let Some(path) = &args.pid_file {
         handover::write_pid_file(path, born.pid).map_err(|error| born.undo(error))?;
@@ -46,6 +46,9 @@ fn exec(globals: &Globals, args: &cli::Exec, protection: Protection, log: &mut L
     if args.detach {
         return Ok(0);
     }
+    // Whoever lets go of it last has to wait for the kernel: here the program runs meanwhile, and in the new process,
+    // which has closed its copy, it would not yet.
+    drop(protection);
     // step 19: pass signals, input and output on until the program ends
     let terminal = ours.map(|socket| Terminal::receive(socket.as_fd())).transpose();
     let terminal = terminal.map_err(|error| born.undo(error))?;

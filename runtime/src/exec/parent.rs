@@ -31,7 +31,6 @@ use crate::kernel::scheduler;
 use crate::plan::exec::ExecPlan;
 use crate::plan::namespace::Namespace;
 use crate::report::Log;
-use crate::seal::Protection;
 use crate::signals::Signals;
 use crate::{plan, spec};
 
@@ -130,7 +129,6 @@ impl Container {
         &self,
         plan: &ExecPlan,
         request: Request<'_>,
-        protection: Protection,
         signals: &mut Signals,
         log: &mut Log,
     ) -> Result<Born> {
@@ -148,9 +146,8 @@ impl Container {
             clone(plan, prepared, &place)
         };
         let (channel, born) = begin().map_err(|error| explain(error, &record))?;
-        // step 7: let go of the container and the own binary, hand over the pidfd
+        // step 7: let go of the container, hand over the pidfd
         drop(lock);
-        drop(protection);
         let sent = match &request.pidfd_socket {
             Some((socket, path)) => handover::pass_pidfd(socket, path, born.pidfd.as_fd()),
             None => Ok(()),
@@ -173,8 +170,8 @@ impl Container {
         let join = namespace::apart(self.host, init.pid(), plan.namespaces.own())?;
         let whole = plan.namespaces.is_new(Namespace::Mount);
         let root = if whole { None } else { Some(namespace::root_of(self.host, init.pid())?) };
-        // Numbers were used above: whether they meant init is known now, as its pidfd is at hand.
-        if has_ended(record) {
+        // A number was used above. As long as init is not waited for, it is init's.
+        if !init.send(0)? {
             return Err(Error::new(Kind::Status, STOPPED));
         }
         Ok(Prepared {

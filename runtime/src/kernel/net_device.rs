@@ -80,7 +80,7 @@ fn socket_inside(network: BorrowedFd<'_>) -> Result<Socket> {
 }
 
 fn own_network() -> Result<OwnedFd> {
-    let folder = Procfs::host()?.open("thread-self/ns", OFlags::PATH | OFlags::DIRECTORY)?;
+    let folder = Procfs::shared()?.open("thread-self/ns", OFlags::PATH | OFlags::DIRECTORY)?;
     rustix::fs::openat(&folder, "net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .call("open", || "\"/proc/thread-self/ns/net\"")
 }
