@@ -367,22 +367,15 @@ fn a_security_context_is_what_the_process_has() {
 }
 
 #[test]
-fn mounts_are_read_only_down_to_the_last_where_kubelet_asks_for_it() {
+fn volumes_are_read_only_where_kubelet_asks_for_it() {
     let node = node!();
-    let status: StatusResponse = node.ask("Status", &Empty {});
-    println!("{status:?}");
     let pod = Pod::run(&node);
     let folder = integration::Scratch::new();
     fs::write(folder.path().join("file"), "from the host\n").unwrap();
     let host_path = folder.path().to_str().unwrap().to_owned();
     let run = |readonly: bool| {
         let container = pod.start("cat /data/file; echo back >/data/made; exit 0", |config| {
-            let mount = Mount {
-                container_path: "/data".to_owned(),
-                host_path: host_path.clone(),
-                readonly,
-                ..Mount::default()
-            };
+            let mount = Mount { container_path: "/data".to_owned(), host_path: host_path.clone(), readonly };
             config.mounts = vec![mount];
         });
         container.ended();

@@ -50,50 +50,6 @@ pub struct Id {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Condition {
-    #[prost(string, tag = "1")]
-    pub kind: String,
-    #[prost(bool, tag = "2")]
-    pub status: bool,
-    #[prost(string, tag = "3")]
-    pub reason: String,
-    #[prost(string, tag = "4")]
-    pub message: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct RuntimeStatus {
-    #[prost(message, repeated, tag = "1")]
-    pub conditions: Vec<Condition>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct StatusResponse {
-    #[prost(message, optional, tag = "1")]
-    pub status: Option<RuntimeStatus>,
-    #[prost(map = "string, string", tag = "2")]
-    pub info: HashMap<String, String>,
-    #[prost(message, repeated, tag = "3")]
-    pub runtime_handlers: Vec<RuntimeHandler>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct RuntimeHandler {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(message, optional, tag = "2")]
-    pub features: Option<HandlerFeatures>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct HandlerFeatures {
-    #[prost(bool, tag = "1")]
-    pub recursive_read_only_mounts: bool,
-    #[prost(bool, tag = "2")]
-    pub user_namespaces: bool,
-}
-
-#[derive(Clone, PartialEq, Message)]
 pub struct Int64Value {
     #[prost(int64, tag = "1")]
     pub value: i64,
@@ -106,26 +62,6 @@ pub struct UInt64Value {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct IdMapping {
-    #[prost(uint32, tag = "1")]
-    pub host_id: u32,
-    #[prost(uint32, tag = "2")]
-    pub container_id: u32,
-    #[prost(uint32, tag = "3")]
-    pub length: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct UserNamespace {
-    #[prost(enumeration = "NamespaceMode", tag = "1")]
-    pub mode: i32,
-    #[prost(message, repeated, tag = "2")]
-    pub uids: Vec<IdMapping>,
-    #[prost(message, repeated, tag = "3")]
-    pub gids: Vec<IdMapping>,
-}
-
-#[derive(Clone, PartialEq, Message)]
 pub struct NamespaceOption {
     #[prost(enumeration = "NamespaceMode", tag = "1")]
     pub network: i32,
@@ -135,8 +71,6 @@ pub struct NamespaceOption {
     pub ipc: i32,
     #[prost(string, tag = "4")]
     pub target_id: String,
-    #[prost(message, optional, tag = "5")]
-    pub userns_options: Option<UserNamespace>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -268,8 +202,6 @@ pub struct Mount {
     pub host_path: String,
     #[prost(bool, tag = "3")]
     pub readonly: bool,
-    #[prost(bool, tag = "8")]
-    pub recursive_read_only: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
