@@ -168,6 +168,16 @@ impl Call {
         self
     }
 
+    /// The call as the last words of another program's command line, which changes its own process and then becomes
+    /// this one: `&["sh", "-c", "exec 7>file; exec \"$0\" \"$@\""]`.
+    #[must_use]
+    pub fn through(mut self, caller: &[&str]) -> Call {
+        let mut command = Command::new(caller[0]);
+        command.args(&caller[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
     /// Starts the program.
     #[track_caller]
     pub fn spawn(self) -> Running {

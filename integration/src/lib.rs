@@ -14,6 +14,7 @@
 
 mod bundle;
 mod call;
+pub mod checkpoint;
 mod config;
 mod container;
 mod controllers;

@@ -21,8 +21,11 @@ fn a_user_is_root_inside_and_nobody_outside() {
     let map = podman.in_container(&[], "id -u; cat /proc/self/uid_map");
     let words: Vec<&str> = map.split_whitespace().collect();
     assert_eq!(words, ["0", "0", "1777", "1", "1", "700000", "65536"]);
-    let keep = podman.in_container(&["--userns", "keep-id"], "id -u; touch /tmp/x; stat -c %u /tmp/x");
-    assert_eq!(keep, "1777\n1777");
+    // Root inside is then a stranger who cannot pass the user's folders; runc 1.1.5 is stopped by that.
+    if flavour() != Flavour::Runc {
+        let script = "id -u; touch /tmp/x; stat -c %u /tmp/x";
+        assert_eq!(podman.in_container(&["--userns", "keep-id"], script), "1777\n1777");
+    }
     // What it writes into a folder of the user's is the user's, and another's is out of reach.
     podman.world().sh("install -d -o tester /run/mine; install -d -m 700 /run/roots").output().expect_ok();
     let options = ["--volume", "/run/mine:/mine"];

@@ -65,7 +65,8 @@ fn features_have_what_engines_ask_for() {
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
         assert!(names(&features["hooks"]).contains(&kind), "{kind}");
     }
-    assert!(features["annotations"].is_object());
+    assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "true");
+    assert!(names(&features["potentiallyUnsafeConfigAnnotations"]).contains(&"org.criu.config"));
 }
 
 #[test]

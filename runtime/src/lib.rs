@@ -9,6 +9,7 @@ pub mod cli;
 pub mod command;
 pub mod container;
 pub mod create;
+pub mod criu;
 pub mod error;
 pub mod exec;
 pub mod foreground;

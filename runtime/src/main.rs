@@ -14,7 +14,7 @@ fn run() -> u8 {
     // the program has to be mapped anew. Whatever the arguments mean, protection does no harm.
     let protected = args
         .iter()
-        .any(|arg| arg == "create" || arg == "run" || arg == "exec")
+        .any(|arg| ["create", "run", "exec", "restore"].iter().any(|verb| arg == verb))
         .then(seal::protect_own_binary);
     match cli::parse(&args) {
         Ok(Parsed::Text(text)) => report::text(&text),

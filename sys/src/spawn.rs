@@ -2,6 +2,7 @@
 //! does not close on exec, and offers nothing but `pre_exec`, which is unsafe, to change that.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
@@ -15,6 +16,35 @@ const LOW_DESCRIPTORS: i32 = 1024;
 pub fn inherit_nothing(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec and makes two system calls, both async-signal-safe; it
     // allocates nothing and touches no memory but its own stack.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// As [`inherit_nothing`], but the program gets the descriptors `keep` too, under the numbers they have here, and
+/// starts with SIGPIPE ignored: what is written to a caller that has gone away is an error to it, not its end. With
+/// `no_new_privileges` neither it nor what it starts gains any by execve(2) (PR_SET_NO_NEW_PRIVS of prctl(2)).
+///
+/// The descriptors have to stay open until the program is started.
+pub fn inherit_only(command: &mut Command, keep: Vec<RawFd>, no_new_privileges: bool) {
+    let prepare = move || {
+        prepare()?;
+        // SAFETY: plain numbers; changes nothing but this process's own flag.
+        if no_new_privileges && unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        for fd in &keep {
+            // SAFETY: plain numbers; changes one flag of this process's own copy of a descriptor.
+            if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        // SAFETY: SIG_IGN is no handler of ours, so no code can run in a signal context.
+        match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) } {
+            libc::SIG_ERR => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: the closure runs between fork and exec and makes nothing but system calls that are
+    // async-signal-safe; it allocates nothing, and reads no memory but the list that it owns.
     unsafe { command.pre_exec(prepare) };
 }
 
@@ -72,6 +102,31 @@ mod tests {
         change_mask(libc::SIG_UNBLOCK, libc::SIGTERM);
         assert_eq!(with, "SigBlk:\t0000000000004000\n", "the ground of this test");
         assert_eq!(without, "SigBlk:\t0000000000000000\n");
+    }
+
+    #[test]
+    fn only_the_chosen_descriptors_get_through_and_a_closed_pipe_is_an_error() {
+        let (kept, _writer) = std::io::pipe().unwrap();
+        let (other, _writer) = std::io::pipe().unwrap();
+        let mut command = Command::new("ls");
+        command.arg("/proc/self/fd");
+        inherit_only(&mut command, vec![kept.as_raw_fd()], false);
+        let listed = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let has = |fd: i32| listed.lines().any(|line| line == fd.to_string());
+        assert!(has(kept.as_raw_fd()), "{listed}");
+        // `ls` opens a folder under the lowest free number.
+        assert!(!has(other.as_raw_fd()) || other.as_raw_fd() == 3, "{listed}");
+        let mut command = Command::new("grep");
+        command.args(["-E", "SigIgn|NoNewPrivs", "/proc/self/status"]);
+        inherit_only(&mut command, Vec::new(), true);
+        let status = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        let ignored = u64::from_str_radix(ignored, 16).unwrap();
+        assert_ne!(ignored & 1 << (libc::SIGPIPE - 1), 0, "{status}");
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+        let mut command = Command::new("true");
+        inherit_only(&mut command, vec![i32::MAX], false);
+        assert_eq!(command.status().unwrap_err().raw_os_error(), Some(libc::EBADF));
     }
 
     #[test]

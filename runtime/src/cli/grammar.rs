@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::flags::{self, Action, Argument, Flag, Form, Given, switch, value};
 use super::{
     Command, Create, Delete, Events, Globals, Kill, List, ListFormat, LogFormat, Pause, Ps, Resume, Run,
-    Spec, Start, State, duration, exec, update,
+    Spec, Start, State, checkpoint, duration, exec, update,
 };
 
 /// One command: its name, its form, and how what was given is read.
@@ -179,6 +179,18 @@ pub(super) const VERBS: &[Verb] = &[
             let interval = duration::parse(&interval.to_string_lossy())?;
             Ok(Command::Events(Events { id: given.text(0)?, stats: given.is_on("stats"), interval }))
         },
+    },
+    Verb {
+        name: "checkpoint",
+        about: "write the state of a container's processes to images (by CRIU), and delete it",
+        form: of_container(&[checkpoint::COMMON, checkpoint::CHECKPOINT]),
+        read: |given| Ok(Command::Checkpoint(Box::new(checkpoint::read(given)?))),
+    },
+    Verb {
+        name: "restore",
+        about: "make a container that goes on where a checkpoint was taken",
+        form: of_container(&[checkpoint::COMMON, checkpoint::RESTORE]),
+        read: |given| Ok(Command::Restore(Box::new(checkpoint::read_restore(given)?))),
     },
     Verb {
         name: "delete",
@@ -352,6 +364,6 @@ fn format(given: &mut Given) -> Result<ListFormat, String> {
     }
 }
 
-fn bundle(given: &mut Given) -> PathBuf {
+pub(super) fn bundle(given: &mut Given) -> PathBuf {
     path(given, "bundle").unwrap_or_else(|| PathBuf::from("."))
 }

@@ -6,6 +6,7 @@
 //! and arguments may be mixed. `grammar` is the table of commands and flags, `flags` reads a command line by
 //! it, and `help` (clap) makes the texts for people of it, which costs a good command line nothing.
 
+mod checkpoint;
 mod duration;
 mod exec;
 mod flags;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use crate::report;
 use crate::spec::{IntelRdt, Resources};
+pub use checkpoint::{CgroupsMode, Checkpoint, CriuFlags, Restore};
 pub use version::{COMMIT, NAME, VERSION, version_text};
 
 /// Form of the lines that go to the log.
@@ -113,6 +115,10 @@ pub enum Command {
     Ps(Ps),
     /// Print what a container uses, and that it runs out of memory.
     Events(Events),
+    /// Write the state of a container's processes to images.
+    Checkpoint(Box<Checkpoint>),
+    /// Make a container of images.
+    Restore(Box<Restore>),
     /// Remove a container.
     Delete(Delete),
     /// Show all containers under the root.
@@ -138,6 +144,8 @@ impl Command {
             Self::Update(_) => "update",
             Self::Ps(_) => "ps",
             Self::Events(_) => "events",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Restore(_) => "restore",
             Self::Delete(_) => "delete",
             Self::List(_) => "list",
             Self::Spec(_) => "spec",

@@ -315,15 +315,15 @@ fn messages() {
         (&["--rootless", "no", "list"], "flag --rootless: \"no\" is none of true, false and auto"),
         (
             &["strat", "web"],
-            "unknown command \"strat\": did you mean \"start\"? the commands are create, start, run, exec, state, kill, pause, resume, update, ps, events, delete, list, spec, features",
+            "unknown command \"strat\": did you mean \"start\"? the commands are create, start, run, exec, state, kill, pause, resume, update, ps, events, checkpoint, restore, delete, list, spec, features",
         ),
         (
             &["frobnicate"],
-            "unknown command \"frobnicate\": the commands are create, start, run, exec, state, kill, pause, resume, update, ps, events, delete, list, spec, features",
+            "unknown command \"frobnicate\": the commands are create, start, run, exec, state, kill, pause, resume, update, ps, events, checkpoint, restore, delete, list, spec, features",
         ),
         (
             &["help", "lits"],
-            "unknown command \"lits\": did you mean \"list\"? the commands are create, start, run, exec, state, kill, pause, resume, update, ps, events, delete, list, spec, features",
+            "unknown command \"lits\": did you mean \"list\"? the commands are create, start, run, exec, state, kill, pause, resume, update, ps, events, checkpoint, restore, delete, list, spec, features",
         ),
     ];
     for (words, expected) in table {

@@ -22,8 +22,8 @@ struct Features {
     mount_options: Vec<&'static str>,
     linux: Linux,
     annotations: Annotations,
-    /// No annotation of config.json changes what this runtime does.
-    potentially_unsafe_config_annotations: [&'static str; 1],
+    /// Annotations of config.json that change what this runtime does.
+    potentially_unsafe_config_annotations: [&'static str; 2],
 }
 
 /// features-linux.md.
@@ -94,6 +94,9 @@ struct Annotations {
     name: &'static str,
     #[serde(rename = "org.caisson.runtime.version")]
     version: &'static str,
+    /// runc's name for it. Whether the host has a CRIU is not asked: the document is about this binary.
+    #[serde(rename = "org.opencontainers.runc.checkpoint.enabled")]
+    checkpoint: &'static str,
 }
 
 const HOOKS: &[&str] =
@@ -135,9 +138,9 @@ fn features() -> Features {
             net_devices: Enabled { enabled: true },
             memory_policy: MemoryPolicy { modes: &spec::MEMORY_MODES, flags: &spec::MEMORY_FLAGS },
         },
-        annotations: Annotations { commit: COMMIT, name: NAME, version: VERSION },
+        annotations: Annotations { commit: COMMIT, name: NAME, version: VERSION, checkpoint: "true" },
         // A name that ends with a point is a prefix (features.md).
-        potentially_unsafe_config_annotations: ["org.systemd.property."],
+        potentially_unsafe_config_annotations: ["org.systemd.property.", "org.criu.config"],
     }
 }
 

@@ -3,6 +3,7 @@
 //! A command returns the exit code of a success, which is 0 except where the program's own code is passed
 //! on. It prints its result itself; errors and warnings are the report's.
 
+pub mod checkpoint;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -12,6 +13,7 @@ pub mod kill;
 pub mod list;
 pub mod pause;
 pub mod ps;
+pub mod restore;
 pub mod resume;
 pub mod run;
 pub mod spec;
@@ -53,6 +55,8 @@ pub fn execute(
         Command::Update(args) => update::execute(globals, args, log),
         Command::Ps(args) => ps::execute(globals, args, log),
         Command::Events(args) => events::execute(globals, args, log),
+        Command::Checkpoint(args) => checkpoint::execute(globals, args, log),
+        Command::Restore(args) => restore::execute(globals, args, protect()?, log),
         Command::Delete(args) => delete::execute(globals, args, log),
         Command::List(args) => list::execute(globals, args, log),
         Command::Spec(args) => spec::execute(globals, args, log),

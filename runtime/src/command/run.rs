@@ -92,7 +92,7 @@ pub(super) fn consoles(
 }
 
 /// The poststart hooks; a failure stops and destroys the container (runtime.md "Lifecycle" step 9).
-fn poststart(born: Born, log: &mut Log) -> Result<Born> {
+pub(super) fn poststart(born: Born, log: &mut Log) -> Result<Born> {
     let hooks = &born.record.hooks.poststart;
     if hooks.is_empty() {
         return Ok(born);
@@ -111,7 +111,7 @@ fn poststart(born: Born, log: &mut Log) -> Result<Born> {
 }
 
 /// Stops and removes the container because of `error`, which is given back with what failed meanwhile.
-fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &mut Log) -> Error {
+pub(super) fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &mut Log) -> Error {
     let mut warn = |error: Error| log.warning(error.to_string());
     if let Err(failed) = delete::destroy(store, locked, record, &Files, &mut warn) {
         error.attach(&failed);
@@ -121,7 +121,7 @@ fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &
 
 /// Takes the container away, unless somebody else already has: its folder is open, so that none of the same
 /// name can be taken for it. Nothing of the record that matters here changes after the birth.
-fn remove_ended(store: &Store, entry: Entry, record: &Record, log: &mut Log) -> Result<()> {
+pub(super) fn remove_ended(store: &Store, entry: Entry, record: &Record, log: &mut Log) -> Result<()> {
     let locked = match entry.lock(store, LOCK_WAIT) {
         Err(error) if error.kind() == Kind::NotFound => return Ok(()),
         result => result?,

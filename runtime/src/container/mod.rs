@@ -4,9 +4,11 @@
 //! memory where the kernel can be asked: a process is found by pid and start time, a status is derived each
 //! time. Governed by runtime.md of the specification.
 
+pub mod checkpoint;
 pub mod delete;
 pub mod document;
 pub mod events;
+pub mod external;
 pub mod gate;
 pub mod group;
 mod id;

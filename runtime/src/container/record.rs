@@ -56,6 +56,12 @@ pub struct Record {
     /// The poststart and poststop hooks: config.json may be gone or changed when their time comes.
     #[serde(default)]
     pub hooks: Hooks,
+    /// The pipes that the program got as standard input, output and error, by inode; 0 for anything else.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub pipes: [u64; 3],
+    /// Whether its processes come from images: they were forked by CRIU and have executed nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// Where its seccomp listener goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp_notify: Option<SeccompNotify>,
@@ -71,6 +77,11 @@ pub struct SeccompNotify {
     /// Opaque text for the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener_metadata: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it so
+fn is_empty(pipes: &[u64; 3]) -> bool {
+    *pipes == [0; 3]
 }
 
 /// The one field that every version has.
@@ -150,6 +161,8 @@ pub(crate) mod tests {
             shares_pid_namespace: false,
             keeps_keyring: false,
             hooks: Hooks::default(),
+            pipes: [0; 3],
+            restored: false,
             seccomp_notify: None,
             owner: 0,
         }

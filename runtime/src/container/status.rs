@@ -60,6 +60,10 @@ impl Status {
         if gate::has_reader(entry)? {
             return Ok(Self::Created);
         }
+        // CRIU's forks are programs without ever having executed one.
+        if record.restored {
+            return Ok(Self::Running);
+        }
         // Asked after the gate: an init lets go of that when it executes the program, or ends.
         Ok(match init.has_executed()? {
             Some(true) => Self::Running,

@@ -19,9 +19,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 
 use super::{ContainerId, Record, gate, sweep};
 use crate::error::{Call, Context, Error, Kind, Result};
+use crate::kernel::mount;
 use crate::spec;
 
 /// The record's name, and the name it has while it is written.
@@ -345,6 +347,44 @@ impl Entry {
     }
 }
 
+/// Where the root file system is mounted for CRIU while it restores the container.
+const CRIU_ROOT: &str = "criu-root";
+
+impl Entry {
+    /// Mounts `tree` in the container's folder for CRIU, which wants its root to be a mount point; returns where.
+    ///
+    /// # Errors
+    /// As mkdirat(2) and move_mount(2).
+    pub fn hold_root(&self, tree: BorrowedFd<'_>) -> Result<PathBuf> {
+        let path = self.path.join(CRIU_ROOT);
+        let at = || format!("{path:?}");
+        rustix::fs::mkdirat(&self.dir, CRIU_ROOT, Mode::RWXU).call("mkdir", at)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let target = rustix::fs::openat(&self.dir, CRIU_ROOT, flags, Mode::empty()).call("open", at)?;
+        mount::attach(tree, target.as_fd()).context(at)?;
+        Ok(path)
+    }
+
+    /// Takes what [`Self::hold_root`] has mounted away again, if it is there.
+    ///
+    /// # Errors
+    /// As umount2(2) and unlinkat(2).
+    pub fn release_root(&self) -> Result<()> {
+        let path = self.path.join(CRIU_ROOT);
+        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+        match rustix::mount::unmount(&path, flags) {
+            // INVAL: nothing is mounted there.
+            Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
+            Err(errno) => return Err(errno).call("umount2", || format!("{path:?}, MNT_DETACH")),
+        }
+        match rustix::fs::unlinkat(&self.dir, CRIU_ROOT, AtFlags::REMOVEDIR) {
+            // Somebody's file of that name is for the sweep.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(errno) => Err(errno).call("rmdir", || format!("{path:?}")),
+        }
+    }
+}
+
 impl AsFd for Entry {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
@@ -415,6 +455,7 @@ impl Locked {
         if self.remove_folder(store)? {
             return Ok(());
         }
+        self.release_root()?;
         sweep::clear(self.dir.as_fd(), &self.path)?;
         if self.remove_folder(store)? {
             return Ok(());

@@ -10,8 +10,10 @@ pub mod identity;
 pub mod init;
 pub mod intermediate;
 pub mod mapping;
+mod mountpoints;
 pub mod parent;
 pub mod program;
+pub mod restore;
 pub mod scope;
 pub mod sources;
 

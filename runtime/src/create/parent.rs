@@ -83,15 +83,15 @@ pub struct Born {
 /// A bundle that has been read, found valid and planned.
 #[derive(Debug)]
 pub struct Bundle {
-    path: String,
-    spec: Spec,
+    pub(super) path: String,
+    pub(super) spec: Spec,
     /// config.json as it was read, for `exec`.
-    config: Vec<u8>,
-    plan: Plan,
+    pub(super) config: Vec<u8>,
+    pub(super) plan: Plan,
     /// The host's procfs, found to be one.
-    host: &'static Procfs,
+    pub(super) host: &'static Procfs,
     /// The scope, where systemd makes the cgroup.
-    scope: Option<Asked>,
+    pub(super) scope: Option<Asked>,
 }
 
 impl Bundle {
@@ -264,7 +264,8 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, inherited: Inherited) -> Resu
     })
 }
 
-fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
+/// The record of a container that is about to be made.
+pub(super) fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
     let spec = &bundle.spec;
     let filter = bundle.plan.seccomp.as_ref().and_then(|filter| filter.notify.as_ref());
     Ok(Record {
@@ -288,6 +289,8 @@ fn first_record(bundle: &Bundle, id: ContainerId) -> Result<Record> {
             poststop: spec.hooks.poststop.clone(),
             ..spec::Hooks::default()
         },
+        pipes: if bundle.plan.process.terminal { [0; 3] } else { tty::own_pipes()? },
+        restored: false,
         seccomp_notify: filter.map(|notify| SeccompNotify {
             listener_path: PathBuf::from(&notify.listener_path),
             listener_metadata: (!notify.metadata.is_empty()).then(|| notify.metadata.clone()),
@@ -363,7 +366,7 @@ fn birth(
 }
 
 /// Makes the cgroup; the record knows of it before it exists, so that a crash leaves nothing unknown.
-fn make_cgroup(
+pub(super) fn make_cgroup(
     bundle: &Bundle,
     locked: &Locked,
     hierarchy: Option<Hierarchy>,
@@ -481,6 +484,57 @@ fn clone(
     }
 }
 
+/// Device rules, ownership of the cgroup, and Intel RDT for process `pid`, which is in the cgroup.
+pub(super) fn limit(
+    bundle: &Bundle,
+    cgroup: Option<&Cgroup>,
+    pid: i32,
+    rootless: bool,
+    record: &mut Record,
+    log: &mut Log,
+) -> Result<()> {
+    let plan = &bundle.plan;
+    if let Some(cgroup) = cgroup {
+        if let Some(program) = &plan.cgroup.devices {
+            match cgroup::devices::load(program).and_then(|program| cgroup.attach_devices(program.as_fd())) {
+                Ok(()) => {}
+                Err(error) => {
+                    let warning = cgroup::devices::go_without(error, rootless)?;
+                    // What a container gets without having asked is no loss to anybody without root's rights.
+                    if plan.cgroup.device_rules {
+                        log.warning(warning);
+                    }
+                }
+            }
+        }
+        give_cgroup(bundle, cgroup, pid, rootless, log)?;
+    }
+    if let Some(rdt) = &plan.intel_rdt {
+        let root = intel_rdt::root()?;
+        record.intel_rdt = intel_rdt::prepare(&root, rdt)?;
+        intel_rdt::assign(&root, rdt, pid)?;
+    }
+    Ok(())
+}
+
+/// Gives the cgroup to the user who is to divide it further.
+fn give_cgroup(bundle: &Bundle, cgroup: &Cgroup, pid: i32, rootless: bool, log: &mut Log) -> Result<()> {
+    let (spec, namespaces) = (&bundle.spec, &bundle.plan.namespaces);
+    let owner = if namespaces.is_joined(Namespace::User) && namespaces.is_new(Namespace::Cgroup) {
+        let [users, _] = mapping::of_process(bundle.host, pid)?;
+        plan::cgroup::owner(spec, &users)
+    } else {
+        plan::cgroup::owner(spec, &namespaces.uid_mappings)
+    };
+    match owner.map_or(Ok(()), |owner| cgroup.chown_delegate(owner)) {
+        Err(error) if rootless && error.errno() == libc::EPERM => {
+            log.warning(format!("the cgroup stays with its owner: {error}"));
+            Ok(())
+        }
+        given => given,
+    }
+}
+
 /// Says why there is no user namespace, where that is what the kernel refused.
 fn explain_clone(error: Error, plan: &Plan) -> Error {
     if !plan.namespaces.is_new(Namespace::User) {
@@ -542,7 +596,7 @@ impl Birth<'_> {
             }
         }
         // step 11: device rules, ownership of the cgroup, Intel RDT
-        self.limit(record, log)?;
+        limit(self.bundle, self.cgroup.as_ref(), self.pid, self.request.rootless, record, log)?;
         if let Some(path) = self.request.pidfd_socket {
             handover::send_pidfd(path, self.pidfd.as_fd())?;
         }
@@ -557,52 +611,6 @@ impl Birth<'_> {
         match self.bundle.plan.net_devices.as_slice() {
             [] => Ok(()),
             devices => net_device::move_devices(devices, network),
-        }
-    }
-
-    /// Device rules, ownership, and Intel RDT.
-    fn limit(&self, record: &mut Record, log: &mut Log) -> Result<()> {
-        let plan = &self.bundle.plan;
-        if let Some(cgroup) = &self.cgroup {
-            if let Some(program) = &plan.cgroup.devices {
-                match cgroup::devices::load(program)
-                    .and_then(|program| cgroup.attach_devices(program.as_fd()))
-                {
-                    Ok(()) => {}
-                    Err(error) => {
-                        let warning = cgroup::devices::go_without(error, self.request.rootless)?;
-                        // What a container gets without having asked is no loss to anybody without root's rights.
-                        if plan.cgroup.device_rules {
-                            log.warning(warning);
-                        }
-                    }
-                }
-            }
-            self.give_cgroup(cgroup, log)?;
-        }
-        if let Some(rdt) = &plan.intel_rdt {
-            let root = intel_rdt::root()?;
-            record.intel_rdt = intel_rdt::prepare(&root, rdt)?;
-            intel_rdt::assign(&root, rdt, self.pid)?;
-        }
-        Ok(())
-    }
-
-    /// Gives the cgroup to the user who is to divide it further.
-    fn give_cgroup(&self, cgroup: &Cgroup, log: &mut Log) -> Result<()> {
-        let (spec, namespaces) = (&self.bundle.spec, &self.bundle.plan.namespaces);
-        let owner = if namespaces.is_joined(Namespace::User) && namespaces.is_new(Namespace::Cgroup) {
-            let [users, _] = mapping::of_process(self.bundle.host, self.pid)?;
-            plan::cgroup::owner(spec, &users)
-        } else {
-            plan::cgroup::owner(spec, &namespaces.uid_mappings)
-        };
-        match owner.map_or(Ok(()), |owner| cgroup.chown_delegate(owner)) {
-            Err(error) if self.request.rootless && error.errno() == libc::EPERM => {
-                log.warning(format!("the cgroup stays with its owner: {error}"));
-                Ok(())
-            }
-            given => given,
         }
     }
 

@@ -167,7 +167,10 @@ impl Container {
         console: Option<OwnedFd>,
         inherited: Inherited,
     ) -> Result<Prepared> {
-        let join = namespace::apart(self.host, init.pid(), plan.namespaces.own())?;
+        // CRIU restores clocks by a time namespace that nobody has asked for.
+        let clocks = record.restored && namespace::own(self.host, "time").is_ok();
+        let kinds = plan.namespaces.own().chain(clocks.then_some(Namespace::Time));
+        let join = namespace::apart(self.host, init.pid(), kinds)?;
         let whole = plan.namespaces.is_new(Namespace::Mount);
         let root = if whole { None } else { Some(namespace::root_of(self.host, init.pid())?) };
         // A number was used above. As long as init is not waited for, it is init's.

@@ -133,6 +133,20 @@ pub fn new_network(host: &Procfs, made: impl FnOnce(BorrowedFd<'_>) -> Result<()
     network
 }
 
+/// Calls `inside` in the network namespace `network`, and comes back.
+///
+/// # Errors
+/// As setns(2), and those of `inside`. A failure to come back is an error too: the runtime would go on in the wrong
+/// network.
+pub fn within(host: &Procfs, network: BorrowedFd<'_>, inside: impl FnOnce() -> Result<()>) -> Result<()> {
+    let home = own(host, "net")?;
+    let flag = Namespace::Network.flag();
+    sys::process::setns(network, flag).context(|| "enter the container's network namespace")?;
+    let result = inside();
+    sys::process::setns(home.as_fd(), flag).context(|| "leave the container's network namespace")?;
+    result
+}
+
 /// The kinds out of `kinds` that process `pid` does not share with this one, as `CLONE_NEW…` flags.
 ///
 /// # Errors

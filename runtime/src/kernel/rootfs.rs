@@ -30,10 +30,18 @@ pub fn open(path: &str) -> Result<OwnedFd> {
 /// As mount_setattr(2).
 pub fn isolate(private: bool) -> Result<()> {
     let flag = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open("/", flags, Mode::empty()).call("open", || "\"/\"")?;
+    let root = current()?;
     set_propagation(root.as_fd(), Propagation { flag, recursive: true })
         .context(|| "make \"/\" of the new mount namespace a slave")
+}
+
+/// The root of this process's mount namespace, as long as it has no other.
+///
+/// # Errors
+/// As open(2).
+pub fn current() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/", flags, Mode::empty()).call("open", || "\"/\"")
 }
 
 /// Attaches the root at its own path, where hooks expect to find it.

@@ -161,6 +161,25 @@ pub fn give_stdio(uid: u32, own_terminal: bool) -> Result<()> {
     Ok(())
 }
 
+/// `PIPEFS_MAGIC` of linux/magic.h: a pipe without a name.
+const PIPEFS_MAGIC: u64 = 0x5049_5045;
+
+/// The inodes of standard input, output and error where they are pipes without a name; 0 for anything else.
+///
+/// # Errors
+/// As fstat(2).
+pub fn own_pipes() -> Result<[u64; 3]> {
+    let mut pipes = [0; 3];
+    for (fd, inode) in (0..).zip(&mut pipes) {
+        let stat = rustix::fs::fstat(stdio(fd)).call("fstat", || format!("descriptor {fd}"))?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+            let magic = rustix::fs::fstatfs(stdio(fd)).call("fstatfs", || format!("descriptor {fd}"))?.f_type;
+            *inode = if u64::try_from(magic) == Ok(PIPEFS_MAGIC) { stat.st_ino } else { 0 };
+        }
+    }
+    Ok(pipes)
+}
+
 fn stdio(fd: i32) -> BorrowedFd<'static> {
     match fd {
         0 => rustix::stdio::stdin(),
