@@ -291,12 +291,15 @@ fn limits_are_set_changed_counted_and_enforced() {
         limit(&container, "cpu.stat").lines().next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     assert!(used(&stats()) >= used(&first) && said * 1000 >= used(&first));
 
-    // More memory than there is.
-    let greedy = pod.start("", |config| {
-        resources(config).memory_limit_in_bytes = 16 << 20;
-        config.command = words(&["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
-    });
-    let status = greedy.ended();
+    // More memory than there is. One of its processes ends, so that there is time to say why: where the last one ends,
+    // systemd may remove the scope before the shim has looked at it.
+    let greedy =
+        pod.start("dd if=/dev/zero of=/dev/null bs=64M count=1; echo survived; exec sleep 600", |config| {
+            resources(config).memory_limit_in_bytes = 16 << 20;
+        });
+    greedy.wait_log("survived\n");
+    wait_for("the reason", || (greedy.status().reason == "OOMKilled").then_some(()));
+    let status = greedy.stop(0);
     assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"), "{status:?}");
 }
 
