@@ -121,7 +121,7 @@ fn stopped(engine: &impl Client) {
     let name = engine.detached(&[], workloads::POLITE);
     engine.wait_logs(&name, "begun");
     engine.cli(&["pause", &name]).expect_ok();
-    assert_eq!(init(engine, &name).cgroup_file("cgroup.freeze"), "1\n");
+    assert_eq!(init(engine, &name).cgroup_file("cgroup.freeze"), "1");
     engine.cli(&["unpause", &name]).expect_ok();
     engine.cli(&["stop", "--time", "50", &name]).expect_ok();
     assert_eq!(engine.inspect(&name, ".State.ExitCode"), "3");
