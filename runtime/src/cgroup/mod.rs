@@ -131,6 +131,7 @@ impl Cgroup {
         if self.record.created < levels {
             self.check_free()?;
         }
+        controllers::enable_others(hierarchy, self.fd(), &self.record.names()?)?;
         self.limit(hierarchy, plan)
     }
 
