@@ -1,12 +1,13 @@
-//! Docker and Podman with systemd's cgroup driver and every controller: what they limit, count and watch, and where.
+//! Docker, Podman, containerd and Buildah with systemd's cgroup driver and every controller: what they limit, count and
+//! watch, and where.
 //!
 //! Needs a machine of its own with systemd and the engines: `make test-vm FLAVOUR=engines`. (Everything else that
-//! people do with an engine is in engine_docker.rs and engine_podman.rs.)
+//! people do with an engine is in engine_docker.rs and its neighbours; Kubernetes is in cri.rs.)
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use integration::engine::{Client, Docker, Podman, World, workloads};
+use integration::engine::{Buildah, Client, Containerd, Docker, Podman, RootlessPodman, World, workloads};
 use integration::{Call, Process, wait_for};
 
 /// Leaves the test as skipped where the machine is not ours; else it is ours alone.
@@ -21,6 +22,9 @@ macro_rules! machine {
         alone()
     }};
 }
+
+const GREEDY_OPTIONS: [&str; 4] = ["--memory", "16m", "--memory-swap", "16m"];
+const GREEDY: [&str; 5] = ["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"];
 
 fn alone() -> MutexGuard<'static, ()> {
     static MACHINE: Mutex<()> = Mutex::new(());
@@ -84,16 +88,6 @@ fn limited(engine: &impl Client, unit: impl Fn(&str) -> String) {
     wait_for("the end of the scope", || {
         (!folder.exists() && systemd_says(&scope, "LoadState") == "not-found").then_some(())
     });
-
-    // More than there is, for one of its processes: when the last one ends, systemd may remove the scope before the
-    // engine has looked why.
-    let script = "dd if=/dev/zero of=/dev/null bs=64M count=1; echo survived; exec sleep 600";
-    let greedy = engine.detached(&["--memory", "16m", "--memory-swap", "16m"], script);
-    engine.wait_logs(&greedy, "survived");
-    engine.cli(&["kill", &greedy]).expect_ok();
-    engine.cli(&["wait", &greedy]).expect_ok().expect_stdout("137\n");
-    engine.wait_inspect(&greedy, ".State.OOMKilled", "true");
-    engine.cli(&["rm", &greedy]).expect_ok();
 }
 
 /// exec, with and without a terminal, top, and a health check that fails and recovers.
@@ -137,13 +131,25 @@ fn engine_init(command: &str) -> &'static str {
 
 #[test]
 fn docker_with_systemds_driver() {
+    const DRIVER: [&str; 3] = ["--live-restore", "--exec-opt", "native.cgroupdriver=systemd"];
     let _alone = machine!(Docker);
-    let mut docker = Docker::start_in(World::machine(), &["--exec-opt", "native.cgroupdriver=systemd"]);
+    let mut docker = Docker::start_in_machine(&DRIVER);
     docker
         .cli(&["info", "--format", "{{.CgroupDriver}} {{.CgroupVersion}}"])
         .expect_ok()
         .expect_stdout("systemd 2\n");
     limited(&docker, |id| format!("docker-{id}.scope"));
+
+    // More than there is, for one of its processes: when the last one ends, systemd may remove the scope before
+    // containerd has looked why.
+    let greedy =
+        docker.detached(&GREEDY_OPTIONS, &format!("{}; echo survived; exec sleep 600", GREEDY.join(" ")));
+    docker.wait_logs(&greedy, "survived");
+    docker.cli(&["kill", &greedy]).expect_ok();
+    docker.cli(&["wait", &greedy]).expect_ok().expect_stdout("137\n");
+    docker.wait_inspect(&greedy, ".State.OOMKilled", "true");
+    docker.cli(&["rm", &greedy]).expect_ok();
+
     looked_into(&docker);
     stopped(&docker);
 
@@ -151,9 +157,6 @@ fn docker_with_systemds_driver() {
     workloads::health(&docker);
 
     // A daemon that was killed finds its containers again.
-    let docker_options = ["--exec-opt", "native.cgroupdriver=systemd", "--live-restore"];
-    docker.murder();
-    docker.restart_with(&docker_options);
     let name = docker.detached(&["--memory", "64m"], workloads::POLITE);
     docker.wait_logs(&name, "begun");
     let process = init(&docker, &name);
@@ -174,6 +177,16 @@ fn podman_with_systemds_driver() {
     let info = podman.cli(&["info", "--format", "{{.Host.CgroupManager}} {{.Host.OCIRuntime.Name}}"]);
     info.expect_ok().expect_stdout("systemd caisson\n");
     limited(&podman, |id| format!("libpod-{id}.scope"));
+
+    // More than there is. Who survives keeps the scope until conmon, which may have stopped watching when the limit was
+    // touched first, has looked once more.
+    let script = format!("sleep 600 >/dev/null 2>&1 & exec {}", GREEDY.join(" "));
+    let words =
+        [&["run", "--name", "greedy", "--pid", "host"][..], &GREEDY_OPTIONS, &["box", "sh", "-c", &script]];
+    podman.cli(&words.concat()).expect_code(137);
+    podman.wait_inspect("greedy", ".State.OOMKilled", "true");
+    podman.cli(&["rm", "greedy"]).expect_ok();
+
     looked_into(&podman);
     stopped(&podman);
 
@@ -192,5 +205,84 @@ fn podman_with_systemds_driver() {
     assert_eq!(both[1].cgroup_folder().parent(), Some(slice.as_path()));
     assert_eq!(std::fs::read_to_string(slice.join("memory.max")).unwrap(), "67108864\n");
     podman.cli(&["pod", "rm", "--force", "--time", "0", "pod"]).expect_ok();
+    podman.expect_empty();
+}
+
+#[test]
+fn containerd_with_systemds_driver() {
+    let _alone = machine!(Containerd);
+    let containerd = Containerd::start_in(World::machine());
+    let name = format!("{}ctr", integration::mark());
+    let cgroup = format!("system.slice:ctr:{name}");
+    let options = ["--runc-systemd-cgroup", "--cgroup", &cgroup, "--memory-limit", "67108864"];
+    let script = "trap 'exit 3' TERM; touch /tmp/begun; while :; do sleep 1 & wait $!; done";
+    let running = containerd.run(&[&["--rm"][..], &options].concat(), &name, &["sh", "-c", script]).spawn();
+    wait_for("a task", || containerd.status(&name).filter(|status| status == "RUNNING"));
+
+    let list = containerd.ctr(&["task", "list"]).expect_ok().stdout;
+    let line = list.lines().find(|line| line.starts_with(&name)).expect("a task");
+    let process = Process::new(line.split_whitespace().nth(1).unwrap().parse().unwrap());
+    let scope = format!("ctr-{name}.scope");
+    assert_eq!(process.cgroup(), format!("/system.slice/{scope}"));
+    assert_eq!(limits(process, ["memory.max"]), ["67108864"]);
+    assert_eq!(systemd_says(&scope, "MemoryMax"), "67108864");
+    let exec = containerd.exec(&[], &name, "until [ -e /tmp/begun ]; do sleep 0.1; done; exit 4");
+    exec.output().expect_code(4);
+    let metrics = containerd.ctr(&["task", "metrics", &name]).expect_ok();
+    assert!(metrics.stdout.contains("pids.current"), "{metrics}");
+    containerd.ctr(&["task", "pause", &name]).expect_ok();
+    assert_eq!(limits(process, ["cgroup.freeze"]), ["1"]);
+    containerd.ctr(&["task", "resume", &name]).expect_ok();
+    containerd.ctr(&["task", "kill", &name]).expect_ok();
+    running.wait().expect_code(3);
+    wait_for("the end of the scope", || (systemd_says(&scope, "LoadState") == "not-found").then_some(()));
+}
+
+#[test]
+fn buildah_with_systemds_driver() {
+    let _alone = machine!(Buildah);
+    let buildah = Buildah::start_in(World::machine());
+    // Buildah itself knows no driver: it hands the flag on.
+    let driver = ["--runtime-flag", "systemd-cgroup"];
+    let file = "FROM box\nRUN cat /sys/fs/cgroup/memory.max >/made; cat /proc/self/cgroup >>/made\n";
+    buildah.world().write("/run/context/Containerfile", file);
+    let options = [&["bud"], &driver[..], &["--memory", "64m", "--tag", "built", "/run/context"]].concat();
+    buildah.buildah(&options).expect_ok();
+    let container = buildah.buildah(&["from", "built"]).expect_ok().stdout.trim().to_owned();
+    let run = |script: &str| {
+        buildah.buildah(
+            &[&["run"], &driver[..], &["--cgroupns", "host", &container, "sh", "-c", script]].concat(),
+        )
+    };
+    run("cat /made").expect_ok().expect_stdout("67108864\n0::/\n");
+    let seen = run("cat /proc/self/cgroup; exit 7").expect_code(7);
+    let cgroup = seen.stdout.trim_end();
+    assert!(cgroup.starts_with("0::/system.slice/") && cgroup.ends_with(".scope"), "{seen}");
+    let scope = cgroup.rsplit('/').next().unwrap();
+    wait_for("the end of the scope", || (systemd_says(scope, "LoadState") == "not-found").then_some(()));
+}
+
+#[test]
+fn rootless_podman_with_the_users_manager() {
+    let _alone = machine!(RootlessPodman);
+    let podman = RootlessPodman::start_in_machine();
+    let info = podman.cli(&["info", "--format", "{{.Host.CgroupManager}} {{.Host.Security.Rootless}}"]);
+    info.expect_ok().expect_stdout("systemd true\n");
+    let options = ["--memory", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--pids-limit", "77"];
+    let name = podman.detached(&options, workloads::POLITE);
+    podman.wait_logs(&name, "begun");
+    let (scope, process) = (format!("libpod-{}.scope", podman.inspect(&name, ".Id")), init(&podman, &name));
+    let cgroup = process.cgroup();
+    assert!(cgroup.starts_with("/user.slice/user-1000.slice/user@1000.service/"), "{cgroup}");
+    assert!(cgroup.ends_with(&scope), "{cgroup}");
+    let files = ["memory.max", "memory.swap.max", "cpu.max", "pids.max"];
+    assert_eq!(limits(process, files), ["67108864", "0", "50000 100000", "77"]);
+    let asked = ["systemctl", "--user", "show", "--value", "-p", "MemoryMax", &scope];
+    podman.as_user(&asked).output().expect_ok().expect_stdout("67108864\n");
+    podman.cli(&["exec", &name, "sh", "-c", "id -u; exit 4"]).expect_code(4).expect_stdout("0\n");
+    podman.cli(&["stop", "--time", "50", &name]).expect_ok();
+    assert_eq!(podman.inspect(&name, ".State.ExitCode"), "3");
+    podman.cli(&["rm", &name]).expect_ok();
+    assert!(!process.is_alive());
     podman.expect_empty();
 }

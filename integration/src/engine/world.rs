@@ -185,9 +185,9 @@ impl World {
         self.processes().into_iter().filter(is_it).collect()
     }
 
-    /// Kills a daemon with SIGKILL and waits until it is gone.
+    /// Kills a daemon, which was started as `daemon`, with SIGKILL and waits until it is gone.
     #[track_caller]
-    pub fn murder(&self, name: &str) {
+    pub fn murder(&self, name: &str, daemon: &mut Running) {
         let victims = self.named(name);
         assert!(!victims.is_empty(), "no {name} to kill");
         for victim in &victims {
@@ -195,7 +195,9 @@ impl World {
             kill_process(pid, Signal::KILL).expect("kill a daemon");
         }
         wait_for(&format!("the end of {name}"), || {
-            // To the last trace: a daemon looks for a living one with the pid in its file.
+            // To the last trace: a daemon looks for a living one with the pid in its file. (In the machine itself it
+            // is a child, of whom a trace is left until somebody asks.)
+            let _ = daemon.is_running();
             victims.iter().all(|victim| !victim.path("").exists()).then_some(())
         });
     }
