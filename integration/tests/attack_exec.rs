@@ -352,6 +352,8 @@ fn a_container_that_is_paused_in_the_middle_keeps_nobody_waiting() {
 fn a_used_pid_is_not_taken_for_the_container() {
     ours_only!();
     let container = asleep(Bundle::new()).0;
+    // The kernel counts starts in hundredths of a second: two in one of them are told apart by their numbers alone.
+    std::thread::sleep(std::time::Duration::from_millis(30));
     let other = Call::of("cat").stdin_pipe().spawn();
     let record = container.state_root().join(container.id()).join("state.json");
     let text = fs::read_to_string(&record).unwrap();

@@ -143,7 +143,7 @@ impl Container {
             let cgroup = record.cgroup.as_ref().map(group::open).transpose()?;
             let place = Place::of(cgroup.as_ref(), request.cgroup, init.pid())?;
             let prepared = self.prepare(plan, &record, init, request.console, request.inherited)?;
-            clone(plan, prepared, &place)
+            clone(plan, prepared, &place, signals)
         };
         let (channel, born) = begin().map_err(|error| explain(error, &record))?;
         // step 7: let go of the container, hand over the pidfd
@@ -251,7 +251,12 @@ fn has_ended(record: &Record) -> bool {
 }
 
 /// Makes the new process, through a process in between where this one's rights do not reach the pid namespace.
-fn clone(plan: &ExecPlan, mut prepared: Prepared, place: &Place<'_>) -> Result<(Channel, Born)> {
+fn clone(
+    plan: &ExecPlan,
+    mut prepared: Prepared,
+    place: &Place<'_>,
+    signals: &mut Signals,
+) -> Result<(Channel, Born)> {
     let (channel, end) = Channel::pair()?;
     let affinity = Affinity::set(plan)?;
     // step 5: join the pid namespace, for children only
@@ -263,8 +268,8 @@ fn clone(plan: &ExecPlan, mut prepared: Prepared, place: &Place<'_>) -> Result<(
             result => result.context(|| "join the container's pid namespace").map(|()| false)?,
         },
     };
-    // step 6: clone into the cgroup
-    let born = if between {
+    // step 6: clone into the cgroup, or have systemd bring the clone there
+    let (born, placed) = if between {
         if prepared.join & Namespace::Cgroup.flag() != 0 {
             let namespace = namespace::of_process(prepared.host, prepared.init.pid(), "cgroup")?;
             prepared.cgroup_namespace = Some(namespace);
@@ -273,17 +278,22 @@ fn clone(plan: &ExecPlan, mut prepared: Prepared, place: &Place<'_>) -> Result<(
             Clone::Child => child::run_between(plan, &prepared, &end, place),
             Clone::Parent { pid, .. } => {
                 drop(end);
-                let (pid, pidfd) = intermediate::made_by(pid, &channel)?;
-                Born { pid, pidfd }
+                let made = intermediate::made_by(pid, &channel)?;
+                (Born { pid: made.pid, pidfd: made.pidfd }, made.placed)
             }
         }
     } else {
-        match place.bear(|cgroup| Ok(sys::process::clone3(0, cgroup)?))? {
-            Clone::Child => child::run(plan, &prepared, &end),
-            Clone::Parent { pid, pidfd } => Born { pid, pidfd },
+        let newborn = place.bear(|cgroup| Ok(sys::process::clone3(0, cgroup)?))?;
+        match newborn.clone {
+            Clone::Child => child::run(plan, &prepared, &end, newborn.placed),
+            Clone::Parent { pid, pidfd } => (Born { pid, pidfd }, newborn.placed),
         }
     };
     affinity.restore();
+    if !placed {
+        let brought = place.bring(born.pid, signals).and_then(|()| channel.send(&ToInit::Placed));
+        brought.map_err(|error| born.undo(error))?;
+    }
     Ok((channel, born))
 }
 
