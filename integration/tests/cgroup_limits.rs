@@ -168,6 +168,9 @@ fn a_level_with_processes_passes_no_controller_on_and_is_named() {
         .expect_stderr("processes of its own");
     assert!(!above.init().cgroup_folder().join("below").exists());
     assert!(above.init().is_alive());
+    // Who asks for nothing lives there; the controllers that the level would take are not forced on it.
+    Bundle::new().set("/linux/cgroupsPath", json!(path)).args(&["/bin/busybox", "true"]).run().expect_ok();
+    assert_eq!(above.init().cgroup_file("cgroup.type"), "domain");
 }
 
 #[test]

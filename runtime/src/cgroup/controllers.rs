@@ -2,7 +2,7 @@
 //! runc does, whatever else there is, since engines read the statistics of containers without limits too.
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{Hierarchy, file, tree};
 use crate::error::{Error, Result};
@@ -54,9 +54,16 @@ pub fn enable_others(hierarchy: &Hierarchy, own: BorrowedFd<'_>, names: &[&str])
     if all.split_whitespace().all(|controller| here.split_whitespace().any(|name| name == controller)) {
         return Ok(());
     }
-    let mut level = None;
+    let mut level: Option<OwnedFd> = None;
     for name in names {
         let above = level.as_ref().map_or(hierarchy.root(), AsFd::as_fd);
+        // Some controllers would be taken by a level that has processes, and make it a threaded one: no container
+        // could live below it then (cgroup-v2.rst, "Threads").
+        if level.is_some()
+            && file::read(above, "cgroup.procs").map_or(true, |processes| !processes.is_empty())
+        {
+            return Ok(());
+        }
         let (available, enabled) = (file::read(above, AVAILABLE)?, file::read(above, CONTROL)?);
         let is_off = |controller: &&str| !enabled.split_whitespace().any(|name| name == *controller);
         let missing: Vec<String> =
