@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Call, Scratch, json, kernel_has, requires, running};
+use integration::{Bundle, Call, Scratch, asleep, json, kernel_has, requires, running};
 
 fn apparmor() -> bool {
     fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
@@ -99,6 +99,24 @@ fn a_profile_holds_with_a_user_namespace_and_no_new_privileges() {
         let seen = bundle.in_container("cat /proc/self/attr/current");
         assert_eq!(seen, format!("{} (enforce)", profile.name), "{no_new_privileges}");
     }
+}
+
+#[test]
+fn a_process_that_exec_adds_is_under_the_containers_profile_or_the_one_that_is_asked_for() {
+    requires!(has_all(), "{NO_APPARMOR}");
+    let (own, other) = (Profile::load(), Profile::load());
+    let container = asleep(Bundle::new().set("/process/apparmorProfile", json!(own.name))).0;
+    let confined = |options: &[&str]| {
+        container.exec_detached(options, &["sleep", "500"]).read("attr/current").trim_end().to_owned()
+    };
+    assert_eq!(confined(&[]), format!("{} (enforce)", own.name));
+    assert_eq!(confined(&["--apparmor", &other.name]), format!("{} (enforce)", other.name));
+    assert_eq!(confined(&["--apparmor", "unconfined"]), "unconfined");
+    // It holds from the program's first moment on.
+    container.exec_sh(&[], "! (echo x >/tmp/forbidden) 2>/dev/null");
+    container.exec_sh(&["--apparmor", "unconfined"], "echo x >/tmp/forbidden");
+    let missing = container.exec_call(&["--apparmor", "caisson-no-such-profile"], &["true"]).output();
+    missing.expect_fail().expect_stderr("caisson-no-such-profile");
 }
 
 #[test]

@@ -106,6 +106,52 @@ fn cve_2016_9962_nor_does_root_of_the_containers_user_namespace_with_every_right
     );
 }
 
+/// Looks for whatever process has the host for its root or working directory, or one of its folders open, as soon as
+/// it can be seen. For who may look into every process (CAP_SYS_PTRACE), being not dumpable hides nothing.
+const HUNTER: &str = r#"
+my ($caught, $met) = ("", 0);
+$SIG{TERM} = sub { print "met $met\ncaught [$caught]\n"; exit 0 };
+$| = 1;
+print "ready\n";
+while (1) {
+    opendir(my $proc, "/proc") or next;
+    for my $pid (grep { /^\d+$/ && $_ != 1 && $_ != $$ } readdir($proc)) {
+        $met++;
+        for my $link ("root", "cwd") {
+            $caught .= " $link" if -e "/proc/$pid/$link$ARGV[0]";
+        }
+        for my $number (3 .. 12) {
+            my $link = "/proc/$pid/fd/$number";
+            my $to = -d $link ? readlink($link) // "" : "";
+            # The root folder is the container's, or the host's; a process that has just ended says nothing.
+            $caught .= " fd/$number=$to" if $to ne "" && ($to ne "/" || -e "$link$ARGV[0]");
+        }
+        last if length($caught) > 500;
+    }
+    closedir($proc);
+}
+"#;
+
+#[test]
+fn who_may_trace_in_the_container_never_sees_the_host_through_one_that_joins() {
+    ours_only!();
+    let bundle = Bundle::new().capabilities(&["CAP_SYS_PTRACE"]).host_programs();
+    let bundle = bundle.file("/hunter", 0o644, HUNTER.as_bytes());
+    // On the host, beside the container's root: no path in the container leads there.
+    let canary = bundle.path().join("config.json");
+    let container = bundle.args(&["perl", "/hunter", canary.to_str().unwrap()]).container();
+    container.run_detached().expect_ok();
+    container.wait_stdout("ready");
+    for _ in 0..150 {
+        container.exec(&["/bin/busybox", "true"]).expect_ok();
+    }
+    container.kill("TERM").expect_ok();
+    container.wait_status("stopped");
+    let said = container.stdout();
+    assert!(said.contains("caught []"), "{said}");
+    assert!(!said.contains("met 0\n"), "no process was met: the test shows nothing: {said}");
+}
+
 /// The names that matter here, by number (linux/capability.h).
 fn caps_name(number: u32) -> &'static str {
     match number {
@@ -352,6 +398,8 @@ fn a_container_that_is_paused_in_the_middle_keeps_nobody_waiting() {
 fn a_used_pid_is_not_taken_for_the_container() {
     ours_only!();
     let container = asleep(Bundle::new()).0;
+    // The kernel counts starts in hundredths of a second: two in one of them are told apart by their numbers alone.
+    std::thread::sleep(std::time::Duration::from_millis(30));
     let other = Call::of("cat").stdin_pipe().spawn();
     let record = container.state_root().join(container.id()).join("state.json");
     let text = fs::read_to_string(&record).unwrap();

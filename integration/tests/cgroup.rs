@@ -186,6 +186,17 @@ fn the_container_sees_its_cgroup_as_the_root() {
 }
 
 #[test]
+fn a_container_without_limits_has_every_controller_there_is() {
+    // Engines read the statistics of such containers too, from the files that controllers bring.
+    requires!(uses_cgroup2(), "the runtime uses cgroup v1 here");
+    let bundle = Bundle::new().remove("/linux/resources");
+    let path = format!("/{}/below/it", name(&bundle));
+    let container = running(bundle.set("/linux/cgroupsPath", json!(path)));
+    let all = fs::read_to_string(hierarchy().join("cgroup.controllers")).unwrap();
+    assert_eq!(container.init().cgroup_file("cgroup.controllers"), all.trim_end());
+}
+
+#[test]
 fn levels_that_are_made_are_removed_and_others_stay() {
     requires!(uses_cgroup2(), "{ON_V1}");
     known_gap!(Runc, Crun, "they leave the levels above");

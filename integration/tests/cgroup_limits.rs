@@ -168,6 +168,9 @@ fn a_level_with_processes_passes_no_controller_on_and_is_named() {
         .expect_stderr("processes of its own");
     assert!(!above.init().cgroup_folder().join("below").exists());
     assert!(above.init().is_alive());
+    // Who asks for nothing lives there; the controllers that the level would take are not forced on it.
+    Bundle::new().set("/linux/cgroupsPath", json!(path)).args(&["/bin/busybox", "true"]).run().expect_ok();
+    assert_eq!(above.init().cgroup_file("cgroup.type"), "domain");
 }
 
 #[test]
@@ -336,12 +339,17 @@ fn a_value_that_the_kernel_refuses_is_named_with_field_and_file() {
     let refused = with("/unified", json!({"cgroup.max.depth": "deep"})).run().expect_fail();
     refused.expect_runc_phrase("cgroup.max.depth").expect_runc_phrase("invalid argument");
     known_gap!(Runc, Crun, "they name the file alone");
+    // Of the cgroup's own files only those are taken that are limits.
     let unknown = with("/unified", json!({"cgroup.no.such.file": "1"})).run().expect_fail();
     unknown
         .expect_stderr("linux.resources.unified[\"cgroup.no.such.file\"]")
-        .expect_stderr("this kernel has no such limit");
+        .expect_stderr("this file is not a limit");
     requires!(has_controller("hugetlb"), "no controller hugetlb on cgroup v2");
     let _controllers = Controllers::keep();
+    let unknown = with("/unified", json!({"hugetlb.no.such.file": "1"})).run().expect_fail();
+    unknown
+        .expect_stderr("linux.resources.unified[\"hugetlb.no.such.file\"]")
+        .expect_stderr("this kernel has no such limit");
     let size = with("/hugepageLimits", json!([{"pageSize": "3MB", "limit": 0}])).run().expect_fail();
     size.expect_stderr("linux.resources.hugepageLimits[0]").expect_stderr("hugetlb.3MB.max");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use integration::checkpoint::{COUNTING, count_in, counting, criu_lacks};
 use integration::{
-    Bundle, Container, Process, flavour, has_controller, json, known_gap, requires, skip, wait_for,
+    Bundle, Container, Flavour, Process, flavour, has_controller, json, known_gap, requires, skip, wait_for,
 };
 use rustix::process::Signal;
 
@@ -31,11 +31,10 @@ fn is_usable(container: &Container) {
         container.call("exec").args([container.id(), "sh", "-c", "cat /count; readlink /proc/self/ns/time"]);
     let said = exec.output().expect_ok().stdout;
     assert!(said.lines().next().unwrap().parse::<u64>().unwrap() > 0, "{said}");
-    assert_eq!(
-        said.lines().nth(1),
-        Some(init.namespace("time").as_str()),
-        "in the namespaces of the container"
-    );
+    // runc 1.1.5 does not enter the time namespace that CRIU makes.
+    if flavour() == Flavour::Ours {
+        assert_eq!(said.lines().nth(1), Some(init.namespace("time").as_str()));
+    }
     container.pause().expect_ok();
     assert_eq!(container.status(), "paused");
     let still = container.count();
@@ -55,7 +54,10 @@ fn a_container_goes_on_where_it_was() {
     let container = counting(Bundle::new());
     let init = container.init();
     // Not CapAmb, which CRIU 3.17 does not restore.
-    let what = ["Seccomp", "NoNewPrivs", "CapEff", "CapPrm", "CapInh", "CapBnd"];
+    let mut what = vec!["Seccomp", "CapEff", "CapPrm", "CapInh", "CapBnd"];
+    if flavour() == Flavour::Ours {
+        what.push("NoNewPrivs"); // nor this one; the runtime sees to it
+    }
     let before: Vec<String> = what.iter().map(|field| init.status(field)).collect();
     let points = |init: &Process| {
         let mut points: Vec<_> = init.mounts().into_iter().map(|mount| mount.destination).collect();
@@ -71,7 +73,7 @@ fn a_container_goes_on_where_it_was() {
     for folder in [container.images(), container.logs()] {
         let mode = fs::metadata(&folder).unwrap().permissions().mode() & 0o7777;
         // runc makes that of the images without execute permission for its owner.
-        assert!(mode == 0o700 || flavour() != integration::Flavour::Ours, "{}: {mode:o}", folder.display());
+        assert!(mode == 0o700 || flavour() != Flavour::Ours, "{}: {mode:o}", folder.display());
     }
     let count = container.count();
     assert!(count > 2);
@@ -219,6 +221,7 @@ fn limits_are_those_of_config_json() {
 #[test]
 fn what_is_told_to_manage_cgroups_is_told_to_criu() {
     requires_criu!();
+    known_gap!(Runc, "1.1.5 does not know `ignore`");
     let container = counting(Bundle::new());
     for mode in ["ignore", "soft", "full", "strict"] {
         container.checkpoint(&["--manage-cgroups-mode", mode]).expect_ok();
@@ -321,6 +324,7 @@ fn hooks_run_as_at_a_birth_and_an_end() {
 #[test]
 fn a_read_only_root_and_its_mounts_stay_read_only() {
     requires_criu!();
+    known_gap!(Runc, "CRIU 3.17 leaves the root writable, and 1.1.5 does not mind");
     let bundle = Bundle::new();
     let out = bundle.scratch().join("out");
     fs::create_dir(&out).unwrap();
@@ -352,6 +356,7 @@ fn a_read_only_root_and_its_mounts_stay_read_only() {
 #[test]
 fn a_user_namespace_is_restored() {
     requires_criu!();
+    known_gap!(Runc, "1.1.5 gives the namespace's root no way to read the images");
     let bundle = Bundle::new().user_namespace(100_000, 65536);
     let container = counting(bundle);
     let init = container.init();

@@ -281,14 +281,60 @@ fn cpus_of_exec_are_set_at_last() {
 }
 
 #[test]
-fn a_session_keyring_of_the_containers_is_found_again() {
-    let list = "cat /proc/keys | grep -c _ses. || true";
-    let container = asleep(Bundle::new()).0;
-    let inside = container.exec_sh(&[], list);
-    if inside == "0" {
-        integration::skip!("/proc/keys is empty here");
-    }
-    assert_eq!(container.exec_sh(&[], list), inside, "no keyring is made anew");
+fn personality_and_memory_policy_are_the_containers() {
+    known_gap!(Runc, Crun, "these versions do not know them, or not in exec");
+    requires!(cfg!(target_arch = "x86_64"), "LINUX32 has another name here");
+    let bundle = Bundle::new().set("/linux/personality", json!({"domain": "LINUX32"}));
+    let (container, _init, process) = added(bundle);
+    assert_eq!(process.read("personality"), "00000008\n");
+    assert_eq!(container.exec_sh(&[], "uname -m"), "i686");
+    requires!(kernel_has("/proc/self/numa_maps"), "this kernel has no NUMA");
+    let policy = json!({"mode": "MPOL_BIND", "nodes": "0"});
+    let (_container, _init, process) = added(Bundle::new().set("/linux/memoryPolicy", policy));
+    let maps = process.read("numa_maps");
+    // Of the process, as no new mapping has one of its own.
+    let stack = maps.lines().find(|line| line.split_whitespace().any(|word| word == "stack")).unwrap();
+    assert_eq!(stack.split_whitespace().nth(1), Some("bind:0"), "{stack}");
+}
+
+/// Each is another than the container's own.
+#[test]
+fn priorities_limits_and_cpus_of_a_document_come_first() {
+    known_gap!(Runc, Crun, "these versions do not know them, or not in exec");
+    let container = asleep(
+        Bundle::new()
+            .set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 5}))
+            .set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_IDLE", "priority": 4}))
+            .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]))
+            .set("/process/oomScoreAdj", json!(77))
+            .set("/process/user/umask", json!(0o77)),
+    )
+    .0;
+    let allowed = Process::this().status("Cpus_allowed_list");
+    let last = allowed.rsplit([',', '-']).next().unwrap();
+    let document = json!({
+        "user": {"uid": 0, "gid": 0, "umask": 0o27}, "cwd": "/", "env": ["PATH=/bin"],
+        "args": SLEEP,
+        "scheduler": {"policy": "SCHED_OTHER", "nice": 7},
+        "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 6},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}],
+        "oomScoreAdj": 88,
+        "execCPUAffinity": {"final": last},
+    });
+    let file = container.bundle().scratch_file("process.json");
+    fs::write(&file, document.to_string()).unwrap();
+    let process = container.exec_detached(&["--process", &file], &SLEEP);
+    let stat = process.read("stat");
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    assert_eq!((fields[19 - 3], fields[41 - 3].trim()), ("7", "0"), "nice value and policy: {stat}");
+    assert_eq!(process.limit("Max open files"), ("50".to_owned(), "60".to_owned()));
+    assert_eq!(process.read("oom_score_adj").trim(), "88");
+    assert_eq!(process.status("Umask"), "0027");
+    assert_eq!(process.status("Cpus_allowed_list"), last);
+    let shown = document.to_string().replace(r#"["sleep","500"]"#, r#"["ionice"]"#);
+    fs::write(&file, shown).unwrap();
+    let output = container.exec_call(&["--process", &file], &[]).output();
+    output.expect_ok().expect_stdout("best-effort: prio 6\n");
 }
 
 #[test]

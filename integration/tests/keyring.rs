@@ -2,12 +2,19 @@
 //! keyctl(2).)
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
-use integration::{Bundle, Call, Container, known_gap, mark, requires, runtime_under_test};
+use std::fs;
+
+use integration::{Bundle, Call, Container, known_gap, mark, requires, runtime_under_test, wait_for};
 
 #[cfg(target_arch = "x86_64")]
 const KEYCTL: u32 = 250;
 #[cfg(not(target_arch = "x86_64"))]
 const KEYCTL: u32 = 219;
+
+/// Prints the serial number and the name of the session keyring: KEYCTL_GET_KEYRING_ID is 0.
+const DESCRIBE: &str = r#"my $n = shift; my $b = "\0" x 999; my $id = syscall($n, 0, -3, 0);
+    my $l = syscall($n, 6, -3, $b, 999); die "keyctl: $!" if $l < 1;
+    print "$id ", substr($b, 0, $l - 1) =~ s/.*;//r, "\n"; $| = 1; sleep shift"#;
 
 /// A container whose program prints the name of its session keyring: KEYCTL_DESCRIBE is 6,
 /// KEY_SPEC_SESSION_KEYRING -3. No tool for keys is part of every Debian; perl is.
@@ -52,4 +59,35 @@ fn two_containers_do_not_share_a_keyring() {
     let second = first.sibling();
     let callers = format!("{}keyring-two", mark());
     assert_ne!(keyring_seen(&first, &callers, &[]), keyring_seen(&second, &callers, &[]));
+}
+
+/// What a process that `exec` adds is to find, and what it finds: number and name of the session keyring.
+fn found_again(run_options: &[&str]) -> (String, String, Container) {
+    let number = KEYCTL.to_string();
+    let words = |seconds| ["/usr/bin/perl", "-e", DESCRIBE, number.as_str(), seconds];
+    let container = Bundle::new().host_programs().args(&words("600")).container();
+    let printed = container.bundle().scratch().join("printed");
+    fs::create_dir(&printed).unwrap();
+    let run = container.birth("run", &[&["--detach"], run_options].concat());
+    run.output_in(&printed).output().expect_ok();
+    let read = || fs::read_to_string(printed.join("stdout")).unwrap();
+    let init = wait_for("the keyring of init", || Some(read()).filter(|text| text.ends_with('\n')));
+    let added = container.exec(&words("0")).expect_ok().stdout;
+    (init, added, container)
+}
+
+#[test]
+fn a_process_that_exec_adds_finds_the_containers_session_keyring() {
+    requires!(integration::kernel_has("/proc/keys"), "this kernel has no keys");
+    let (init, added, container) = found_again(&[]);
+    assert_eq!(added, init, "the same one, and none made anew");
+    assert!(init.ends_with(&format!(" _ses.{}\n", container.id())), "{init}");
+}
+
+#[test]
+fn with_no_new_keyring_exec_makes_none_either() {
+    known_gap!(Runc, Crun, "these versions make one");
+    requires!(integration::kernel_has("/proc/keys"), "this kernel has no keys");
+    let (init, added, container) = found_again(&["--no-new-keyring"]);
+    assert!(!added.contains(container.id()) && !init.contains(container.id()), "{init}{added}");
 }

@@ -1,11 +1,15 @@
 //! `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy`, `linux.personality`: how the kernel treats
 //! the program. (runtime-spec config.md "Linux Process", config-linux.md; sched(7), ioprio_set(2),
-//! set_mempolicy(2), personality(2).)
+//! set_mempolicy(2), personality(2), sched_setaffinity(2).)
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
 
-use integration::{Bundle, Process, Value, asleep, json, kernel_has, known_gap, requires};
+use std::path::Path;
+
+use integration::{
+    Bundle, Container, Process, Value, asleep, json, kernel_has, known_gap, requires, runtime_under_test,
+};
 
 /// A field of /proc/PID/stat by its number in proc_pid_stat(5).
 fn stat(init: &Process, field: usize) -> i64 {
@@ -231,4 +235,46 @@ fn personalities_that_cannot_be_meant_are_refused() {
     ] {
         refused("/linux/personality", asked, field);
     }
+}
+
+/// A container whose every call comes from a process that runs on one of its CPUs only, and all that there are.
+fn pinned(bundle: Bundle) -> Option<(Container, String)> {
+    let all = Process::this().status("Cpus_allowed_list");
+    let first = all.split([',', '-']).next().unwrap().to_owned();
+    if first == all || !kernel_has("/usr/bin/taskset") {
+        return None;
+    }
+    let call = format!("#!/bin/sh\nexec taskset -c {first} {} \"$@\"\n", runtime_under_test().display());
+    let call = bundle.host_program("pinned", call.as_bytes());
+    Some((bundle.sleeping().container().with_binary(Path::new(&call)), all))
+}
+
+/// As of a service with `CPUAffinity=`: it is for the caller, and a cgroup's cpuset alone is for the container.
+#[test]
+fn the_callers_own_cpus_are_not_the_containers() {
+    known_gap!(Runc, Crun, "these versions leave the program where their caller is");
+    for user_namespace in [false, true] {
+        let bundle = Bundle::new();
+        let bundle = if user_namespace { bundle.user_namespace(500_000, 65_536) } else { bundle };
+        let Some((container, all)) = pinned(bundle) else {
+            integration::skip!("one CPU alone, or no taskset")
+        };
+        container.create().expect_ok().expect_no_stderr();
+        assert_eq!(container.init().status("Cpus_allowed_list"), all);
+        container.start().expect_ok();
+        let process = container.exec_detached(&[], &["sleep", "500"]);
+        assert_eq!(process.status("Cpus_allowed_list"), all);
+    }
+}
+
+#[test]
+fn the_cpus_of_exec_are_the_callers_where_only_the_first_are_given() {
+    known_gap!(Runc, Crun, "these versions do not know execCPUAffinity");
+    let affinity = json!({"initial": "0"});
+    let Some((container, _)) = pinned(Bundle::new().set("/process/execCPUAffinity", affinity)) else {
+        integration::skip!("one CPU alone, or no taskset")
+    };
+    container.run_detached().expect_ok();
+    let process = container.exec_detached(&[], &["sleep", "500"]);
+    assert_eq!(process.status("Cpus_allowed_list"), "0", "the kernel decides (config.md)");
 }

@@ -20,7 +20,13 @@ impl Buildah {
     #[must_use]
     #[track_caller]
     pub fn start() -> Buildah {
-        let world = World::new();
+        Buildah::start_in(World::new())
+    }
+
+    /// A Buildah in a world that is there.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in(world: World) -> Buildah {
         Podman::configure(&world);
         let buildah = Buildah { world };
         let scratch = buildah.buildah(&["from", "scratch"]).expect_ok().stdout.trim().to_owned();

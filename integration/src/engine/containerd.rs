@@ -25,7 +25,13 @@ impl Containerd {
     #[must_use]
     #[track_caller]
     pub fn start() -> Containerd {
-        let world = World::new();
+        Containerd::start_in(World::new())
+    }
+
+    /// Starts a daemon in a world that is there.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in(world: World) -> Containerd {
         world.write("/etc/containerd/config.toml", &manual::block("/etc/containerd/config.toml"));
         let mut containerd = Containerd { daemon: world.daemon("containerd", &["containerd"]), world };
         containerd.wait_ready();
@@ -46,7 +52,7 @@ impl Containerd {
     /// Kills the daemon with SIGKILL and starts it again; shims and containers live on meanwhile.
     #[track_caller]
     pub fn murder_and_restart(&mut self) {
-        self.world.murder("containerd");
+        self.world.murder("containerd", &mut self.daemon);
         self.daemon = self.world.daemon("containerd", &["containerd"]);
         self.wait_ready();
     }

@@ -11,6 +11,8 @@ pub struct Docker {
     /// How often the daemon has come up: it says so in the same log each time.
     starts: usize,
     options: Vec<String>,
+    /// Else dockerd starts it, and gives up when that takes long.
+    _containerd: Option<Running>,
     world: World,
 }
 
@@ -32,11 +34,26 @@ impl Docker {
     #[must_use]
     #[track_caller]
     pub fn start_with(options: &[&str]) -> Docker {
-        let world = World::new();
+        Docker::start_in(World::new(), options, None)
+    }
+
+    /// Starts a daemon with options in the virtual machine, with a containerd that was there before, as Debian's services
+    /// have it.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in_machine(options: &[&str]) -> Docker {
+        let world = World::machine();
+        let containerd = world.daemon("containerd", &["containerd"]);
+        wait_for("containerd", || world.call(&["ctr", "version"]).output().status.success().then_some(()));
+        Docker::start_in(world, options, Some(containerd))
+    }
+
+    #[track_caller]
+    fn start_in(world: World, options: &[&str], containerd: Option<Running>) -> Docker {
         world.write("/etc/docker/daemon.json", &manual::block("/etc/docker/daemon.json"));
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let daemon = spawn(&world, &options);
-        let mut docker = Docker { daemon, starts: 0, options, world };
+        let mut docker = Docker { daemon, starts: 0, options, _containerd: containerd, world };
         docker.wait_ready();
         docker.import();
         docker
@@ -55,8 +72,8 @@ impl Docker {
 
     /// Kills the daemon with SIGKILL; its containerd goes with it, the containers' shims do not.
     #[track_caller]
-    pub fn murder(&self) {
-        self.world.murder("dockerd");
+    pub fn murder(&mut self) {
+        self.world.murder("dockerd", &mut self.daemon);
     }
 
     /// Starts the daemon again after its end.

@@ -20,35 +20,57 @@ pub fn open_archive() -> File {
     File::open(path).expect("open an archive that was just written")
 }
 
-/// Writes an OCI image of one layer as an archive into a folder; its path.
+/// Writes busybox as an OCI image in an archive into a folder; its path.
 #[must_use]
 #[track_caller]
 pub fn oci_archive(folder: &Path) -> PathBuf {
     let scratch = Scratch::new();
+    let plain = scratch.path().join("layer");
+    layer(scratch.path(), &plain);
+    let path = folder.join("image-oci.tar");
+    oci_image(&plain, &path, REFERENCE, &["sh"]);
+    path
+}
+
+/// Writes the image of a pod's sandbox likewise, under this name: catatonit(1), which waits and reaps, as in Podman's
+/// pods.
+#[must_use]
+#[track_caller]
+pub fn pause_archive(folder: &Path, reference: &str) -> PathBuf {
+    let scratch = Scratch::new();
+    let (root, plain) = (scratch.path().join("root"), scratch.path().join("layer"));
+    fs::create_dir(&root).expect("create a root");
+    fs::copy("/usr/bin/catatonit", root.join("pause")).expect("copy catatonit");
+    pack(&root, &plain);
+    let path = folder.join("pause-oci.tar");
+    oci_image(&plain, &path, reference, &["/pause", "-P"]);
+    path
+}
+
+/// Makes an image of one layer, which is moved into it.
+#[track_caller]
+fn oci_image(layer: &Path, path: &Path, reference: &str, command: &[&str]) {
+    let scratch = Scratch::new();
     let layout = scratch.path().join("layout");
     let blobs = layout.join("blobs/sha256");
     fs::create_dir_all(&blobs).expect("create the layout");
-    let plain = scratch.path().join("layer");
-    layer(scratch.path(), &plain);
-    let layer = store(&blobs, &plain, "application/vnd.oci.image.layer.v1.tar");
+    let layer = store(&blobs, layer, "application/vnd.oci.image.layer.v1.tar");
     let config = json!({
         "architecture": architecture(),
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "config": {"Env": ["PATH=/bin"], "Cmd": command},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
     });
     let config = store_json(&blobs, scratch.path(), &config, "application/vnd.oci.image.config.v1+json");
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": [layer]});
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let mut manifest = store_json(&blobs, scratch.path(), &manifest, kind);
-    manifest["annotations"] = json!({"io.containerd.image.name": REFERENCE});
+    manifest["annotations"] = json!({"io.containerd.image.name": reference});
     let index = json!({"schemaVersion": 2, "manifests": [manifest]});
     fs::write(layout.join("index.json"), index.to_string()).expect("write the index");
     fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
         .expect("write the layout's version");
-    let path = folder.join("image-oci.tar");
-    pack(&layout, &path);
-    path
+    pack(&layout, path);
 }
 
 /// Packs the root of busybox.

@@ -22,7 +22,13 @@ impl Podman {
     #[must_use]
     #[track_caller]
     pub fn start() -> Podman {
-        let world = World::new();
+        Podman::start_in(World::new())
+    }
+
+    /// A Podman in a world that is there.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in(world: World) -> Podman {
         Podman::configure(&world);
         let podman = Podman { world };
         podman.import();
@@ -56,10 +62,13 @@ impl Client for Podman {
     }
 }
 
-/// Podman of an ordinary user, with a range of ids of its own and no cgroup that it may write.
+/// Podman of an ordinary user with a range of ids of its own.
 #[derive(Debug)]
 pub struct RootlessPodman {
     world: World,
+    home: &'static str,
+    /// Its `XDG_RUNTIME_DIR`, where the user manager's bus is, if there is one.
+    runtime_dir: &'static str,
 }
 
 impl RootlessPodman {
@@ -69,7 +78,7 @@ impl RootlessPodman {
         World::obstacle(&["podman", "conmon", "catatonit", "newuidmap"])
     }
 
-    /// A user's Podman with an image to run.
+    /// Podman of a user who has no cgroup to write, with an image to run.
     #[must_use]
     #[track_caller]
     pub fn start() -> RootlessPodman {
@@ -83,9 +92,32 @@ impl RootlessPodman {
         // A network of its own needs slirp4netns(1), a limit of processes needs a cgroup.
         let here = "[containers]\nnetns = \"host\"\npids_limit = 0\n";
         world.write("/etc/containers/containers.conf.d/here.conf", here);
-        let podman = RootlessPodman { world };
+        let podman = RootlessPodman { world, home: "/run/tester", runtime_dir: "/run/user/1777" };
         podman.import();
         podman
+    }
+
+    /// Podman of the user "tester" of the virtual machine (scripts/vm-root), to whose manager systemd delegates cgroups.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in_machine() -> RootlessPodman {
+        let world = World::machine();
+        // A network of its own needs more than the machine has.
+        let lines = manual::block(CONFIGURATION) + "[containers]\nnetns = \"host\"\n";
+        world.write("/home/tester/.config/containers/containers.conf", &lines);
+        world.sh("chown -R tester /home/tester/.config").output().expect_ok();
+        let podman = RootlessPodman { world, home: "/home/tester", runtime_dir: "/run/user/1000" };
+        podman.import();
+        podman
+    }
+
+    /// A call of any program as that user.
+    #[must_use]
+    pub fn as_user(&self, args: &[&str]) -> Call {
+        let user = ["setpriv", "--reuid=tester", "--regid=tester", "--init-groups", "env"];
+        let (home, runtime_dir) = (self.home, self.runtime_dir);
+        let environment = ["HOME", "TMPDIR"].map(|name| format!("{name}={home}"));
+        self.world.call(&user).args(environment).args([format!("XDG_RUNTIME_DIR={runtime_dir}")]).args(args)
     }
 }
 
@@ -99,8 +131,6 @@ impl Client for RootlessPodman {
     }
 
     fn call(&self, args: &[&str]) -> Call {
-        let user = ["setpriv", "--reuid=tester", "--regid=tester", "--init-groups", "env"];
-        let environment = ["HOME=/run/tester", "TMPDIR=/run/tester", "XDG_RUNTIME_DIR=/run/user/1777"];
-        self.world.call(&user).args(environment).args([Self::PROGRAM]).args(args)
+        self.as_user(&[Self::PROGRAM]).args(args)
     }
 }

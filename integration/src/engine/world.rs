@@ -6,6 +6,9 @@
 //! addresses and packet filters are those of a network namespace (network_namespaces(7)). What the packages of
 //! the engines installed is used as it is; the runtime under test is at `/usr/local/sbin/runtime`.
 //!
+//! Where the whole machine is thrown away afterwards, that can be the world ([`World::machine`]): there systemd is at
+//! hand, whose driver engines use.
+//!
 //! Must not: change anything on the host but a folder for temporary files and a cgroup, both of a marked name.
 
 use std::ffi::OsStr;
@@ -21,6 +24,10 @@ use crate::{Call, Process, Running, Scratch, cgroup2_mount, runtime_under_test, 
 /// Makes the world; see there.
 const SCRIPT: &str = include_str!("world.sh");
 
+/// What [`World::machine`] lacks.
+const MACHINE: &str = "mkdir -p /run/home /run/temporary /usr/local/sbin; rm -f /run/world
+    ln -s \"$2\" /run/world; ln -sf \"$1\" /usr/local/sbin/runtime";
+
 /// The only environment that engines and their clients get.
 const ENVIRONMENT: [&str; 5] = [
     "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -33,7 +40,7 @@ const ENVIRONMENT: [&str; 5] = [
 /// Namespaces, folders and a cgroup for engines. All that runs in it ends with the value.
 #[derive(Debug)]
 pub struct World {
-    /// Below the cgroup, so that it is gone first.
+    /// Below the cgroup, so that it is gone first. The machine has its own.
     init: Option<Running>,
     /// The init, as the host counts.
     pid: u32,
@@ -95,9 +102,31 @@ impl World {
         world
     }
 
+    /// Why the machine itself cannot be the world, if so.
+    #[must_use]
+    pub fn machine_obstacle() -> Option<&'static str> {
+        let thrown_away = std::env::var_os("CAISSON_TEST_MACHINE").is_some();
+        (!thrown_away || !Path::new("/run/systemd/private").exists())
+            .then_some("not in the virtual machine with systemd (make test-vm FLAVOUR=engines)")
+    }
+
+    /// The machine itself, which is thrown away when the tests are over. One world at a time.
+    #[must_use]
+    #[track_caller]
+    pub fn machine() -> World {
+        assert_eq!(World::machine_obstacle(), None);
+        let scratch = Scratch::new();
+        let made = Call::of("sh").args(["-euc", MACHINE, "machine"]);
+        made.args([runtime_under_test(), scratch.path()]).output().expect_ok();
+        World { init: None, pid: 1, cgroup: cgroup2_mount().expect("a mount of cgroup v2"), scratch }
+    }
+
     /// A call of a program in this world.
     #[must_use]
     pub fn call<S: AsRef<OsStr>>(&self, args: &[S]) -> Call {
+        if self.init.is_none() {
+            return Call::of("env").args(["-i"]).args(ENVIRONMENT).shown_as("(in the machine)").args(args);
+        }
         // A client may have containers as children (podman): it stands where the daemons do.
         let pid = self.pid.to_string();
         in_cgroup(&self.cgroup.join("engines"), &["nsenter", "--all", "--target", &pid, "env", "-i"])
@@ -156,9 +185,9 @@ impl World {
         self.processes().into_iter().filter(is_it).collect()
     }
 
-    /// Kills a daemon with SIGKILL and waits until it is gone.
+    /// Kills a daemon, which was started as `daemon`, with SIGKILL and waits until it is gone.
     #[track_caller]
-    pub fn murder(&self, name: &str) {
+    pub fn murder(&self, name: &str, daemon: &mut Running) {
         let victims = self.named(name);
         assert!(!victims.is_empty(), "no {name} to kill");
         for victim in &victims {
@@ -166,7 +195,9 @@ impl World {
             kill_process(pid, Signal::KILL).expect("kill a daemon");
         }
         wait_for(&format!("the end of {name}"), || {
-            // To the last trace: a daemon looks for a living one with the pid in its file.
+            // To the last trace: a daemon looks for a living one with the pid in its file. (In the machine itself it
+            // is a child, of whom a trace is left until somebody asks.)
+            let _ = daemon.is_running();
             victims.iter().all(|victim| !victim.path("").exists()).then_some(())
         });
     }
@@ -199,7 +230,9 @@ impl Drop for World {
         if std::thread::panicking() {
             let _ = std::io::stderr().write_all(self.logs().as_bytes());
         }
-        drop(self.init.take());
+        if self.init.take().is_none() {
+            return;
+        }
         // All in the pid namespace go with its init; then nobody makes cgroups any more.
         wait_for("the end of an init", || (!Process::new(self.pid).is_alive()).then_some(()));
         let folders = cgroups(&self.cgroup);

@@ -1,12 +1,14 @@
-//! Controllers: switched on for the container's cgroup in every level above it, and only where needed.
+//! Controllers: switched on for the container's cgroup in every level above it: those that its limits need, and, as
+//! runc does, whatever else there is, since engines read the statistics of containers without limits too.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{Hierarchy, file, tree};
 use crate::error::{Error, Result};
 
 const CONTROL: &str = "cgroup.subtree_control";
+const AVAILABLE: &str = "cgroup.controllers";
 
 /// Sees that the cgroup `names` has the controllers `needed`, each with the field that asks for it.
 ///
@@ -17,7 +19,7 @@ pub fn enable(hierarchy: &Hierarchy, names: &[&str], needed: &[(&str, &str)]) ->
     if needed.is_empty() {
         return Ok(());
     }
-    let available = file::read(hierarchy.root(), "cgroup.controllers")?;
+    let available = file::read(hierarchy.root(), AVAILABLE)?;
     for (controller, field) in needed {
         if !available.split_whitespace().any(|name| name == *controller) {
             return Err(missing(hierarchy, controller, field));
@@ -37,6 +39,45 @@ pub fn enable(hierarchy: &Hierarchy, names: &[&str], needed: &[(&str, &str)]) ->
         }
         level = Some(tree::open_level(above, name)?);
         path = format!("{path}/{name}");
+    }
+    Ok(())
+}
+
+/// Sees that the cgroup `own`, at `names`, has all controllers that the levels above it can pass on. What a level
+/// refuses (to a user it is not delegated to, or because it has processes) nobody has asked for.
+///
+/// # Errors
+/// A level that cannot be read.
+pub fn enable_others(hierarchy: &Hierarchy, own: BorrowedFd<'_>, names: &[&str]) -> Result<()> {
+    // After the first container in a place they are all on, and no level has to be looked at.
+    let (all, here) = (file::read(hierarchy.root(), AVAILABLE)?, file::read(own, AVAILABLE)?);
+    if all.split_whitespace().all(|controller| here.split_whitespace().any(|name| name == controller)) {
+        return Ok(());
+    }
+    let mut level: Option<OwnedFd> = None;
+    for name in names {
+        let above = level.as_ref().map_or(hierarchy.root(), AsFd::as_fd);
+        // Some controllers would be taken by a level that has processes, and make it a threaded one: no container
+        // could live below it then (cgroup-v2.rst, "Threads").
+        if level.is_some()
+            && file::read(above, "cgroup.procs").map_or(true, |processes| !processes.is_empty())
+        {
+            return Ok(());
+        }
+        let (available, enabled) = (file::read(above, AVAILABLE)?, file::read(above, CONTROL)?);
+        let is_off = |controller: &&str| !enabled.split_whitespace().any(|name| name == *controller);
+        let missing: Vec<String> =
+            available.split_whitespace().filter(is_off).map(|controller| format!("+{controller}")).collect();
+        // One write for all, where one refusal is the refusal of all; then each by itself.
+        if !missing.is_empty()
+            && file::write(above, CONTROL, &missing.join(" ")).is_err()
+            && missing.len() > 1
+        {
+            for controller in &missing {
+                let _ = file::write(above, CONTROL, controller);
+            }
+        }
+        level = Some(tree::open_level(above, name)?);
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ use crate::plan::cgroup::CgroupPlan;
 pub use change::Before;
 pub use freezer::Events;
 pub use hierarchy::{Hierarchy, open_folder, own_cgroup};
+pub use join::Lower;
 pub use oom::OomWatch;
 pub use stats::Stats;
 
@@ -131,6 +132,7 @@ impl Cgroup {
         if self.record.created < levels {
             self.check_free()?;
         }
+        controllers::enable_others(hierarchy, self.fd(), &self.record.names()?)?;
         self.limit(hierarchy, plan)
     }
 

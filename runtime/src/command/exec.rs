@@ -38,7 +38,7 @@ fn exec(globals: &Globals, args: &cli::Exec, protection: Protection, log: &mut L
     };
     let mut signals = Signals::block()?;
     let born = container.exec(&plan, request, &mut signals, log)?;
-    // step 18: write the pid file
+    // step 19: write the pid file
     if let Some(path) = &args.pid_file {
         handover::write_pid_file(path, born.pid).map_err(|error| born.undo(error))?;
     }
@@ -49,9 +49,9 @@ fn exec(globals: &Globals, args: &cli::Exec, protection: Protection, log: &mut L
     // Whoever lets go of it last has to wait for the kernel: here the program runs meanwhile, and in the new process,
     // which has closed its copy, it would not yet.
     drop(protection);
-    // step 19: pass signals, input and output on until the program ends
+    // step 20: pass signals, input and output on until the program ends
     let terminal = ours.map(|socket| Terminal::receive(socket.as_fd())).transpose();
     let terminal = terminal.map_err(|error| born.undo(error))?;
-    // step 20: its exit status is the runtime's
+    // step 21: its exit status is the runtime's
     foreground::supervise(born.pidfd.as_fd(), &mut signals, terminal, false)
 }

@@ -24,8 +24,13 @@ const MAX_PACKET: usize = 64 * 1024;
 /// What init (or the process before it) tells the runtime.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToParent {
-    /// From the process in between: init's process id.
-    Cloned(i32),
+    /// From the process in between: init's process id, and whether it is in its cgroup already.
+    Cloned {
+        /// As the runtime sees it.
+        pid: i32,
+        /// Otherwise it waits for [`ToInit::Placed`].
+        placed: bool,
+    },
     /// The time namespace is made; its offsets may be written now.
     TimeNamespace,
     /// Everything is mounted; the hooks before pivot_root may run.
@@ -47,7 +52,7 @@ pub enum ToInit {
     CgroupMount(usize),
     /// The same, as a path, for an init that has to open it itself.
     CgroupFolder(String),
-    /// Init is in its scope.
+    /// Init, or a process that `exec` adds, is in its scope.
     Placed,
     /// The id mappings are written.
     Mapped,

@@ -23,7 +23,7 @@ use crate::kernel::mount::Detached;
 use crate::kernel::namespace::{self, Opened};
 use crate::kernel::procfs::{Need, Procfs};
 use crate::kernel::root::{RootFd, Target};
-use crate::kernel::{device, keyring, lsm, mask, mount, network, rootfs, sysctl, tty};
+use crate::kernel::{device, keyring, lsm, mask, mount, network, rootfs, scheduler, sysctl, tty};
 use crate::plan::Plan;
 use crate::plan::mount::{Mount, What};
 use crate::plan::namespace::Namespace;
@@ -117,10 +117,11 @@ struct Inside {
 /// into every namespace.
 fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<RootFd> {
     rustix::process::umask(Mode::empty());
-    // step 14: wait until systemd has made the scope around this process
+    // step 14: wait until systemd has made the scope around this process; all CPUs of the cgroup
     if prepared.awaits_scope {
         wait_for_scope(prepared, channel)?;
     }
+    reset_affinity(channel)?;
     // step 15: open what the runtime could not, wait for the mappings, become root of the user namespace
     if prepared.sources.by_init {
         prepared.sources.open_in_init(plan)?;
@@ -133,6 +134,9 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
     // step 17: a session and a keyring of its own
     rustix::process::setsid().call("setsid", || "")?;
     if !prepared.no_new_keyring {
+        if !plan.process.selinux_label.is_empty() {
+            lsm::label_keys(&Procfs::private(Need::Processes)?, &plan.process.selinux_label)?;
+        }
         keyring::join_session(&prepared.id, plan.namespaces.is_own(Namespace::User))?;
     }
     // step 18: make the cgroup namespace and a time namespace with offsets
@@ -151,6 +155,17 @@ fn enter(plan: &Plan, prepared: &mut Prepared, channel: &Channel) -> Result<Root
         rootfs::place(root, &plan.root.path)
     } else {
         Ok(root.into())
+    }
+}
+
+/// Nobody has asked for it, so that a sandbox around the runtime that forbids it keeps no container from running.
+///
+/// # Errors
+/// Of the channel.
+pub fn reset_affinity(channel: &Channel) -> Result<()> {
+    match scheduler::reset_affinity() {
+        Err(error) => channel.send(&ToParent::Warning(error.to_string())),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -53,30 +53,32 @@ fn steps(
     let flags = u64::from(plan.namespaces.clone_flags().unsigned_abs());
     let make =
         || sys::process::clone3(flags | CLONE_PARENT, cgroup).context(|| "make the container's namespaces");
-    beget(channel, make, || init::run(plan, prepared, channel))
+    beget(channel, || Ok((make()?, true)), |_| init::run(plan, prepared, channel))
 }
 
-/// Has `make` clone a sibling of this process, which lives by `begin`; tells the runtime of it, and ends.
+/// Has `make` clone a sibling of this process, which lives by `begin`; tells the runtime of it, and ends. Whether
+/// the sibling is in its cgroup already, `make` tells too, and `begin` and the runtime hear of it.
 ///
 /// # Errors
 /// Of `make`, pipe2(2) and the channel; in the sibling, those of `begin`.
 pub fn beget(
     channel: &Channel,
-    make: impl FnOnce() -> Result<Clone>,
-    begin: impl FnOnce() -> Result<Infallible>,
+    make: impl FnOnce() -> Result<(Clone, bool)>,
+    begin: impl FnOnce(bool) -> Result<Infallible>,
 ) -> Result<Infallible> {
     // Both speak to the runtime through one channel: the sibling is silent until this process has had its word.
     let (wait, keep) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2", || "")?;
-    match make()? {
+    let (clone, placed) = make()?;
+    match clone {
         Clone::Child => {
             drop(keep);
             let _ = rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut [0_u8; 1]));
             drop(wait);
-            begin()
+            begin(placed)
         }
         Clone::Parent { pid, pidfd } => {
             drop::<OwnedFd>(pidfd);
-            channel.send(&ToParent::Cloned(pid))?;
+            channel.send(&ToParent::Cloned { pid, placed })?;
             drop(keep);
             sys::process::exit_now(0)
         }
@@ -109,19 +111,30 @@ fn join_all(namespaces: &[Opened]) -> Result<()> {
     Ok(())
 }
 
-/// The runtime's side: init's process id and a descriptor of it, once the process in between has said what
-/// became of it; that one is waited for in any case.
+/// What the process in between has made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its process id.
+    pub pid: i32,
+    /// Its descriptor.
+    pub pidfd: OwnedFd,
+    /// Whether it is in its cgroup already.
+    pub placed: bool,
+}
+
+/// The runtime's side: what was made, once the process in between has said what became of it; that one is waited for
+/// in any case.
 ///
 /// # Errors
 /// What the process in between says, or that it ended without a word.
-pub fn made_by(pid: i32, channel: &Channel) -> Result<(i32, OwnedFd)> {
+pub fn made_by(pid: i32, channel: &Channel) -> Result<Made> {
     let said = channel.receive::<ToParent>();
     let reaped = reap(pid);
     match said? {
-        Some(ToParent::Cloned(init)) => {
+        Some(ToParent::Cloned { pid, placed }) => {
             reaped?;
             // init is our child and not reaped yet: the number cannot mean another process.
-            Ok((init, open(init)?))
+            Ok(Made { pid, pidfd: open(pid)?, placed })
         }
         Some(ToParent::Failed(mut error)) => {
             reaped.err().iter().for_each(|note| error.attach(note));
@@ -156,13 +169,17 @@ mod tests {
 
     /// A process in between that says `word` and ends; what the runtime makes of it.
     #[allow(clippy::zombie_processes)] // reaping it is what is tested
-    fn after(word: impl FnOnce(&Channel)) -> (i32, Result<(i32, OwnedFd)>) {
+    fn after(word: impl FnOnce(&Channel)) -> (i32, Result<Made>) {
         let (channel, end) = Channel::pair().unwrap();
         let child = std::process::Command::new("true").spawn().unwrap();
         word(&end);
         drop(end);
         let pid = child.id().cast_signed();
         (pid, made_by(pid, &channel))
+    }
+
+    fn cloned(pid: i32) -> ToParent {
+        ToParent::Cloned { pid, placed: true }
     }
 
     fn is_reaped(pid: i32) -> bool {
@@ -172,8 +189,8 @@ mod tests {
     #[test]
     fn the_process_in_between_is_reaped_whatever_it_says() {
         let own = std::process::id().cast_signed();
-        let (pid, made) = after(|end| end.send(&ToParent::Cloned(own)).unwrap());
-        assert_eq!(made.unwrap().0, own);
+        let (pid, made) = after(|end| end.send(&cloned(own)).unwrap());
+        assert_eq!(made.unwrap().pid, own);
         assert!(is_reaped(pid));
         let (pid, made) = after(|end| end.send(&ToParent::Failed(Error::other("no"))).unwrap());
         assert_eq!(made.unwrap_err().to_string(), "no");
@@ -182,7 +199,7 @@ mod tests {
         let error = made.unwrap_err().to_string();
         assert_eq!(error, "the process that joins the namespaces ended without a word");
         assert!(is_reaped(pid));
-        let (pid, made) = after(|end| end.send(&ToParent::Cloned(-7)).unwrap());
+        let (pid, made) = after(|end| end.send(&cloned(-7)).unwrap());
         assert_eq!(made.unwrap_err().errno(), libc::ESRCH);
         assert!(is_reaped(pid));
     }
@@ -196,7 +213,7 @@ mod tests {
             error.starts_with("said") && error.contains("waitpid(1): no child processes (ECHILD)"),
             "{error}"
         );
-        end.send(&ToParent::Cloned(1)).unwrap();
+        end.send(&cloned(1)).unwrap();
         assert_eq!(made_by(1, &channel).unwrap_err().errno(), libc::ECHILD);
     }
 }

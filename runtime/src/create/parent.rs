@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags};
 use oci_spec::runtime::ContainerState;
@@ -358,11 +358,15 @@ fn birth(
     drop(protection); // takes a while, in which init is busy anyway
     match equipped.and_then(|()| birth.converse(record, signals, log)) {
         Ok(()) => Ok(birth.pidfd),
-        Err(error) if matches!(error.errno(), libc::EPIPE | libc::ECONNRESET) => {
-            Err(birth.last_words().unwrap_or(error))
-        }
+        Err(error) if is_of_the_dead(&error) => Err(birth.last_words().unwrap_or(error)),
         Err(error) => Err(error),
     }
+}
+
+/// What the channel says when init has ended, and what its files in /proc say then or when it is about to.
+fn is_of_the_dead(error: &Error) -> bool {
+    let of_the_channel = matches!(error.errno(), libc::EPIPE | libc::ECONNRESET);
+    of_the_channel || matches!(error.errno(), libc::EACCES | libc::ENOENT | libc::ESRCH)
 }
 
 /// Makes the cgroup; the record knows of it before it exists, so that a crash leaves nothing unknown.
@@ -472,7 +476,7 @@ fn clone(
             Clone::Child => intermediate::run(plan, prepared, &init_end, group),
             Clone::Parent { pid, .. } => {
                 drop((prepared, init_end));
-                intermediate::made_by(pid, channel)
+                intermediate::made_by(pid, channel).map(|made| (made.pid, made.pidfd))
             }
         };
     }
@@ -653,7 +657,7 @@ impl Birth<'_> {
                 }
                 Some(ToParent::Warning(text)) => log.warning(text),
                 Some(ToParent::Failed(error)) => return Err(error),
-                Some(ToParent::Cloned(_)) => bail!("init sent a message out of turn"),
+                Some(ToParent::Cloned { .. }) => bail!("init sent a message out of turn"),
                 // The end of the channel is the program's beginning, unless `create` still waits for it.
                 None if self.request.gate => bail!("the container's init ended without a word"),
                 None => return self.check_executed(record),
@@ -714,9 +718,13 @@ impl Birth<'_> {
         Err(death_before_exec(ended.and_then(|ended| ended.terminating_signal())))
     }
 
-    /// What init said before its end of the channel closed.
+    /// What init said before it ended, if it has.
     fn last_words(&self) -> Option<Error> {
         loop {
+            let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+            if !container::poll(&mut fds, Some(Instant::now())).ok()? {
+                return None;
+            }
             match self.channel.receive::<ToParent>() {
                 Ok(Some(ToParent::Failed(error))) => return Some(error),
                 Ok(Some(_)) => {}

@@ -12,10 +12,10 @@ use rustix::fs::{Mode, OFlags};
 use super::place::Place;
 use crate::bail;
 use crate::container::Pidfd;
-use crate::create::channel::{Channel, ToParent};
+use crate::create::channel::{Channel, ToInit, ToParent};
 use crate::create::handover::Inherited;
 use crate::create::identity;
-use crate::create::init::hand_over_listener;
+use crate::create::init::{hand_over_listener, reset_affinity};
 use crate::create::intermediate;
 use crate::error::{Call, Context, Error, Result};
 use crate::kernel::procfs::Procfs;
@@ -47,12 +47,25 @@ pub struct Prepared {
     pub host: &'static Procfs,
 }
 
-/// Joins the container and becomes the program.
-pub fn run(plan: &ExecPlan, prepared: &Prepared, channel: &Channel) -> ! {
-    let Err(error) = equip(plan, prepared)
+/// Joins the container and becomes the program; where it is not `placed`, after it has been brought to its cgroup.
+pub fn run(plan: &ExecPlan, prepared: &Prepared, channel: &Channel, placed: bool) -> ! {
+    let Err(error) = arrive(plan, channel, placed)
+        .and_then(|()| equip(plan, prepared))
         .and_then(|()| close(prepared, channel))
         .and_then(|()| join(prepared, prepared.join & !Namespace::Pid.flag()))
         .and_then(|()| settle(plan, prepared, channel));
+    fail(channel, error)
+}
+
+/// The same by way of a process that joins first, the pid namespace too, and clones then: what it clones is seen in
+/// the container when there is nothing of the host about it any more.
+pub fn run_outside(plan: &ExecPlan, prepared: &Prepared, channel: &Channel, placed: bool) -> ! {
+    let make = || Ok((sys::process::clone3(intermediate::CLONE_PARENT, None)?, true));
+    let Err(error) = arrive(plan, channel, placed)
+        .and_then(|()| equip(plan, prepared))
+        .and_then(|()| close(prepared, channel))
+        .and_then(|()| join(prepared, prepared.join))
+        .and_then(|()| intermediate::beget(channel, make, |_| settle(plan, prepared, channel)));
     fail(channel, error)
 }
 
@@ -62,9 +75,13 @@ pub fn run_between(plan: &ExecPlan, prepared: &Prepared, channel: &Channel, plac
     // The cgroup namespace comes last: from inside it the caller's own cgroup, which a clone into another one
     // leaves, cannot be seen.
     let (late, now) = (&prepared.cgroup_namespace, prepared.join & !Namespace::Cgroup.flag());
-    let make = || place.bear(|cgroup| Ok(sys::process::clone3(intermediate::CLONE_PARENT, cgroup)?));
+    let make = || {
+        let newborn = place.bear(|cgroup| Ok(sys::process::clone3(intermediate::CLONE_PARENT, cgroup)?))?;
+        Ok((newborn.clone, newborn.placed))
+    };
     let Err(error) = equip(plan, prepared).and_then(|()| join(prepared, now)).and_then(|()| {
-        intermediate::beget(channel, make, || {
+        intermediate::beget(channel, make, |placed| {
+            arrive(plan, channel, placed)?;
             close(prepared, channel)?;
             if let Some(late) = late {
                 // By its own descriptor: from inside, an init that waits for its start cannot be looked into.
@@ -81,13 +98,28 @@ fn fail(channel: &Channel, error: Error) -> ! {
     sys::process::exit_now(if told.is_ok() { 1 } else { 2 })
 }
 
+/// Waits to be in the container's cgroup, then chooses among its CPUs. Where no more than `initial` is given, it is
+/// the kernel that decides (config.md).
+fn arrive(plan: &ExecPlan, channel: &Channel, placed: bool) -> Result<()> {
+    // step 9: be in the cgroup; CPUs
+    if !placed {
+        match channel.receive::<ToInit>()? {
+            Some(ToInit::Placed) => {}
+            Some(other) => bail!("the runtime sent {other:?} out of turn"),
+            None => bail!("the runtime ended before the process was in its cgroup"),
+        }
+    }
+    match (&plan.affinity.initial, &plan.affinity.after) {
+        (_, Some(cpus)) => scheduler::set_affinity(cpus, "process.execCPUAffinity.final"),
+        (Some(_), None) => Ok(()),
+        (None, None) => reset_affinity(channel),
+    }
+}
+
 /// What only the runtime's rights can give, or the host's view.
 fn equip(plan: &ExecPlan, prepared: &Prepared) -> Result<()> {
     let (process, host) = (&plan.process, prepared.host);
-    // step 9: CPUs, limits, OOM score, Intel RDT, labels and standard input and output, with the runtime's rights
-    if let Some(cpus) = &plan.affinity.after {
-        scheduler::set_affinity(cpus, "process.execCPUAffinity.final")?;
-    }
+    // step 10: limits, OOM score, Intel RDT, labels and standard input and output, with the runtime's rights
     rlimit::raise_hard(rustix::process::getpid(), &process.rlimits)?;
     if let Some(adjustment) = process.oom_score_adj {
         host.write("self/oom_score_adj", adjustment.to_string()).context(|| "process.oomScoreAdj")?;
@@ -101,6 +133,10 @@ fn equip(plan: &ExecPlan, prepared: &Prepared) -> Result<()> {
     }
     if !process.selinux_label.is_empty() {
         lsm::apply_selinux(host, &process.selinux_label)?;
+        if !prepared.keeps_keyring {
+            // For one that is made anew, where the container's is not found or expired.
+            lsm::label_keys(host, &process.selinux_label)?;
+        }
     }
     // Inside a user namespace nobody has a right to them: their owner is no user there.
     if let Some(uid) = plan.namespaces.host_uid(process.user.uid).filter(|_| !process.terminal) {
@@ -117,7 +153,7 @@ fn hide() -> Result<()> {
 
 /// Closes what leads to the host, except standard input and output and what is handed on.
 fn close(prepared: &Prepared, channel: &Channel) -> Result<()> {
-    // step 10: close what the runtime had open and this process has no use for
+    // step 11: close what the runtime had open and this process has no use for
     let mut keep: Vec<RawFd> = vec![channel.as_fd().as_raw_fd(), prepared.init.as_fd().as_raw_fd()];
     let more = prepared.root.iter().chain(&prepared.console).chain(&prepared.cgroup_namespace);
     keep.extend(more.map(AsRawFd::as_raw_fd));
@@ -127,7 +163,7 @@ fn close(prepared: &Prepared, channel: &Channel) -> Result<()> {
 
 fn join(prepared: &Prepared, namespaces: i32) -> Result<()> {
     rustix::process::umask(Mode::empty());
-    // step 11: join the namespaces of init, all in one call
+    // step 12: join the namespaces of init, all in one call
     if namespaces != 0 {
         sys::process::setns(prepared.init.as_fd(), namespaces)
             .context(|| "join the container's namespaces")?;
@@ -138,7 +174,7 @@ fn join(prepared: &Prepared, namespaces: i32) -> Result<()> {
 /// Inside the container: session, root, terminal, then everything that makes it its program.
 fn settle(plan: &ExecPlan, prepared: &Prepared, channel: &Channel) -> Result<Infallible> {
     let process = &plan.process;
-    // step 12: root of a user namespace; a session of its own, the container's keyring and root
+    // step 13: root of a user namespace; a session of its own, the container's keyring and root
     if prepared.join & Namespace::User.flag() != 0 {
         // Only now: into the cgroup a process in between clones as the user that it was, whose the cgroup is.
         namespace::become_root()?;
@@ -158,7 +194,7 @@ fn settle(plan: &ExecPlan, prepared: &Prepared, channel: &Channel) -> Result<Inf
     if prepared.root.is_some() {
         rootfs::change_root(&root)?;
     }
-    // step 13: terminal, standard input and output
+    // step 14: terminal, standard input and output
     if process.terminal {
         let pair = tty::open(&root, process.console_size)?;
         if process.terminal_is_ours {
@@ -171,18 +207,18 @@ fn settle(plan: &ExecPlan, prepared: &Prepared, channel: &Channel) -> Result<Inf
     }
     drop(root);
     tty::settle_stdio(process.user.uid, process.terminal)?;
-    // step 14: personality, memory policy, priorities, no_new_privs
+    // step 15: personality, memory policy, priorities, no_new_privs
     identity::schedule(process)?;
-    // step 15: working directory, capabilities, groups, user; find the program as that user
+    // step 16: working directory, capabilities, groups, user; find the program as that user
     let program = identity::assume(process, plan.seccomp.is_some(), 0)?;
     hide()?;
-    // step 16: descriptors close-on-exec, signals as they were born, limits
+    // step 17: descriptors close-on-exec, signals as they were born, limits
     identity::strip(process, prepared.inherited.total)?;
     if channel.is_closed() {
         // Nobody knows of this process: a caller that was told of no success is not to find its program running.
         bail!("the runtime has ended");
     }
-    // step 17: load the container's system call filter, become the program
+    // step 18: load the container's system call filter, become the program
     if let Some(filter) = &plan.seccomp {
         identity::load_filter(filter, process, |number| hand_over_listener(channel, number))?;
     }

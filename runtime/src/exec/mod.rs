@@ -23,6 +23,6 @@ mod tests {
         code.sort_unstable();
         let document = steps(include_str!("../../../docs/exec-flow.md"), "", ". ");
         assert_eq!(code, document);
-        assert!(code.iter().map(|(number, _)| *number).eq(1..=20));
+        assert!(code.iter().map(|(number, _)| *number).eq(1..=21));
     }
 }

@@ -20,7 +20,9 @@ use super::place::Place;
 use super::process;
 use crate::bail;
 use crate::cli;
-use crate::container::{self, Entry, LOCK_WAIT, Pidfd, Record, Status, Store, group, has_executed, notify};
+use crate::container::{
+    self, Entry, LOCK_WAIT, Pidfd, Record, Shared, Status, Store, group, has_executed, notify,
+};
 use crate::create::channel::{Channel, ToInit, ToParent};
 use crate::create::handover::{self, Inherited};
 use crate::create::{intermediate, parent};
@@ -143,11 +145,10 @@ impl Container {
             let cgroup = record.cgroup.as_ref().map(group::open).transpose()?;
             let place = Place::of(cgroup.as_ref(), request.cgroup, init.pid())?;
             let prepared = self.prepare(plan, &record, init, request.console, request.inherited)?;
-            clone(plan, prepared, &place)
+            self.clone(plan, prepared, &place, (lock, &record), signals)
         };
         let (channel, born) = begin().map_err(|error| explain(error, &record))?;
-        // step 7: let go of the container, hand over the pidfd
-        drop(lock);
+        // step 7: hand over the pidfd
         let sent = match &request.pidfd_socket {
             Some((socket, path)) => handover::pass_pidfd(socket, path, born.pidfd.as_fd()),
             None => Ok(()),
@@ -157,6 +158,64 @@ impl Container {
             Ok(()) => Ok(born),
             Err(error) => Err(explain(born.undo(error), &record)),
         }
+    }
+
+    /// Makes the new process, through a process in between where this one's rights do not reach the pid namespace.
+    fn clone(
+        &self,
+        plan: &ExecPlan,
+        mut prepared: Prepared,
+        place: &Place<'_>,
+        (lock, record): (Shared<'_>, &Record),
+        signals: &mut Signals,
+    ) -> Result<(Channel, Born)> {
+        let (channel, end) = Channel::pair()?;
+        let affinity = Affinity::set(plan)?;
+        // step 5: join the pid namespace, for children only, or leave that to a process in between
+        let way = Way::of(&prepared)?;
+        if way == Way::Inside && prepared.join & Namespace::Cgroup.flag() != 0 {
+            let namespace = namespace::of_process(prepared.host, prepared.init.pid(), "cgroup")?;
+            prepared.cgroup_namespace = Some(namespace);
+        }
+        // step 6: clone into the cgroup, or have systemd bring the clone there; let go of the container
+        let (born, placed) = match way {
+            Way::Straight => {
+                let newborn = place.bear(|cgroup| Ok(sys::process::clone3(0, cgroup)?))?;
+                match newborn.clone {
+                    Clone::Child => child::run(plan, &prepared, &end, newborn.placed),
+                    Clone::Parent { pid, pidfd } => (Born { pid, pidfd }, newborn.placed),
+                }
+            }
+            Way::Outside => {
+                let newborn = place.bear(|cgroup| Ok(sys::process::clone3(0, cgroup)?))?;
+                let between = match newborn.clone {
+                    Clone::Child => child::run_outside(plan, &prepared, &end, newborn.placed),
+                    Clone::Parent { pid, pidfd } => Born { pid, pidfd },
+                };
+                drop(end);
+                if !newborn.placed {
+                    bring(&between, place, &channel, signals)?;
+                }
+                // It is in the container's cgroup, where somebody may stop it.
+                drop(lock);
+                self.wait(record, &channel, signals).map_err(|error| between.undo(error))?;
+                let made = intermediate::made_by(between.pid, &channel)?;
+                (Born { pid: made.pid, pidfd: made.pidfd }, true)
+            }
+            Way::Inside => match sys::process::clone3(0, None)? {
+                Clone::Child => child::run_between(plan, &prepared, &end, place),
+                Clone::Parent { pid, .. } => {
+                    drop(end);
+                    let made = intermediate::made_by(pid, &channel)?;
+                    (Born { pid: made.pid, pidfd: made.pidfd }, made.placed)
+                }
+            },
+        };
+        affinity.restore();
+        if !placed {
+            bring(&born, place, &channel, signals)?;
+        }
+        Ok((channel, born))
     }
 
     fn prepare(
@@ -250,41 +309,37 @@ fn has_ended(record: &Record) -> bool {
     !matches!(record.init.map(|init| init.is_ending()), Some(Ok(false)))
 }
 
-/// Makes the new process, through a process in between where this one's rights do not reach the pid namespace.
-fn clone(plan: &ExecPlan, mut prepared: Prepared, place: &Place<'_>) -> Result<(Channel, Born)> {
-    let (channel, end) = Channel::pair()?;
-    let affinity = Affinity::set(plan)?;
-    // step 5: join the pid namespace, for children only
-    let pids = prepared.join & Namespace::Pid.flag();
-    let between = match pids {
-        0 => false,
-        flag => match sys::process::setns(prepared.init.as_fd(), flag) {
-            Err(error) if error.errno == libc::EPERM && prepared.join & Namespace::User.flag() != 0 => true,
-            result => result.context(|| "join the container's pid namespace").map(|()| false)?,
-        },
-    };
-    // step 6: clone into the cgroup
-    let born = if between {
-        if prepared.join & Namespace::Cgroup.flag() != 0 {
-            let namespace = namespace::of_process(prepared.host, prepared.init.pid(), "cgroup")?;
-            prepared.cgroup_namespace = Some(namespace);
+/// Has a process that was born elsewhere brought to its place, and tells it.
+fn bring(born: &Born, place: &Place<'_>, channel: &Channel, signals: &mut Signals) -> Result<()> {
+    let brought = place.bring(born.pid, signals).and_then(|()| channel.send(&ToInit::Placed));
+    brought.map_err(|error| born.undo(error))
+}
+
+/// How the new process comes into the container's pid namespace, from where on the container's processes see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It is born there. What it has of the host until it has joined the rest is out of their reach: they are in a
+    /// user namespace of their own, or see every process of the host anyway.
+    Straight,
+    /// A process in between joins all namespaces, and it is born then, with nothing of the host: whoever may trace
+    /// in the container (CAP_SYS_PTRACE) has as many rights over the new process as over its neighbours.
+    Outside,
+    /// The same, for a caller whose rights reach the pid namespace only from inside the container's user namespace.
+    Inside,
+}
+
+impl Way {
+    fn of(prepared: &Prepared) -> Result<Self> {
+        let pids = prepared.join & Namespace::Pid.flag();
+        match (pids, prepared.join & Namespace::User.flag()) {
+            (0, _) => Ok(Self::Straight),
+            (_, 0) => Ok(Self::Outside),
+            (flag, _) => match sys::process::setns(prepared.init.as_fd(), flag) {
+                Err(error) if error.errno == libc::EPERM => Ok(Self::Inside),
+                result => result.context(|| "join the container's pid namespace").map(|()| Self::Straight),
+            },
         }
-        match sys::process::clone3(0, None)? {
-            Clone::Child => child::run_between(plan, &prepared, &end, place),
-            Clone::Parent { pid, .. } => {
-                drop(end);
-                let (pid, pidfd) = intermediate::made_by(pid, &channel)?;
-                Born { pid, pidfd }
-            }
-        }
-    } else {
-        match place.bear(|cgroup| Ok(sys::process::clone3(0, cgroup)?))? {
-            Clone::Child => child::run(plan, &prepared, &end),
-            Clone::Parent { pid, pidfd } => Born { pid, pidfd },
-        }
-    };
-    affinity.restore();
-    Ok((channel, born))
+    }
 }
 
 /// The runtime's own CPUs, while they are those of `process.execCPUAffinity.initial`, which the clone inherits:

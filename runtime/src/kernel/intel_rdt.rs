@@ -250,6 +250,21 @@ mod tests {
         }
     }
 
+    /// As a process that `exec` adds does it for itself: 0 is whoever writes it.
+    #[test]
+    fn a_process_puts_itself_into_class_and_monitoring_group() {
+        let fake = Fake::new("itself");
+        fake.put("gold/tasks", "");
+        fake.put("gold/mon_groups/web/tasks", "");
+        assign(&fake.0, &rdt("gold", Folder::Existing, &[], true), 0).unwrap();
+        assert_eq!(
+            (fake.text("gold/tasks"), fake.text("gold/mon_groups/web/tasks")),
+            ("0\n".into(), "0\n".into())
+        );
+        let missing = assign(&fake.0, &rdt("silver", Folder::Existing, &[], false), 0).unwrap_err();
+        assert_eq!(missing.errno(), libc::ENOENT);
+    }
+
     fn refused(fake: &Fake, rdt: &IntelRdt) -> String {
         prepare(&fake.0, rdt).unwrap_err().to_string().replace(fake.0.to_str().unwrap(), "ROOT")
     }

@@ -93,7 +93,8 @@ pub fn apply_selinux(procfs: &Procfs, label: &str) -> Result<()> {
     procfs.write(EXEC, label).context(|| format!("process.selinuxLabel {label:?}"))
 }
 
-/// Labels the keyrings that the calling thread makes from now on, so that the program may use them.
+/// Labels the keyrings that the calling thread makes from now on until execve(2), so that the program may use them. In
+/// front of each keyring that is the container's.
 ///
 /// # Errors
 /// As [`apply_selinux`].

@@ -62,6 +62,17 @@ pub fn set_affinity(cpus: &[u64], field: &str) -> Result<()> {
     sys::sched::set_affinity(cpus).context(|| field.to_owned())
 }
 
+/// Lets this thread run on all CPUs that its cgroup allows: the kernel leaves out those that it does not, and those
+/// that are not there. The caller's own restriction, as of a service with `CPUAffinity=` or of a pinned thread, would
+/// otherwise stay for good (Linux 6.2 and newer).
+///
+/// # Errors
+/// EPERM where a system call filter forbids it.
+pub fn reset_affinity() -> Result<()> {
+    const ALL: [u64; 128] = [u64::MAX; 128]; // as many as a kernel can be built for
+    set_affinity(&ALL, "let go of the caller's CPU affinity")
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -206,6 +217,8 @@ mod tests {
         let last = allowed.rsplit([',', '-']).next().unwrap().to_owned();
         set_affinity(&scheduler::list("x", &last, 8191).unwrap(), "x").unwrap();
         assert_eq!(status_field("Cpus_allowed_list"), last);
+        reset_affinity().unwrap();
+        assert_eq!(status_field("Cpus_allowed_list"), allowed);
         // A CPU far beyond the present ones, and beyond glibc's 1024, goes unused beside one that is there.
         set_affinity(&scheduler::list("x", &format!("{last},5000"), 8191).unwrap(), "x").unwrap();
         assert_eq!(status_field("Cpus_allowed_list"), last);

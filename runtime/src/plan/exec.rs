@@ -50,3 +50,28 @@ pub fn exec(
         intel_rdt: linux.intel_rdt.as_ref().map(|rdt| intel_rdt::intel_rdt(rdt, id)).transpose()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTAINER: &str = r#"{"ociVersion": "1.2.0", "root": {"path": "rootfs"},
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["sh"], "cwd": "/"},
+        "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}],
+            "intelRdt": {"closID": "gold", "enableMonitoring": true},
+            "seccomp": {"defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}}}"#;
+
+    #[test]
+    fn what_holds_for_all_processes_of_the_container_holds_for_this_one() {
+        let container = spec::parse(CONTAINER.as_bytes()).unwrap();
+        let document = container.process.clone().unwrap();
+        let facts = Facts { grantable: 0, grantable_in_user_namespace: 0, in_user_namespace: false };
+        let plan = exec(&container, &document, "web", facts, &mut Vec::new()).unwrap();
+        let rdt = plan.intel_rdt.unwrap();
+        assert_eq!((rdt.group.as_str(), rdt.monitoring.as_deref()), ("gold", Some("web")));
+        assert!(plan.seccomp.is_some());
+        assert!(plan.namespaces.is_own(Namespace::Pid) && !plan.namespaces.is_own(Namespace::Network));
+        assert_eq!(plan.affinity, ExecAffinity::default());
+    }
+}

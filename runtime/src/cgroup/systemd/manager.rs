@@ -184,6 +184,16 @@ impl Manager {
         }
     }
 
+    /// Moves process `pid` into a unit's cgroup, or with `below`, which begins with a slash, into one inside that. A
+    /// user's manager asks the system's where its own rights do not reach.
+    pub fn attach(&mut self, name: &str, below: &str, pid: u32, wait: &mut Wait<'_>) -> Result<()> {
+        let pids = Value::Array("u".to_owned(), vec![Value::U32(pid)]);
+        match self.call("AttachProcessesToUnit", &[Value::text(name), Value::text(below), pids], wait)? {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(explain("AttachProcessesToUnit", name, &refused)),
+        }
+    }
+
     /// Stops a unit and waits until it has; one that is not there is fine.
     pub fn stop(&mut self, name: &str, wait: &mut Wait<'_>) -> Result<()> {
         match self.call("StopUnit", &[Value::text(name), Value::text(REPLACE)], wait)? {

@@ -137,6 +137,24 @@ pub fn change(unit: &Unit, limits: &CgroupPlan) -> Result<()> {
     manager.set(&unit.name, properties, wait)
 }
 
+/// Has the manager of a record's unit move process `pid`, which waits meanwhile, into the unit's cgroup or, with
+/// `below`, into that one inside it.
+///
+/// # Errors
+/// Where no systemd answers, its refusal, and where the process is elsewhere after that.
+pub fn attach(record: &Record, unit: &Unit, below: &str, pid: i32, signals: &mut Signals) -> Result<()> {
+    let wait = &mut Wait::new(JOB_WAIT, Some(signals));
+    let number = u32::try_from(pid).map_err(|_| Error::other(format!("{pid} is no process id")))?;
+    let below = if below.is_empty() { String::new() } else { format!("/{below}") };
+    Manager::connect(unit.user, wait)?.attach(&unit.name, &below, number, wait)?;
+    // The name of a unit is all that the manager goes by, and it leaves alone who is in the unit already.
+    let (found, wanted) = (hierarchy::cgroup_of(pid)?, format!("/{}{below}", record.path));
+    if found != wanted {
+        bail!("systemd was to move process {pid} to cgroup {wanted:?}, but it is in {found:?}");
+    }
+    Ok(())
+}
+
 /// Stops the unit of a record and sees that its cgroup is gone. Who is in there is waited for up to
 /// `patience`, but not killed.
 ///

@@ -270,6 +270,25 @@ fn a_unit_is_stopped_and_its_job_waited_for() {
 }
 
 #[test]
+fn a_process_is_moved_into_a_unit_or_the_refusal_told() {
+    let script = |peer: &mut Peer| {
+        let (serial, body) = peer.expect("AttachProcessesToUnit");
+        let pids = Value::Array("u".into(), vec![Value::U32(4711)]);
+        assert_eq!(body, [Value::text(NAME), Value::text("/a/b"), pids]);
+        peer.reply(serial, &[]);
+        let serial = peer.expect("AttachProcessesToUnit").0;
+        peer.refuse(serial, "org.freedesktop.DBus.Error.AccessDenied", "Process 4711 is not yours.");
+    };
+    with(script, LONG, |manager, wait| {
+        manager.attach(NAME, "/a/b", 4711, wait).unwrap();
+        let error = manager.attach(NAME, "", 4711, wait).unwrap_err().to_string();
+        let wanted = "systemd: AttachProcessesToUnit(\"runc-web.scope\"): Process 4711 is not yours. \
+                      (org.freedesktop.DBus.Error.AccessDenied)";
+        assert_eq!(error, wanted);
+    });
+}
+
+#[test]
 fn properties_of_a_unit_are_set_until_it_ends() {
     let script = |peer: &mut Peer| {
         let (serial, body) = peer.expect("SetUnitProperties");
