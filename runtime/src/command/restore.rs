@@ -1,13 +1,10 @@
 //! `restore`: makes a container from images; in the foreground, stays until its program ends.
 
-use std::os::fd::AsFd;
-
-use super::run::{consoles, poststart, remove_ended, undo};
+use super::run::{Attendance, attend, consoles, poststart};
 use crate::cli::{self, Globals};
-use crate::create::parent::{Born, Bundle};
+use crate::create::parent::Bundle;
 use crate::create::restore::{Request, restore};
 use crate::error::{Call, Context, Result};
-use crate::foreground::{self, Terminal};
 use crate::report::Log;
 use crate::seal::Protection;
 use crate::signals::Signals;
@@ -41,14 +38,5 @@ fn bring_back(globals: &Globals, args: &cli::Restore, protection: Protection, lo
     if args.detach {
         return Ok(0);
     }
-    let terminal = ours.map(|socket| Terminal::receive(socket.as_fd())).transpose();
-    let Born { store, locked, record, pidfd } = born;
-    let terminal = match terminal {
-        Ok(terminal) => terminal,
-        Err(error) => return Err(undo(error, &store, locked, &record, log)),
-    };
-    let entry = locked.unlock(); // others may kill and delete it while it runs
-    let code = foreground::supervise(pidfd.as_fd(), &mut signals, terminal, reap_others)?;
-    remove_ended(&store, entry, &record, log)?;
-    Ok(code)
+    attend(born, ours, &mut signals, Attendance { reap_others, keep: false }, log)
 }

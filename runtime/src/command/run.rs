@@ -53,6 +53,28 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
     if args.detach {
         return Ok(0);
     }
+    attend(born, ours, &mut signals, Attendance { reap_others, keep: args.keep }, log)
+}
+
+/// How a program in the foreground is attended to.
+pub(super) struct Attendance {
+    /// Whether processes that the container leaves behind are ours to reap.
+    pub reap_others: bool,
+    /// Whether the container stays when its program has ended.
+    pub keep: bool,
+}
+
+/// Stays until the program ends, whose exit code it returns; `ours` is where its terminal comes from, if it has one.
+///
+/// # Errors
+/// A terminal that does not come, for want of which the container is undone; a failure to attend to the program.
+pub(super) fn attend(
+    born: Born,
+    ours: Option<UnixStream>,
+    signals: &mut Signals,
+    how: Attendance,
+    log: &mut Log,
+) -> Result<u8> {
     let terminal = ours.map(|socket| Terminal::receive(socket.as_fd())).transpose();
     let Born { store, locked, record, pidfd } = born;
     let terminal = match terminal {
@@ -60,8 +82,8 @@ fn run(globals: &Globals, args: &cli::Run, protection: Protection, log: &mut Log
         Err(error) => return Err(undo(error, &store, locked, &record, log)),
     };
     let entry = locked.unlock(); // others may kill and delete it while it runs
-    let code = foreground::supervise(pidfd.as_fd(), &mut signals, terminal, reap_others)?;
-    if !args.keep {
+    let code = foreground::supervise(pidfd.as_fd(), signals, terminal, how.reap_others)?;
+    if !how.keep {
         remove_ended(&store, entry, &record, log)?;
     }
     Ok(code)
@@ -111,7 +133,7 @@ pub(super) fn poststart(born: Born, log: &mut Log) -> Result<Born> {
 }
 
 /// Stops and removes the container because of `error`, which is given back with what failed meanwhile.
-pub(super) fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &mut Log) -> Error {
+fn undo(mut error: Error, store: &Store, locked: Locked, record: &Record, log: &mut Log) -> Error {
     let mut warn = |error: Error| log.warning(error.to_string());
     if let Err(failed) = delete::destroy(store, locked, record, &Files, &mut warn) {
         error.attach(&failed);
@@ -121,7 +143,7 @@ pub(super) fn undo(mut error: Error, store: &Store, locked: Locked, record: &Rec
 
 /// Takes the container away, unless somebody else already has: its folder is open, so that none of the same
 /// name can be taken for it. Nothing of the record that matters here changes after the birth.
-pub(super) fn remove_ended(store: &Store, entry: Entry, record: &Record, log: &mut Log) -> Result<()> {
+fn remove_ended(store: &Store, entry: Entry, record: &Record, log: &mut Log) -> Result<()> {
     let locked = match entry.lock(store, LOCK_WAIT) {
         Err(error) if error.kind() == Kind::NotFound => return Ok(()),
         result => result?,
