@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::folder::make_private;
 use crate::store::record;
-use crate::unpack::tree::{As, Unpacked, remove_all};
+use crate::unpack::tree::{As, Unpacked, is_overlays, remove_all};
 
 /// What is known of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -293,9 +293,7 @@ fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()> {
     };
     for name in names[..length].split_inclusive(|byte| *byte == 0) {
         let name = CStr::from_bytes_with_nul(name).map_err(|_| Error::invalid("a name of an attribute"))?;
-        let is_overlays =
-            [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|p| name.to_bytes().starts_with(p));
-        if is_overlays {
+        if is_overlays(name.to_bytes()) {
             continue;
         }
         let mut value = vec![0; 1 << 16];

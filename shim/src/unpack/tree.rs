@@ -344,8 +344,6 @@ impl Tree<'_> {
 
     /// Those that an image may set: overlayfs's own would lead its look-ups elsewhere.
     fn attributes<'e>(&self, entry: &'e Entry) -> Result<Vec<(CString, &'e [u8])>> {
-        let is_overlays =
-            |name: &[u8]| name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
         let attributes = entry.attributes.iter().filter(|(name, _)| !is_overlays(name));
         attributes.map(|(name, value)| Ok((c_string(name)?, &value[..]))).collect()
     }
@@ -399,6 +397,12 @@ pub fn remove_all(parent: BorrowedFd, name: &CString) -> Result<()> {
         }
     }
     fs::unlinkat(parent, &**name, AtFlags::REMOVEDIR).during(|| format!("unlinkat {name:?}"))
+}
+
+/// Whether an extended attribute is one of overlayfs's own.
+#[must_use]
+pub fn is_overlays(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
 /// The path without `.`, `..` and extra slashes, as Go's `path.Clean` has it; empty for the root.
