@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -282,6 +283,45 @@ fn what_a_killed_restore_leaves_is_deleted() {
     container.restore(&[]).expect_ok();
     container.wait_count(count);
     container.delete_force().expect_ok();
+}
+
+/// CRIU opens the image of the clocks in a process that is in the new user namespace already, while another writes that
+/// namespace's mappings. unshare(1) makes a namespace that has none yet.
+#[test]
+fn clocks_are_readable_before_a_user_namespace_has_mappings() {
+    known_gap!(Runc, Crun, "they do not show images to a user namespace's root");
+    requires!(integration::is_root(), "only root");
+    let container = Bundle::new().user_namespace(100_000, 65536).container();
+    let images = container.images();
+    fs::DirBuilder::new().mode(0o700).create(&images).unwrap();
+    for (name, content) in
+        [("timens-0.img", "clocks\n"), ("core-1.img", "core\n"), ("descriptors.json", "[]")]
+    {
+        fs::write(images.join(name), content).unwrap();
+        fs::set_permissions(images.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let folder = container.bundle().scratch_file("bin");
+    fs::create_dir(&folder).unwrap();
+    let seen = container.bundle().scratch_file("seen");
+    // The folder is open twice, and the later one is what CRIU is told.
+    let script = format!(
+        r#"#!/bin/busybox sh
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+eval "exec 3>&$2"
+for fd in /proc/$PPID/fd/*; do
+    [ -e "$fd/timens-0.img" ] || continue
+    (cd "$fd" && unshare --user cat timens-0.img) >{seen} 2>&1
+done
+printf '\010\012\020\001\122\004\010\003\020\021' >&3
+"#
+    );
+    let _ = container.bundle().host_program("bin/criu", script.as_bytes());
+    let output = container.restore_call(&["--detach"]).env("PATH", &folder).output().expect_fail();
+    let seen = fs::read_to_string(seen).unwrap_or_else(|error| panic!("{error}: {output}"));
+    assert!(seen.contains("clocks"), "{seen}");
+    // What is no image of the clocks stays closed.
+    assert_eq!(fs::metadata(images.join("core-1.img")).unwrap().permissions().mode() & 0o777, 0o600);
+    container.state_output().expect_fail().expect_stderr("does not exist");
 }
 
 #[test]

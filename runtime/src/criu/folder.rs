@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::bail;
 use crate::error::{Call, Result};
@@ -85,6 +85,34 @@ impl Folder {
         Ok(bytes)
     }
 
+    /// Lets everybody find what they know by name in this folder, and read the files whose names begin so.
+    ///
+    /// # Errors
+    /// As getdents(2), openat(2) and fchmod(2).
+    pub fn publish(&self, prefix: &str) -> Result<()> {
+        let at = || format!("{:?}", self.path);
+        self.permit(self.fd.as_fd(), Mode::XOTH, at)?;
+        for entry in rustix::fs::Dir::read_from(&self.fd).call("getdents64", at)? {
+            let entry = entry.call("getdents64", at)?;
+            if let Ok(name) = entry.file_name().to_str()
+                && name.starts_with(prefix)
+                && entry.file_type() == FileType::RegularFile
+            {
+                let file = self.open_file(name, OFlags::RDONLY | OFlags::NONBLOCK)?;
+                self.permit(file.as_fd(), Mode::ROTH, || format!("{:?}", self.path.join(name)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn permit(&self, fd: BorrowedFd<'_>, more: Mode, at: impl Fn() -> String + Copy) -> Result<()> {
+        let mode = Mode::from_raw_mode(rustix::fs::fstat(fd).call("fstat", at)?.st_mode);
+        if !mode.contains(more) {
+            rustix::fs::fchmod(fd, mode | more).call("fchmod", at)?;
+        }
+        Ok(())
+    }
+
     /// Writes a new file (0600) in the place of whatever stands there.
     ///
     /// # Errors
@@ -129,6 +157,20 @@ mod tests {
         assert_eq!(Folder::make(&path.join("file/x")).unwrap_err().errno(), libc::ENOTDIR);
         folder.check_folder(Path::new("../b")).unwrap();
         assert_eq!(folder.check_folder(Path::new("file")).unwrap_err().errno(), libc::ENOTDIR);
+    }
+
+    #[test]
+    fn only_what_is_named_is_published() {
+        let dir = TempDir::new();
+        let folder = Folder::make(&dir.path().join("images")).unwrap();
+        for name in ["timens-0.img", "core-1.img", "precious"] {
+            folder.write(name, b"").unwrap();
+        }
+        std::os::unix::fs::symlink("precious", folder.path().join("timens-1.img")).unwrap();
+        folder.publish("timens-").unwrap();
+        let mode = |name| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode("."), 0o701);
+        assert_eq!(["timens-0.img", "core-1.img", "precious"].map(mode), [0o604, 0o600, 0o600]);
     }
 
     #[test]
