@@ -201,8 +201,9 @@ pub fn blob(file: &Path) -> Blob {
 /// Packs a folder, always into the same bytes.
 #[track_caller]
 pub(crate) fn pack(folder: &Path, archive: &Path) {
-    let call =
-        Call::of("tar").args(["--create", "--owner=0", "--group=0", "--sort=name", "--mtime=@0", "--xattrs"]);
+    let call = Call::of("tar").args(["--create", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"]);
+    // Extended attributes make it a pax archive, which would have the times of this moment in it.
+    let call = call.args(["--xattrs", "--pax-option=delete=atime,delete=ctime"]);
     let call = call.args(["--file".as_ref(), archive.as_os_str()]);
     call.args(["--directory".as_ref(), folder.as_os_str(), ".".as_ref()]).output().expect_ok();
 }

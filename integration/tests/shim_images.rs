@@ -1,7 +1,7 @@
 //! Images on this host: loaded, listed, looked at.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
-use integration::{ImageMaker, Shim, is_root, requires};
+use integration::{ImageMaker, Shim, is_root, json, requires};
 
 #[test]
 fn images_of_every_kind_of_archive_are_loaded_and_listed() {
@@ -56,4 +56,158 @@ fn a_command_line_that_cannot_be_read_is_answered_as_docker_does() {
         .expect_stderr("open \"/nowhere/x\": No such file or directory");
     assert!(shim.stdout(&["--help"]).contains("images"));
     assert!(shim.stdout(&["--version"]).starts_with("Caisson shim version "));
+}
+
+/// Three images: one with labels and two names, a later one, and one without a name.
+fn three(shim: &Shim) -> [String; 3] {
+    let makers = [
+        ImageMaker::empty()
+            .layer("a", |folder| std::fs::write(folder.join("a"), [b'a'; 1000]).unwrap())
+            .with(
+                "config",
+                json!({"Labels": {"team": "blue", "x": ""}, "Cmd": ["a"], "ExposedPorts": {"80/tcp": {}}}),
+            )
+            .named("one:1")
+            .named("registry.example/me/one:2"),
+        ImageMaker::empty()
+            .layer("a", |folder| std::fs::write(folder.join("a"), [b'a'; 1000]).unwrap())
+            .layer("b\twith a tab and more than forty-five characters in it", |folder| {
+                std::fs::write(folder.join("b"), [b'b'; 234]).unwrap();
+            })
+            .with("created", json!("2025-01-01T00:00:00Z"))
+            .with("author", json!("somebody"))
+            .named("two:latest"),
+        ImageMaker::empty()
+            .layer("c", |folder| std::fs::write(folder.join("c"), "c").unwrap())
+            .with("created", json!(null))
+            .with("config", json!({"Labels": {"team": "red"}})),
+    ];
+    for (number, maker) in makers.iter().enumerate() {
+        shim.load(&maker.oci_archive(&shim.folder().join(format!("{number}.tar"))));
+    }
+    makers.map(|maker| maker.id())
+}
+
+#[test]
+fn images_are_filtered() {
+    requires!(is_root(), "unpacking layers needs root");
+    let shim = Shim::new();
+    three(&shim);
+    for (filters, listed) in [
+        (&[][..], "two:latest one:1 registry.example/me/one:2 <none>:<none>"),
+        (&["dangling=true"], "<none>:<none>"),
+        (&["dangling=false"], "two:latest one:1 registry.example/me/one:2"),
+        (&["label=team"], "one:1 registry.example/me/one:2 <none>:<none>"),
+        (&["label=team=blue"], "one:1 registry.example/me/one:2"),
+        (&["label=team=blue", "label=y"], ""),
+        (&["reference=o*"], "one:1"),
+        (&["reference=*/*/*:2"], "registry.example/me/one:2"),
+        (&["before=two"], "one:1 registry.example/me/one:2 <none>:<none>"),
+        (&["since=one:1"], "two:latest"),
+        (&["until=2024-12-31"], "one:1 registry.example/me/one:2 <none>:<none>"),
+    ] {
+        let mut words = vec!["images", "--format", "{{.Repository}}:{{.Tag}}"];
+        filters.iter().for_each(|filter| words.extend(["-f", filter]));
+        let printed: Vec<String> = shim.stdout(&words).lines().map(str::to_owned).collect();
+        assert_eq!(printed.join(" "), listed, "{filters:?}");
+    }
+    assert_eq!(shim.stdout(&["images", "--format", "{{.Tag}}", "registry.example/me/one"]), "2\n");
+    shim.cli(&["images", "-f", "nothing=1"]).expect_code(1).expect_stderr("invalid filter 'nothing'\n");
+    let bad =
+        "invalid argument \"x\" for \"-f, --filter\" flag: bad format of filter (expected name=value)\n";
+    shim.cli(&["images", "-f", "x"]).expect_code(125).expect_stderr(bad);
+    shim.cli(&["images", "-f", "since=none"]).expect_code(1).expect_stderr("No such image: none:latest\n");
+}
+
+#[test]
+fn an_image_is_looked_at_by_inspect_and_history() {
+    requires!(is_root(), "unpacking layers needs root");
+    let shim = Shim::new();
+    let [one, two, _] = three(&shim);
+    let all = shim.cli(&["image", "inspect", "one:1", "two", "nothing"]).expect_code(1);
+    assert_eq!(all.stderr, "No such image: nothing:latest\n");
+    let list = all.json();
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    assert_eq!(list[0]["Id"], one);
+    assert_eq!(list[0]["RepoTags"], json!(["one:1", "registry.example/me/one:2"]));
+    assert_eq!(list[0]["Config"]["Labels"], json!({"team": "blue", "x": ""}));
+    assert_eq!(list[0]["Size"], 1000);
+    assert_eq!((&list[1]["Author"], &list[1]["Size"]), (&json!("somebody"), &json!(1234)));
+    // The layers are where it says, the highest above all others.
+    let of_driver = |name: &str| list[1]["GraphDriver"]["Data"][name].as_str().unwrap().to_owned();
+    assert_eq!(std::fs::read(format!("{}/b", of_driver("UpperDir"))).unwrap(), [b'b'; 234]);
+    assert_eq!(std::fs::read(format!("{}/a", of_driver("LowerDir"))).unwrap(), [b'a'; 1000]);
+    let format = "{{.Os}} {{index .Config.Labels \"team\"}} {{join .Config.Cmd \",\"}} {{len .RootFS.Layers}} {{json .Config.Volumes}}";
+    assert_eq!(shim.stdout(&["image", "inspect", "-f", format, "one:1"]), "linux blue a 1 null\n");
+    let short = &two["sha256:".len()..][..12];
+    assert_eq!(shim.stdout(&["image", "inspect", "--format={{.Id}}", short]), format!("{two}\n"));
+    shim.cli(&["image", "inspect", "-f", "{{.Nope}}", "two"])
+        .expect_code(1)
+        .expect_stderr("can't evaluate field Nope");
+    shim.cli(&["image", "inspect", "-f", "{{.", "two"])
+        .expect_code(64)
+        .expect_stderr("template parsing error");
+    shim.cli(&["image", "inspect", "nothing"]).expect_code(1).expect_stdout("[]\n");
+
+    let history = shim.stdout(&["history", "two"]);
+    let lines = [
+        "IMAGE          CREATED       CREATED BY                                      SIZE      COMMENT"
+            .to_owned(),
+        format!("{short}   2 years ago   b with a tab and more than forty-five charac…   234B      "),
+        "<missing>      2 years ago   a                                               1kB       ".to_owned(),
+    ];
+    assert_eq!(history.lines().collect::<Vec<_>>(), lines);
+    let format = "{{.ID}} {{.CreatedAt}} {{.CreatedSince}} {{.Size}}";
+    let raw = shim
+        .call(&["history", "-H=false", "--no-trunc", "--format", format, "two"])
+        .env("TZ", "UTC")
+        .output();
+    let made = "2024-05-01T10:00:00Z 2024-05-01T10:00:00Z";
+    raw.expect_ok().expect_stdout(&format!("{two} {made} 234\n<missing> {made} 1000\n"));
+    assert_eq!(shim.stdout(&["history", "-q", "two"]), format!("{short}\n<missing>\n"));
+}
+
+#[test]
+fn names_are_given_and_taken_and_images_go_with_their_last() {
+    requires!(is_root(), "unpacking layers needs root");
+    let shim = Shim::new();
+    let [one, two, third] = three(&shim);
+    shim.cli(&["tag", "two", "localhost/three:3"]).expect_ok().expect_no_stderr().expect_stdout("");
+    shim.cli(&["tag", &third["sha256:".len()..][..12], "two"]).expect_ok();
+    assert_eq!(shim.stdout(&["image", "inspect", "-f", "{{.Id}}", "two"]), format!("{third}\n"));
+    shim.cli(&["tag", "nothing", "x"]).expect_code(1).expect_stderr("No such image: nothing:latest\n");
+    let upper = "Error parsing reference: \"UP\" is not a valid repository/tag: invalid reference format: repository name \
+        (UP) must be lowercase\n";
+    shim.cli(&["tag", "two", "UP"]).expect_code(1).expect_stderr(upper);
+    let digest = format!("x@{two}");
+    shim.cli(&["tag", "two", &digest]).expect_code(1).expect_stderr("refusing to create a tag with a digest");
+
+    let short = &one["sha256:".len()..][..12];
+    let conflict = format!(
+        "conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories\n"
+    );
+    shim.cli(&["rmi", short]).expect_code(1).expect_stderr(&conflict);
+    // The base layer is that of both: it stays with the other.
+    let base = shim.stdout(&["image", "inspect", "-f", "{{index .RootFS.Layers 0}}", short]);
+    let gone = format!("Untagged: one:1\nUntagged: registry.example/me/one:2\nDeleted: {one}\n");
+    shim.cli(&["rmi", "--force", short]).expect_ok().expect_stdout(&gone);
+    let output = shim.cli(&["rmi", "nothing", "localhost/three:3"]).expect_code(1);
+    assert_eq!(output.stderr, "No such image: nothing:latest\n");
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert_eq!(lines[..2], ["Untagged: localhost/three:3".to_owned(), format!("Deleted: {two}")]);
+    assert_eq!(lines[3], format!("Deleted: {}", base.trim_end()), "the highest layer first, the base last");
+    shim.cli(&["rmi", "-f", "nothing"]).expect_ok().expect_stderr("No such image: nothing:latest\n");
+
+    // One image with a name is left: of what is dangling there is nothing.
+    shim.cli(&["image", "prune", "-f"]).expect_ok().expect_stdout("Total reclaimed space: 0B\n");
+    let asked = "WARNING! This will remove all images.\nAre you sure you want to continue? [y/N] ";
+    shim.call(&["image", "prune", "-a"]).stdin_bytes("n\n").output().expect_ok().expect_stdout(asked);
+    shim.cli(&["image", "prune", "-af", "--filter", "label!=team=red"])
+        .expect_ok()
+        .expect_stdout("Total reclaimed space: 0B\n");
+    let output = shim.call(&["image", "prune", "--all"]).stdin_bytes("y\n").output().expect_ok();
+    let deleted = format!("{asked}Deleted Images:\nuntagged: two:latest\ndeleted: {third}\ndeleted: sha256:");
+    assert!(output.stdout.starts_with(&deleted), "{output}");
+    let left = |folder: &str| std::fs::read_dir(shim.root().join(folder)).unwrap().count();
+    assert_eq!((left("content/sha256"), left("layers"), left("ingest"), left("leases")), (0, 0, 0, 0));
 }

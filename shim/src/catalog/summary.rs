@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{CONFIG_MAX, ImageConfig};
+use crate::image::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
 use crate::store::image::{Found, Image};
@@ -44,6 +45,23 @@ impl Summary {
     #[must_use]
     pub fn created(&self) -> Option<Timestamp> {
         self.config.created.as_deref()?.parse().ok()
+    }
+
+    /// Refuses an image for another platform than was asked for, if one was.
+    ///
+    /// # Errors
+    /// Docker's words, with the name the image was asked for by.
+    pub fn expect_platform(&self, word: &str, wanted: Option<&Platform>) -> Result<()> {
+        match wanted {
+            Some(wanted) if wanted.rank(&self.config.platform) != Some(0) => {
+                let found = self.config.platform.clone().normalised();
+                Err(Error::not_found(format!(
+                    "image with reference {word} was found but does not provide the specified platform ({wanted}): it \
+                     is for {found}"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its names with a tag, as Docker shows them.
@@ -93,6 +111,8 @@ pub fn find(store: &Store, word: &str) -> Result<(Summary, Option<String>)> {
         Found::Name(id, name) => (id, Some(name)),
         Found::Id(id) => (id, None),
     };
-    let image = images.get(&id).cloned().ok_or_else(|| Error::not_found(format!("No such image: {word}")))?;
-    Ok((Summary::read(store, &id, image)?, name))
+    match images.get(&id) {
+        Some(image) => Ok((Summary::read(store, &id, image.clone())?, name)),
+        None => Err(Error::not_found(format!("No such image: {word}"))),
+    }
 }

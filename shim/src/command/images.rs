@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::catalog::filter::{self, Filter};
 use crate::catalog::summary::{self, Summary};
-use crate::cli::flags::{Arity, Form, Given, switch, value};
+use crate::cli::flags::{Arity, Form, Given, list, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::command::{FAILURE, store};
 use crate::error::Result;
@@ -17,15 +18,18 @@ pub(super) const VERB: Verb = Verb {
     names: &["image ls", "image list", "images"],
     about: "List images",
     form: Form {
-        usage: "[OPTIONS]",
+        usage: "[OPTIONS] [REPOSITORY[:TAG]]",
         flags: &[&[
             switch("all", "Show all images (there are no intermediate images here)").short('a'),
             switch("digests", "Show digests"),
+            list("filter", "filter", "Filter output based on conditions provided")
+                .short('f')
+                .checked(filter::check),
             value("format", "string", format::HELP),
             switch("no-trunc", "Don't truncate output"),
             switch("quiet", "Only show image IDs").short('q'),
         ]],
-        arity: Arity::Exactly(0),
+        arity: Arity::AtMost(1),
         flags_end_at_argument: false,
     },
     run,
@@ -53,7 +57,11 @@ const HEADERS: [(&str, &str); 11] = [
 ];
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let (images, broken) = summary::all(&store(globals)?)?;
+    let store = store(globals)?;
+    let mut filter = Filter::of_images(&given.texts("filter")?, &store)?;
+    given.words()?.into_iter().for_each(|name| filter.add_reference(name));
+    let (images, broken) = summary::all(&store)?;
+    let images = filter.apply(images)?;
     let (quiet, digests) = (given.is_on("quiet"), given.is_on("digests"));
     let mut format = match given.text("format")? {
         None | Some("") => "table".to_owned(),
@@ -121,7 +129,6 @@ fn row(image: &Summary, (repository, tag, digest): Name, is_short: bool, now: Ti
     let since = image
         .created()
         .map(|created| format!("{} ago", human::duration(now.as_second() - created.as_second())));
-    let size = human::size(image.size);
     Value::Object(
         "image",
         vec![
@@ -132,10 +139,10 @@ fn row(image: &Summary, (repository, tag, digest): Name, is_short: bool, now: Ti
             ("ID", id.into()),
             ("Repository", repository.into()),
             ("SharedSize", "N/A".into()),
-            ("Size", size.clone().into()),
+            ("Size", human::size(image.size).into()),
             ("Tag", tag.into()),
             ("UniqueSize", "N/A".into()),
-            ("VirtualSize", size.into()),
+            ("VirtualSize", human::size_with(image.size, 4).into()),
         ],
     )
 }

@@ -2,8 +2,13 @@
 //!
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
+mod history;
+mod image_inspect;
+mod image_prune;
 mod images;
 mod load;
+mod rmi;
+mod tag;
 mod version;
 
 use crate::cli::{Globals, Verb};
@@ -14,7 +19,16 @@ use crate::store::folder::Folders;
 use crate::unpack::tree::As;
 
 /// All commands.
-pub const VERBS: &[&Verb] = &[&images::VERB, &load::VERB, &version::VERB];
+pub const VERBS: &[&Verb] = &[
+    &history::VERB,
+    &image_inspect::VERB,
+    &image_prune::VERB,
+    &images::VERB,
+    &load::VERB,
+    &rmi::VERB,
+    &tag::VERB,
+    &version::VERB,
+];
 
 /// Exit status of a command that failed.
 pub const FAILURE: u8 = 1;

@@ -36,10 +36,16 @@ pub fn render(
         text.push('\n');
     }
     for row in rows {
-        text.push_str(&template.render(row)?);
+        let line = template.render(row)?;
+        text.push_str(&if format == "json" { escaped(&line) } else { line });
         text.push('\n');
     }
     Ok(if is_table { table::align(&text) } else { text })
+}
+
+/// JSON as Docker has it in lists: what means something in HTML is escaped.
+fn escaped(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 #[cfg(test)]
@@ -49,7 +55,7 @@ mod tests {
     fn rows() -> Vec<Value> {
         let row =
             |name: &str, size: i64| Value::Object("row", vec![("Name", name.into()), ("Size", size.into())]);
-        vec![row("one", 1), row("a longer one", 22)]
+        vec![row("one", 1), row("a longer <>", 22)]
     }
 
     fn rendered(format: &str) -> String {
@@ -58,14 +64,14 @@ mod tests {
 
     #[test]
     fn a_format_is_a_table_json_or_a_template() {
-        let table = "NAME           SIZE\none            1\na longer one   22\n";
+        let table = "NAME          SIZE\none           1\na longer <>   22\n";
         assert_eq!(rendered("table"), table);
         assert_eq!(rendered("table {{.Name}}\\t{{.Size}}"), table);
         assert_eq!(rendered("table {{upper .Name}}").lines().next(), Some("NAME"));
         assert_eq!(
             rendered("json"),
-            "{\"Name\":\"one\",\"Size\":1}\n{\"Name\":\"a longer one\",\"Size\":22}\n"
+            "{\"Name\":\"one\",\"Size\":1}\n{\"Name\":\"a longer \\u003c\\u003e\",\"Size\":22}\n"
         );
-        assert_eq!(rendered("{{.Name}}\\t{{.Size}}"), "one\t1\na longer one\t22\n");
+        assert_eq!(rendered("{{.Name}}\\t{{.Size}}"), "one\t1\na longer <>\t22\n");
     }
 }

@@ -151,9 +151,10 @@ impl Images {
     }
 }
 
-/// Docker's words.
+/// Docker's words, with the tag that it looks for where none was given.
 fn no_such_image(word: &str) -> Error {
-    Error::not_found(format!("No such image: {word}"))
+    let name = Reference::parse(word).map_or_else(|_| word.to_owned(), |name| name.familiar());
+    Error::not_found(format!("No such image: {name}"))
 }
 
 /// The record of a store's images.
@@ -229,7 +230,7 @@ mod tests {
         assert!(images.get(&digest(1)).unwrap().tags.is_empty());
         assert_eq!(images.find("a").unwrap(), Found::Name(digest(2), "docker.io/library/a:latest".into()));
         images.unname(&digest(2), "docker.io/library/a:latest");
-        assert_eq!(images.find("a").unwrap_err().to_string(), "No such image: a");
+        assert_eq!(images.find("a").unwrap_err().to_string(), "No such image: a:latest");
         assert!(images.name(&digest(3), &reference("a")).is_err());
     }
 
