@@ -5,7 +5,7 @@
 help: ## What can be done here
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
-build: ## The release binary of the runtime
+build: ## The release binaries: runtime and shim
 	@scripts/install-deps build
 	@scripts/build
 

@@ -22,29 +22,29 @@ pub enum Flavour {
 #[must_use]
 pub fn runtime_under_test() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        if let Some(named) = std::env::var_os("RUNTIME_UNDER_TEST").filter(|value| !value.is_empty()) {
-            let named = PathBuf::from(named);
-            assert!(named.is_absolute(), "RUNTIME_UNDER_TEST={} is not absolute", named.display());
-            assert!(named.is_file(), "RUNTIME_UNDER_TEST={} is not a file", named.display());
-            return named;
-        }
-        beside(&std::env::current_exe().expect("path of the test executable"))
-    })
+    PATH.get_or_init(|| program("RUNTIME_UNDER_TEST", "runtime"))
 }
 
-/// `runtime` in the folder of the executable or, for a test in `…/debug/deps`, the one above it.
-fn beside(executable: &Path) -> PathBuf {
+/// The program that a variable names, or the one of this name that was built with the tests. Panics when there is none.
+pub(crate) fn program(variable: &str, name: &str) -> PathBuf {
+    if let Some(named) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
+        let named = PathBuf::from(named);
+        assert!(named.is_absolute(), "{variable}={} is not absolute", named.display());
+        assert!(named.is_file(), "{variable}={} is not a file", named.display());
+        return named;
+    }
+    // In the folder of the executable or, for a test in `…/debug/deps`, the one above it.
+    let executable = std::env::current_exe().expect("path of the test executable");
     let folder = executable.parent().expect("an executable lies in a folder");
-    let candidates = [folder.join("runtime"), folder.join("../runtime")];
+    let candidates = [folder.join(name), folder.join("..").join(name)];
     let found = candidates.iter().find(|path| path.is_file());
     let found = found.unwrap_or_else(|| {
         panic!(
-            "no runtime beside {}: run `cargo build -p runtime` first, or set RUNTIME_UNDER_TEST",
+            "no {name} beside {}: run `cargo build -p {name}` first, or set {variable}",
             executable.display()
         )
     });
-    found.canonicalize().expect("path of the runtime")
+    found.canonicalize().expect("path of the program")
 }
 
 /// Which runtime it is, by its own word.

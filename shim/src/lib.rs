@@ -2,10 +2,14 @@
 //! command line; it links no code of the runtime.
 #![forbid(unsafe_code)]
 
+pub mod catalog;
+pub mod cli;
+pub mod command;
 pub mod digest;
 pub mod error;
 pub mod image;
 pub mod load;
+pub mod output;
 pub mod reference;
 pub mod store;
 pub mod unpack;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{Call, Scratch, rootfs};
+use crate::image::{architecture, blob, pack};
+use crate::{Scratch, rootfs};
 
 /// The name under which [`oci_archive`] is imported.
 pub const REFERENCE: &str = "docker.io/library/box:latest";
@@ -81,21 +82,12 @@ fn layer(scratch: &Path, archive: &Path) {
     pack(&root, archive);
 }
 
-#[track_caller]
-fn pack(folder: &Path, archive: &Path) {
-    let call = Call::of("tar").args(["--create", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"]);
-    let call = call.args(["--file".as_ref(), archive.as_os_str()]);
-    call.args(["--directory".as_ref(), folder.as_os_str(), ".".as_ref()]).output().expect_ok();
-}
-
 /// Moves a file to where its digest says; its descriptor.
 #[track_caller]
 fn store(blobs: &Path, file: &Path, kind: &str) -> Value {
-    let size = file.metadata().expect("stat a blob").len();
-    let sum = Call::of("sha256sum").args([file]).output().expect_ok().stdout;
-    let digest = sum.split_whitespace().next().expect("a digest").to_owned();
-    fs::rename(file, blobs.join(&digest)).expect("move a blob");
-    json!({"mediaType": kind, "digest": format!("sha256:{digest}"), "size": size})
+    let blob = blob(file);
+    fs::rename(file, blobs.join(&blob.digest["sha256:".len()..])).expect("move a blob");
+    json!({"mediaType": kind, "digest": blob.digest, "size": blob.size})
 }
 
 #[track_caller]
@@ -103,13 +95,4 @@ fn store_json(blobs: &Path, scratch: &Path, document: &Value, kind: &str) -> Val
     let file = scratch.join("document");
     fs::write(&file, document.to_string()).expect("write a document");
     store(blobs, &file, kind)
-}
-
-/// As Go names it.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

@@ -1,5 +1,7 @@
 //! What lies on the disk, and the only code that knows how.
 
+use crate::error::Result;
+
 pub mod content;
 pub mod folder;
 pub mod gc;
@@ -10,3 +12,43 @@ pub mod lease;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod scratch;
+
+/// All of a store, open.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Its folders.
+    pub folders: folder::Folders,
+    /// Content by digest.
+    pub content: content::Content,
+    /// Unpacked layers.
+    pub layers: layer::Layers,
+    /// Which images there are.
+    pub images: image::ImageRecord,
+    /// What commands rely on.
+    pub leases: lease::Leases,
+}
+
+impl Store {
+    /// Opens the store in these folders, and makes what is missing.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn open(folders: folder::Folders) -> Result<Store> {
+        let root = folders.root();
+        Ok(Store {
+            content: content::Content::open(root)?,
+            layers: layer::Layers::open(root)?,
+            images: image::ImageRecord::open(root),
+            leases: lease::Leases::open(root)?,
+            folders,
+        })
+    }
+
+    /// Removes what neither images nor commands under way lead to.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn collect(&self) -> Result<gc::Removed> {
+        gc::collect(self.folders.root(), || Ok(std::collections::BTreeSet::new()))
+    }
+}

@@ -1,0 +1,3 @@
+//! Images as people see them: what is told of each, which are meant, and what becomes of the others when one goes.
+
+pub mod summary;

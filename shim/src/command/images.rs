@@ -1,0 +1,147 @@
+//! `shim images`
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::catalog::summary::{self, Summary};
+use crate::cli::flags::{Arity, Form, Given, switch, value};
+use crate::cli::{Globals, Verb};
+use crate::command::{FAILURE, store};
+use crate::error::Result;
+use crate::output::value::Value;
+use crate::output::{self, format, human};
+
+pub(super) const VERB: Verb = Verb {
+    names: &["image ls", "image list", "images"],
+    about: "List images",
+    form: Form {
+        usage: "[OPTIONS]",
+        flags: &[&[
+            switch("all", "Show all images (there are no intermediate images here)").short('a'),
+            switch("digests", "Show digests"),
+            value("format", "string", format::HELP),
+            switch("no-trunc", "Don't truncate output"),
+            switch("quiet", "Only show image IDs").short('q'),
+        ]],
+        arity: Arity::Exactly(0),
+        flags_end_at_argument: false,
+    },
+    run,
+};
+
+/// What a name or digest is where there is none.
+const NONE: &str = "<none>";
+
+const TABLE: &str =
+    "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
+const TABLE_WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t\
+    {{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
+const HEADERS: [(&str, &str); 11] = [
+    ("Containers", "CONTAINERS"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("SharedSize", "SHARED SIZE"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
+];
+
+fn run(globals: &Globals, given: &Given) -> Result<u8> {
+    let (images, broken) = summary::all(&store(globals)?)?;
+    let (quiet, digests) = (given.is_on("quiet"), given.is_on("digests"));
+    let mut format = match given.text("format")? {
+        None | Some("") => "table".to_owned(),
+        Some(format) => format.to_owned(),
+    };
+    let is_table = format.starts_with("table");
+    if quiet && format == "table" {
+        "{{.ID}}".clone_into(&mut format);
+    } else if digests && is_table && format != "table" && !format.contains("{{.Digest}}") {
+        format.push_str("\t{{.Digest}}");
+    }
+    let shows_digests = digests || format.contains("{{.Digest}}");
+    let now = Timestamp::now();
+    let rows: Vec<Value> = images
+        .iter()
+        .flat_map(|image| names(image, shows_digests).into_iter().map(move |name| (image, name)))
+        .map(|(image, name)| row(image, name, !given.is_on("no-trunc"), now))
+        .collect();
+    let table = if digests { TABLE_WITH_DIGESTS } else { TABLE };
+    output::print(&format::render(&format, table, &HEADERS, &rows)?)?;
+    for error in &broken {
+        output::complain(&error.to_string());
+    }
+    Ok(if broken.is_empty() { 0 } else { FAILURE })
+}
+
+/// Repository, tag and digest of one line.
+type Name = (String, String, String);
+
+/// The lines of an image: one for each tag, and where digests are shown for each digest too.
+fn names(image: &Summary, shows_digests: bool) -> Vec<Name> {
+    let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut digests: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in image.tags() {
+        if let Some((repository, tag)) = name.rsplit_once(':') {
+            tags.entry(repository.to_owned()).or_default().push(tag.to_owned());
+        }
+    }
+    for name in image.digests() {
+        if let Some((repository, digest)) = name.split_once('@') {
+            digests.entry(repository.to_owned()).or_default().push(digest.to_owned());
+        }
+    }
+    let mut lines = Vec::new();
+    for (repository, tags) in tags {
+        let digests = digests.remove(&repository).filter(|_| shows_digests);
+        for tag in tags {
+            for digest in digests.as_deref().unwrap_or(&[NONE.to_owned()]) {
+                lines.push((repository.clone(), tag.clone(), digest.clone()));
+            }
+        }
+    }
+    for (repository, digests) in digests {
+        let shown = if shows_digests { &digests[..] } else { &[String::new()] };
+        lines.extend(shown.iter().map(|digest| (repository.clone(), NONE.to_owned(), digest.clone())));
+    }
+    if lines.is_empty() {
+        lines.push((NONE.to_owned(), NONE.to_owned(), NONE.to_owned()));
+    }
+    lines
+}
+
+fn row(image: &Summary, (repository, tag, digest): Name, is_short: bool, now: Timestamp) -> Value {
+    let id = if is_short { image.id.short().to_owned() } else { image.id.to_string() };
+    let since = image
+        .created()
+        .map(|created| format!("{} ago", human::duration(now.as_second() - created.as_second())));
+    let size = human::size(image.size);
+    Value::Object(
+        "image",
+        vec![
+            ("Containers", "N/A".into()),
+            ("CreatedAt", created_at(image.created()).into()),
+            ("CreatedSince", since.unwrap_or_default().into()),
+            ("Digest", digest.into()),
+            ("ID", id.into()),
+            ("Repository", repository.into()),
+            ("SharedSize", "N/A".into()),
+            ("Size", size.clone().into()),
+            ("Tag", tag.into()),
+            ("UniqueSize", "N/A".into()),
+            ("VirtualSize", size.into()),
+        ],
+    )
+}
+
+/// As Go writes a time: `2024-05-01 10:00:00 +0200 CEST`.
+fn created_at(created: Option<Timestamp>) -> String {
+    let Some(created) = created else { return "0001-01-01 00:00:00 +0000 UTC".to_owned() };
+    created.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+}
