@@ -11,7 +11,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use integration::{Bundle, Container, Output, Process, cgroup2_mount, json, kernel_at_least, wait_for};
+use integration::{
+    Bundle, Call, Container, Output, Process, cgroup2_mount, json, kernel_at_least, kernel_has, requires,
+    running, wait_for,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How many of the runtime's processes are killed, over all commands.
@@ -363,4 +366,37 @@ fn an_init_that_is_gone_before_start_looks_is_not_taken_for_a_program() {
     let how = if kernel_at_least(6, 15) { "was killed by signal 9" } else { "ended" };
     output.expect_stderr(&format!("{how} before it ran the program"));
     assert_eq!(container.status(), "stopped");
+}
+
+/// Between the clone and its end the process that joins namespaces for init is stopped, as anybody can do who shares
+/// its user, and the runtime killed: nobody is left who could want the lock.
+#[test]
+fn a_clone_that_is_stopped_does_not_keep_the_lock_of_a_runtime_that_was_killed() {
+    ours_only!();
+    requires!(kernel_has("/usr/bin/strace"), "no strace");
+    let pause = running(Bundle::new());
+    let path = format!("/proc/{}/ns/pid", pause.init_pid());
+    let container = Bundle::new().join_namespace("pid", &path).sleeping().container();
+    let trace = container.bundle().scratch_file("trace");
+    let inject = "inject=setns:signal=STOP";
+    let strace = ["strace", "-f", "-qq", "-o", &trace, "-e", "trace=setns", "-e", inject];
+    let folder = container.bundle().scratch().to_owned();
+    let strace = container.birth_by(&strace, "create", &[]).output_in(&folder).spawn();
+    let child_of = |parent: u32| {
+        let children = Process::new(parent).read(&format!("task/{parent}/children"));
+        children.split_whitespace().next().map(|pid| pid.parse::<u32>().unwrap())
+    };
+    wait_for("the stop", || fs::read_to_string(&trace).ok()?.contains("stopped by SIGSTOP").then_some(()));
+    let runtime = child_of(strace.pid()).expect("strace runs the runtime");
+    let stopped = child_of(runtime).expect("the runtime has cloned");
+    let kill = |pid: u32| kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    kill(runtime);
+    wait_for("the end of the runtime", || (!Process::new(runtime).is_alive()).then_some(()));
+    assert!(Process::new(stopped).is_alive(), "the ground of this test");
+    let lock = Call::of("flock").args(["--nonblock"]).args([container.state_root().join(container.id())]);
+    let free = lock.args(["true"]).output();
+    kill(stopped);
+    strace.wait();
+    free.expect_ok();
+    clean_up(&container, "a stopped clone");
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use integration::{Bundle, Call, created, json, known_gap, wait_for};
+use integration::{Bundle, Call, created, json, kernel_has, known_gap, requires, wait_for};
 
 #[test]
 fn long_flags_take_one_dash_or_two_and_stand_anywhere() {
@@ -186,7 +186,7 @@ fn nothing_is_printed_on_success() {
 
 #[test]
 fn the_pid_file_appears_whole() {
-    // By rename: what was there before keeps its inode, and a reader sees the old file or the new one.
+    // What was there before keeps its inode and its content; a reader sees the new file whole.
     let container = Bundle::new().sleeping().container();
     let folder = container.bundle().scratch().join("pids");
     fs::create_dir(&folder).unwrap();
@@ -211,6 +211,36 @@ fn the_pid_file_may_be_relative_and_is_readable() {
     let file = folder.join("pid");
     assert_eq!(fs::read_to_string(&file).unwrap(), container.init_pid().to_string());
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o444, 0o444);
+}
+
+#[test]
+fn a_pid_file_may_have_any_name() {
+    known_gap!(Runc, "1.1.5 puts a dot before it");
+    let container = Bundle::new().sleeping().container();
+    let folder = container.bundle().scratch().to_owned();
+    let file = folder.join("n".repeat(255));
+    container.create_with(&["--pid-file", file.to_str().unwrap()]).expect_ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), container.init_pid().to_string());
+}
+
+#[test]
+fn a_runtime_that_is_killed_at_its_pid_file_leaves_no_other() {
+    known_gap!(Runc, Crun, "they write and rename, or write in place");
+    requires!(kernel_has("/usr/bin/strace"), "no strace");
+    let container = Bundle::new().sleeping().container();
+    let folder = container.bundle().scratch().join("pids");
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("pid");
+    // Killed before the call by which the file gets its name.
+    for inject in ["inject=linkat:signal=KILL", "inject=rename:signal=KILL"] {
+        let trace = container.bundle().scratch_file("trace");
+        let strace = ["strace", "-qq", "-o", &trace, "-e", inject];
+        let options = ["--pid-file", file.to_str().unwrap()];
+        container.birth_by(&strace, "create", &options).output_in(container.bundle().scratch()).output();
+        let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(names.iter().all(|name| name == "pid"), "{names:?}");
+        container.delete_force().expect_ok();
+    }
 }
 
 #[test]

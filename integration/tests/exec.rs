@@ -2,7 +2,9 @@
 //! runtime-spec config.md "Process".)
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -447,5 +449,26 @@ fn a_failure_is_one_object_in_the_log() {
     assert!(last["msg"].as_str().unwrap().contains("no-such-program"), "{text}");
     if integration::flavour() == integration::Flavour::Ours {
         assert_eq!(lines.len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_text_is_a_failure_of_exec_and_not_of_the_command_line() {
+    known_gap!(Runc, "it replaces what is not UTF-8");
+    known_gap!(Crun, "it passes the bytes on");
+    let (container, _) = asleep(Bundle::new());
+    let wrong = OsStr::from_bytes(b"A=\xff");
+    let id = OsStr::new(container.id());
+    for (words, named) in [
+        (&[id, OsStr::new("true"), wrong][..], "process.args[1]"),
+        (&[OsStr::new("--env"), wrong, id, OsStr::new("true")], "--env \"A\""),
+        (&[OsStr::new("--cwd"), wrong, id, OsStr::new("true")], "--cwd"),
+        (&[OsStr::new("--user"), wrong, id, OsStr::new("true")], "--user"),
+        (&[OsStr::new("--cgroup"), wrong, id, OsStr::new("true")], "--cgroup"),
+        (&[wrong, OsStr::new("true")], "invalid container ID format"),
+    ] {
+        let output = container.call("exec").args(words).output().expect_code(255).expect_stdout("");
+        assert_eq!(output.stderr.lines().count(), 1, "{output}");
+        output.expect_stderr(named);
     }
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
-use integration::{Bundle, Call, Value, json, known_gap};
+use integration::{Bundle, Call, Value, asleep, json, known_gap};
 
 #[test]
 fn the_last_of_two_logs_is_written() {
@@ -110,6 +110,76 @@ fn a_message_stays_one_line_whatever_a_name_holds() {
     let log = fs::read_to_string(log).unwrap();
     assert_eq!((log.lines().count(), stderr.lines().count()), (1, 1), "{log}{stderr}");
     assert!(!stderr.contains('\u{1b}') && !log.contains('\u{1b}'), "{log}{stderr}");
+}
+
+#[test]
+fn names_and_flags_of_the_command_line_keep_a_message_on_its_line() {
+    known_gap!(Runc, Crun, "they print names as they are");
+    let container = Bundle::new().args(&["/no\nsuch\u{1b}[31m/program"]).container();
+    let refused = |output: integration::Output| {
+        assert_eq!(output.stderr.lines().count(), 1, "{output}");
+        assert!(!output.stderr.contains('\u{1b}'), "{output}");
+        assert!(output.stderr.contains("\\n") && output.stderr.contains("\\u{1b}[31m"), "{output}");
+    };
+    refused(container.run().expect_code(1));
+    for words in [
+        &["--no\nsuch\u{1b}[31mflag", "x"][..],
+        &["state", "-no\n\u{1b}[31m", "x"],
+        &["create", "--=\n\u{1b}[31m"],
+        &["list", "-q=\n\u{1b}[31m"],
+        &["\n\u{1b}[31m"],
+    ] {
+        refused(Call::runtime().args(words).output().expect_code(1));
+    }
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_as_log_is_not_taken_for_a_pipe() {
+    known_gap!(Runc, Crun, "they word their messages in other ways");
+    let container = Bundle::new().container().with_globals(&["--log", "/dev/tty"]);
+    // A session of its own has no terminal.
+    let output = container.call("state").args([container.id()]).through(&["setsid", "--wait"]).output();
+    assert_eq!(
+        output.expect_code(1).stderr,
+        "--log: open(\"/dev/tty\"): no such device or address (ENXIO)\n"
+    );
+}
+
+#[test]
+fn warnings_come_before_the_first_word_of_the_program() {
+    known_gap!(Runc, "1.1.5 writes warnings in a form of its own");
+    known_gap!(Crun, "1.8.1 refuses unknown capabilities");
+    let words = ["sh", "-c", "echo words >&2"];
+    let bundle = Bundle::new().args(&words).capabilities(&["CAP_KILL", "CAP_NONSENSE"]);
+    // Time enough for the program to say everything.
+    let slow = json!([{"path": "/bin/sh", "args": ["sh", "-c", "sleep 0.5"]}]);
+    let output = bundle.set("/hooks/poststart", slow).run().expect_ok();
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    assert!(lines.len() >= 2 && lines[0].starts_with("warning: "), "{output}");
+    assert_eq!(lines.last(), Some(&"words"), "{output}");
+
+    let (container, _) = asleep(Bundle::new());
+    for _ in 0..10 {
+        let output = container.exec_call(&["--cap", "CAP_NONSENSE"], &words).output().expect_ok();
+        let lines: Vec<&str> = output.stderr.lines().collect();
+        assert!(lines.len() >= 2 && lines[0].starts_with("warning: "), "{output}");
+        assert_eq!(lines.last(), Some(&"words"), "{output}");
+    }
+}
+
+#[test]
+fn a_run_that_fails_says_so_last() {
+    known_gap!(Runc, "1.1.5 may add the words of its init");
+    known_gap!(Crun, "1.8.1 refuses unknown capabilities");
+    // Found, and refused by execve: the warnings are out by then.
+    let bundle = Bundle::new().file("/broken", 0o755, b"no program").args(&["/broken"]);
+    let container = bundle.capabilities(&["CAP_KILL", "CAP_NONSENSE"]).container();
+    let log = container.bundle().scratch_file("log");
+    let container = container.with_globals(&["--log", &log, "--log-format", "json"]);
+    container.run().expect_code(1).expect_stderr("exec format error");
+    let log = fs::read_to_string(log).unwrap();
+    let mut levels = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["level"].clone());
+    assert_eq!(levels.next_back(), Some(json!("error")), "{log}");
 }
 
 #[test]

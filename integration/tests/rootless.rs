@@ -6,7 +6,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use integration::{Bundle, ConsoleSocket, Container, Ordinary, Process, json, known_gap, wait_for};
+use integration::{
+    Bundle, ConsoleSocket, Container, Ordinary, Process, cgroup2_mount, json, known_gap, requires, wait_for,
+};
 
 const USER: Ordinary = Ordinary::NOBODYS;
 
@@ -219,16 +221,42 @@ fn an_owner_that_is_not_mapped_is_no_owner_of_a_mount() {
     refused.expect_stderr("cannot specify gid="); // runc words the rest in two ways
 }
 
+/// The options of all mounts at and below /sys but the one that masks, as a container prints its mountinfo.
+fn options_below_sys(mountinfo: &str) -> Vec<(&str, Vec<&str>)> {
+    let fields = mountinfo.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let below = fields.filter(|fields| fields[4] == "/sys" || fields[4].starts_with("/sys/"));
+    let below = below.filter(|fields| fields[4] != "/sys/firmware");
+    below.map(|fields| (fields[4], fields[5].split(',').collect())).collect()
+}
+
 #[test]
-fn sysfs_needs_a_network_namespace_of_ones_own() {
-    known_gap!(Crun, "it binds the host's");
-    let with_sysfs = || {
-        bundle().remove_mount("/sys/fs/cgroup").remove_mount("/sys").mount("/sys", "sysfs", "sysfs", &["ro"])
+fn sysfs_is_the_hosts_where_the_network_is() {
+    known_gap!(Runc, "it refuses");
+    let with_sysfs = |options: &[&str]| {
+        bundle().remove_mount("/sys/fs/cgroup").remove_mount("/sys").mount("/sys", "sysfs", "sysfs", options)
     };
-    assert_eq!(printed(with_sysfs().new_namespace("network"), "ls /sys/class/net"), "lo");
-    let refused = USER.container(with_sysfs()).run().expect_fail();
-    known_gap!(Runc, "it names the call alone");
-    refused.expect_stderr("/sys can be bound instead (rbind), as `spec --rootless` has it");
+    assert_eq!(printed(with_sysfs(&["ro"]).new_namespace("network"), "ls /sys/class/net"), "lo");
+    let options = ["ro", "nosuid", "noexec", "nodev"];
+    let script = "cat /proc/self/mountinfo; ls /sys/class/net >&2; mkdir /sys/fs/cgroup/made";
+    let output = USER.container(with_sysfs(&options).sh(script)).run().expect_fail();
+    let shown: Vec<&str> = output.stderr.lines().filter(|line| !line.starts_with("warning: ")).collect();
+    let mut hosts: Vec<String> = fs::read_dir("/sys/class/net")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    hosts.sort();
+    assert_eq!(shown[..hosts.len()], hosts, "{output}");
+    let below = options_below_sys(&output.stdout);
+    assert_eq!(below[0].0, "/sys", "{output}");
+    known_gap!(Crun, "1.8.1 leaves what is mounted below /sys as it is");
+    for (mount, has) in &below {
+        assert!(options.iter().all(|option| has.contains(option)), "{mount}: {has:?}");
+    }
+    // Not asked for, and read-only all the same, with a word about it.
+    let output =
+        USER.container(with_sysfs(&["rw", "nosuid"]).sh("cat /proc/self/mountinfo")).run().expect_ok();
+    assert!(options_below_sys(&output.stdout).iter().all(|(_, has)| has.contains(&"ro")), "{output}");
+    output.expect_stderr("warning: mounts[").expect_stderr("at \"/sys\": read-only, as it shows the host's");
 }
 
 #[test]
@@ -451,4 +479,27 @@ fn flags_from_outside_stay() {
     for option in ["rw", "exec", "suid", "dev"] {
         of_a_read_only_mount(&["rbind", option]).expect_fail().expect_stderr("cannot be cleared");
     }
+}
+
+#[test]
+fn what_exec_added_ends_with_the_pid_namespace_where_there_is_no_cgroup() {
+    let container = asleep(bundle());
+    let added = container.exec_detached(&[], &["sleep", "500"]);
+    container.delete_force().expect_ok();
+    wait_for("the end of the added process", || (!added.is_alive()).then_some(()));
+}
+
+#[test]
+fn what_exec_added_outlives_a_container_without_a_cgroup_and_a_pid_namespace() {
+    requires!(cgroup2_mount().is_none_or(|mount| mount.ends_with("unified")), "the user may have a cgroup");
+    // As with runc and crun (docs/differences.md): nothing is left by which it could be told from others of the user.
+    let shared = bundle().remove_namespace("pid").remove_mount("/proc");
+    let shared = shared.mount("/proc", "none", "/proc", &["rbind", "nosuid", "noexec", "nodev"]);
+    let container = asleep(shared.remove("/linux/maskedPaths").remove("/linux/readonlyPaths"));
+    let added = container.exec_detached(&[], &["sleep", "500"]);
+    container.delete_force().expect_ok();
+    assert!(added.is_alive());
+    let pid = rustix::process::Pid::from_raw(added.pid().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    wait_for("the end of the added process", || (!added.is_alive()).then_some(()));
 }

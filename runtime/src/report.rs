@@ -8,13 +8,14 @@
 //!   line in one write, also where the log has it already.
 //! - go-runc reads `state` with stdout and stderr as one. So its success leaves stderr empty.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::cli::{Globals, LogFormat, UsageError};
@@ -59,21 +60,27 @@ impl Log {
 
     /// Something that the configuration asks for and that is not done, or not as it was written.
     pub fn warning(&mut self, text: impl Into<String>) {
-        self.warnings.push(text.into());
+        self.warnings.push(one_line(&text.into()).into_owned());
+    }
+
+    /// Whether there is a warning that was not written yet.
+    #[must_use]
+    pub fn has_warnings(&self) -> bool {
+        !self.warnings.is_empty()
     }
 
     /// A line for `--debug`, built and written at once only if that was given.
     pub fn debug(&mut self, text: impl FnOnce() -> String) {
         if self.debug {
-            let line = line(self.format, "debug", &text(), SystemTime::now());
+            let line = line(self.format, "debug", &one_line(&text()), SystemTime::now());
             if !self.append(&line) && !self.silent {
                 to_stderr(&line);
             }
         }
     }
 
-    /// Writes the warnings so far. Called at a success, and by a command that is about to hand its stderr
-    /// to a container's program.
+    /// Writes the warnings so far. Called at a success, and by a command that is about to let a container's program
+    /// run, whose stderr it is then: what it says before it began is said first.
     pub fn flush(&mut self) {
         if self.warnings.is_empty() {
             return;
@@ -95,6 +102,7 @@ impl Log {
 
     /// Tells why the command failed: one object or line in the log, one line on stderr.
     fn failure(&self, message: &str, hint: Option<&str>) {
+        let message = &*one_line(message);
         let line = line(self.format, "error", message, SystemTime::now());
         let mut text = match (&self.target, self.format) {
             (None, LogFormat::Json) => line,
@@ -128,11 +136,35 @@ fn open(path: &Path) -> Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::from_raw_mode(0o644)) {
-        Err(Errno::NXIO) => {
+        // A device says so too: /dev/tty of a caller without a terminal.
+        Err(Errno::NXIO) if is_fifo(path) => {
             Err(Errno::NXIO).call("open", || format!("{path:?}")).context(|| "nobody reads it")
         }
         opened => Ok(opened.call("open", || format!("{path:?}"))?.into()),
     }
+}
+
+fn is_fifo(path: &Path) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+}
+
+/// A message as one line, whatever a name or a path in it holds: control characters, and what some readers take for
+/// a line's end or a change of direction, stand as Rust escapes them.
+fn one_line(message: &str) -> Cow<'_, str> {
+    if !message.contains(misleads) {
+        return Cow::Borrowed(message);
+    }
+    let mut line = String::with_capacity(message.len() + 16);
+    for c in message.chars() {
+        if misleads(c) { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    Cow::Owned(line)
+}
+
+/// Whether a character does something else than being shown.
+fn misleads(c: char) -> bool {
+    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 fn plain(prefix: &str, lines: &[String]) -> String {
@@ -266,6 +298,13 @@ mod tests {
             text,
             "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\n\",\"time\":\"1970-01-01T00:00:00Z\"}\n"
         );
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_moves_no_cursor() {
+        let message = one_line("a\nb\u{1b}[31m\u{202e}\u{2028} \"ü\\n\"");
+        assert_eq!(message, r#"a\nb\u{1b}[31m\u{202e}\u{2028} "ü\n""#);
+        assert!(matches!(one_line("exec: \"ü\""), Cow::Borrowed(_)));
     }
 
     #[test]

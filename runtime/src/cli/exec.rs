@@ -27,21 +27,21 @@ pub(super) const FLAGS: &[Flag] = &[
 
 /// Reads what was given.
 pub(super) fn read(given: &mut Given) -> Result<Exec, String> {
-    let id = given.text(0)?;
-    let words: Vec<_> = given.arguments.drain(1..).map(|word| utf8("an argument", word)).collect();
+    let mut words = std::mem::take(&mut given.arguments).into_iter();
     Ok(Exec {
-        id,
-        args: words.into_iter().collect::<Result<_, _>>()?,
+        // No container's id has the character that stands in for what is not UTF-8.
+        id: words.next().unwrap_or_default().to_string_lossy().into_owned(),
+        args: words.collect(),
         process: path(given, "process"),
-        cwd: one(given, "cwd")?,
-        env: all(given, "env")?,
-        user: one(given, "user")?,
-        additional_gids: all(given, "additional-gids")?,
-        caps: all(given, "cap")?,
+        cwd: given.value("cwd"),
+        env: given.all("env"),
+        user: given.value("user"),
+        additional_gids: given.all("additional-gids"),
+        caps: given.all("cap"),
         no_new_privs: given.switched("no-new-privs"),
-        apparmor: one(given, "apparmor")?,
-        process_label: one(given, "process-label")?,
-        cgroup: given.last("cgroup").map(|path| utf8("--cgroup", path)).transpose()?,
+        apparmor: given.value("apparmor"),
+        process_label: given.value("process-label"),
+        cgroup: given.last("cgroup"),
         ignore_paused: given.is_on("ignore-paused"),
         tty: given.is_on("tty"),
         console_socket: path(given, "console-socket"),
@@ -50,16 +50,4 @@ pub(super) fn read(given: &mut Given) -> Result<Exec, String> {
         pidfd_socket: path(given, "pidfd-socket"),
         preserve_fds: preserve_fds(given)?,
     })
-}
-
-fn one(given: &mut Given, name: &str) -> Result<Option<String>, String> {
-    given.value(name).map(|value| utf8(&format!("--{name}"), value)).transpose()
-}
-
-fn all(given: &mut Given, name: &str) -> Result<Vec<String>, String> {
-    given.all(name).into_iter().map(|value| utf8(&format!("--{name}"), value)).collect()
-}
-
-fn utf8(what: &str, value: std::ffi::OsString) -> Result<String, String> {
-    value.into_string().map_err(|value| format!("{what} is not UTF-8: {value:?}"))
 }

@@ -206,33 +206,34 @@ pub struct Start {
     pub id: String,
 }
 
-/// Arguments of `exec`. Flags that are not given change nothing.
+/// Arguments of `exec`. Flags that are not given change nothing. What is text to a container is bytes on a command
+/// line: whether it is UTF-8 is `exec`'s to say, whose failures have a code of their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exec {
     /// The container's id.
     pub id: String,
     /// The program and its arguments.
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
     /// The file that has the process as JSON; the container's own process is changed where none is given.
     pub process: Option<PathBuf>,
     /// Working directory.
-    pub cwd: Option<String>,
+    pub cwd: Option<OsString>,
     /// `NAME=value`, not yet checked.
-    pub env: Vec<String>,
+    pub env: Vec<OsString>,
     /// `uid[:gid]`, not yet checked.
-    pub user: Option<String>,
+    pub user: Option<OsString>,
     /// Further groups, not yet checked.
-    pub additional_gids: Vec<String>,
+    pub additional_gids: Vec<OsString>,
     /// Further capabilities by name.
-    pub caps: Vec<String>,
+    pub caps: Vec<OsString>,
     /// Whether execve may never grant privileges.
     pub no_new_privs: Option<bool>,
     /// AppArmor profile.
-    pub apparmor: Option<String>,
+    pub apparmor: Option<OsString>,
     /// SELinux label.
-    pub process_label: Option<String>,
+    pub process_label: Option<OsString>,
     /// Path of a cgroup below the container's.
-    pub cgroup: Option<String>,
+    pub cgroup: Option<OsString>,
     /// Whether a paused container will do.
     pub ignore_paused: bool,
     /// Whether the process gets a terminal.

@@ -193,7 +193,7 @@ fn exec_as_containerd_conmon_and_people_send_it() {
     let conmon_rs = Exec {
         process: None,
         tty: true,
-        args: ["sh", "-c", "a,b", "-t"].map(str::to_owned).to_vec(),
+        args: ["sh", "-c", "a,b", "-t"].map(OsString::from).to_vec(),
         ..containerd
     };
     assert_eq!(exec(&line), conmon_rs);
@@ -201,14 +201,14 @@ fn exec_as_containerd_conmon_and_people_send_it() {
     let line = ["-e", "A=1,B=2", "--env=C=3", "-u", "1:2", "-g", "3", "-additional-gids", "4", "-c", "CAP_A"];
     let more = ["--cap", "CAP_B", "--cwd", "/", "--no-new-privs=false", "--preserve-fds", "2", "--cgroup="];
     let people = Exec {
-        env: ["A=1,B=2", "C=3"].map(str::to_owned).to_vec(),
+        env: ["A=1,B=2", "C=3"].map(OsString::from).to_vec(),
         user: Some("1:2".into()),
-        additional_gids: ["3", "4"].map(str::to_owned).to_vec(),
-        caps: ["CAP_A", "CAP_B"].map(str::to_owned).to_vec(),
+        additional_gids: ["3", "4"].map(OsString::from).to_vec(),
+        caps: ["CAP_A", "CAP_B"].map(OsString::from).to_vec(),
         cwd: Some("/".into()),
         no_new_privs: Some(false),
         preserve_fds: 2,
-        cgroup: Some(String::new()),
+        cgroup: Some(OsString::new()),
         ..plain
     };
     assert_eq!(exec(&[&line[..], &more, &["web"]].concat()), people);

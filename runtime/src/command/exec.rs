@@ -6,7 +6,7 @@ use super::run::consoles;
 use crate::cli::{self, Globals};
 use crate::create::handover;
 use crate::error::{Context, Result};
-use crate::exec::{Container, Request};
+use crate::exec::{Container, Request, process};
 use crate::foreground::{self, Terminal};
 use crate::report::Log;
 use crate::seal::Protection;
@@ -34,7 +34,7 @@ fn exec(globals: &Globals, args: &cli::Exec, protection: Protection, log: &mut L
         console,
         pidfd_socket: pidfd_socket.map(connect).transpose()?,
         inherited: handover::preserved(args.preserve_fds)?,
-        cgroup: args.cgroup.as_deref(),
+        cgroup: args.cgroup.as_deref().map(|path| process::text("--cgroup", path)).transpose()?,
     };
     let mut signals = Signals::block()?;
     let born = container.exec(&plan, request, &mut signals, log)?;
@@ -53,5 +53,6 @@ fn exec(globals: &Globals, args: &cli::Exec, protection: Protection, log: &mut L
     let terminal = ours.map(|socket| Terminal::receive(socket.as_fd())).transpose();
     let terminal = terminal.map_err(|error| born.undo(error))?;
     // step 21: its exit status is the runtime's
-    foreground::supervise(born.pidfd.as_fd(), &mut signals, terminal, false)
+    foreground::supervise(born.pidfd.as_fd(), &mut signals, terminal, false, log)
+        .map_err(|error| born.undo(error))
 }

@@ -82,11 +82,19 @@ pub(super) fn attend(
         Err(error) => return Err(undo(error, &store, locked, &record, log)),
     };
     let entry = locked.unlock(); // others may kill and delete it while it runs
-    let code = foreground::supervise(pidfd.as_fd(), signals, terminal, how.reap_others)?;
-    if !how.keep {
-        remove_ended(&store, entry, &record, log)?;
+    let ended = foreground::supervise(pidfd.as_fd(), signals, terminal, how.reap_others, log);
+    if how.keep {
+        return ended;
     }
-    Ok(code)
+    // Also where nobody can attend to it any more: its caller would not know of it.
+    let removed = remove_ended(&store, entry, &record, log);
+    match (ended, removed) {
+        (Err(mut error), Err(failed)) => {
+            error.attach(&failed);
+            Err(error)
+        }
+        (ended, removed) => ended.and_then(|code| removed.map(|()| code)),
+    }
 }
 
 /// Where the container's side sends its terminal, and our end of that where the terminal comes to us.

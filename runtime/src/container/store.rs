@@ -198,6 +198,13 @@ impl Entry {
         &self.id
     }
 
+    /// For a fresh clone of this process that never returns to it, as the first thing it does: closes its copy of the
+    /// folder. If this process is killed, nobody else keeps the container locked then, also not a clone that somebody
+    /// has stopped.
+    pub fn close_in_clone(&self) {
+        sys::fd::close_in_clone(self.dir.as_fd());
+    }
+
     /// The folder's path, for messages.
     pub fn path(&self) -> &Path {
         &self.path
@@ -393,8 +400,8 @@ impl AsFd for Entry {
 
 /// A container that no other process changes until this value is dropped.
 ///
-/// A cloned child shares the lock: it must close the descriptor (close_range(2)) before it lives longer than
-/// its parent. Dropping this value unlocks for the child too.
+/// A cloned child shares the lock: it must close the descriptor ([`Entry::close_in_clone`]) before it does anything
+/// else. Dropping this value unlocks for the child too.
 #[derive(Debug)]
 pub struct Locked(Entry);
 
@@ -477,6 +484,14 @@ impl Locked {
 /// with [`Locked`], a cloned child has to close the descriptor.
 #[derive(Debug)]
 pub struct Shared<'a>(&'a Entry);
+
+impl Deref for Shared<'_> {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        self.0
+    }
+}
 
 impl Drop for Shared<'_> {
     fn drop(&mut self) {

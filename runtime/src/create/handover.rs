@@ -7,30 +7,77 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{Call, Context, Error, Result};
 
-/// Writes init's process id, without a newline and by rename: callers parse the whole file as a number.
+/// Writes init's process id, without a newline: callers parse the whole file as a number, and find it whole or not
+/// at all. It is written to a file without a name, which nothing is left of if this process is killed, and then gets
+/// its own.
 ///
 /// # Errors
-/// As open(2), write(2) and rename(2), naming `--pid-file`.
+/// As open(2), write(2), linkat(2), unlink(2) and rename(2), naming `--pid-file`.
 pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let step = || "--pid-file";
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{pid}"));
-    // What stands at that name is of a runtime that was killed, or a trap for this one (a link to some file of
-    // the host): it is taken away, and the file is a new one.
-    let _ = std::fs::remove_file(&temporary);
-    let written = File::create_new(&temporary)
-        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+    write_whole(path, pid.to_string().as_bytes()).context(|| "--pid-file")
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(folder, flags, PID_FILE_MODE) {
+        Ok(file) => file,
+        // A file system that has no such files (ISDIR: open(2), O_TMPFILE, BUGS).
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => return replace(path, folder, bytes),
+        Err(errno) => return Err(errno).call("open", || format!("{folder:?}, O_TMPFILE")),
+    };
+    let mut file = File::from(file);
+    file.write_all(bytes).call("write", || format!("{path:?}"))?;
+    loop {
+        match link(&file, path) {
+            Ok(()) => return Ok(()),
+            // What stands there is of another container, or a trap for this one (a link to some file of the host):
+            // the name is taken from it, and it is not looked into.
+            Err(Errno::EXIST) => match rustix::fs::unlink(path) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).call("unlink", || format!("{path:?}")),
+            },
+            Err(errno) => return Err(errno).call("linkat", || format!("{path:?}")),
+        }
+    }
+}
+
+/// As any new file's, less the umask.
+const PID_FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// Gives a file without a name this one.
+fn link(file: &File, path: &Path) -> rustix::io::Result<()> {
+    match rustix::fs::linkat(file, "", rustix::fs::CWD, path, AtFlags::EMPTY_PATH) {
+        // Without CAP_DAC_READ_SEARCH the kernel wants it by procfs (linkat(2), AT_EMPTY_PATH).
+        Err(Errno::NOENT | Errno::PERM) => {
+            let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
+            rustix::fs::linkat(rustix::fs::CWD, by_number, rustix::fs::CWD, path, AtFlags::SYMLINK_FOLLOW)
+        }
+        linked => linked,
+    }
+}
+
+/// The same by a second name, which is short whatever the first one is.
+fn replace(path: &Path, folder: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = folder.join(format!(".pid-{}", std::process::id()));
+    // What stands at that name is of a runtime that was killed, or a trap for this one.
+    let _ = rustix::fs::unlink(&temporary);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let written = rustix::fs::open(&temporary, flags, PID_FILE_MODE)
         .call("open", || format!("{temporary:?}"))
+        .and_then(|file| File::from(file).write_all(bytes).call("write", || format!("{temporary:?}")))
         .and_then(|()| {
-            std::fs::rename(&temporary, path).call("rename", || format!("{temporary:?}, {path:?}"))
+            rustix::fs::rename(&temporary, path).call("rename", || format!("{temporary:?}, {path:?}"))
         });
     if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+        let _ = rustix::fs::unlink(&temporary);
     }
-    written.context(step)
+    written
 }
 
 /// Connects to the socket that is to receive the terminal.
@@ -139,33 +186,87 @@ fn listen_fds(fds: Option<&str>, pid: Option<&str>, own_pid: u32) -> u32 {
 mod tests {
     use super::*;
 
+    /// A folder of a test's own, removed with the value.
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("caisson-test-{name}-{}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(&self.0).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            for name in self.names() {
+                let _ = std::fs::remove_file(self.0.join(name));
+            }
+            let _ = std::fs::remove_dir(&self.0);
+        }
+    }
+
+    type Write = fn(&Path, &Path, &[u8]) -> Result<()>;
+
+    /// With files that have no name, and on file systems without.
+    const WAYS: [Write; 2] = [|path, _, bytes| write_whole(path, bytes), replace];
+
     #[test]
     fn a_pid_file_holds_the_number_and_nothing_else() {
-        let path = std::env::temp_dir().join(format!("caisson-test-pid-{}", std::process::id()));
-        write_pid_file(&path, 42).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"42");
-        std::fs::remove_file(&path).unwrap();
+        for write in WAYS {
+            let folder = Folder::new("pid");
+            // The longest name there is.
+            let name = "n".repeat(255);
+            let path = folder.0.join(&name);
+            for number in ["42", "7"] {
+                write(&path, &folder.0, number.as_bytes()).unwrap();
+                assert_eq!(std::fs::read_to_string(&path).unwrap(), number);
+            }
+            assert_eq!(folder.names(), [name]);
+        }
         let error = write_pid_file(Path::new("/nonexistent/pid"), 42).unwrap_err().to_string();
-        assert_eq!(error, "--pid-file: open(\"/nonexistent/.pid.42\"): no such file or directory (ENOENT)");
+        assert_eq!(
+            error,
+            "--pid-file: open(\"/nonexistent\", O_TMPFILE): no such file or directory (ENOENT)"
+        );
+        let error = write_pid_file(Path::new("/proc/pid"), 42).unwrap_err().to_string();
+        assert!(error.starts_with("--pid-file: "), "{error}");
     }
 
     #[test]
     fn a_link_that_waits_for_the_pid_file_is_not_followed() {
-        let folder = std::env::temp_dir().join(format!("caisson-test-pid-link-{}", std::process::id()));
-        std::fs::create_dir(&folder).unwrap();
-        let precious = folder.join("precious");
-        std::fs::write(&precious, "precious").unwrap();
-        for name in [".pid.42", "pid"] {
-            std::os::unix::fs::symlink(&precious, folder.join(name)).unwrap();
+        for write in WAYS {
+            let folder = Folder::new("pid-link");
+            let precious = folder.0.join("precious");
+            std::fs::write(&precious, "precious").unwrap();
+            for name in [&format!(".pid-{}", std::process::id()), "pid"] {
+                std::os::unix::fs::symlink(&precious, folder.0.join(name)).unwrap();
+            }
+            write(&folder.0.join("pid"), &folder.0, b"42").unwrap();
+            assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
+            assert!(!folder.0.join("pid").is_symlink());
+            assert_eq!(std::fs::read(folder.0.join("pid")).unwrap(), b"42");
         }
-        write_pid_file(&folder.join("pid"), 42).unwrap();
-        assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
-        assert!(!folder.join("pid").is_symlink());
-        assert_eq!(std::fs::read(folder.join("pid")).unwrap(), b"42");
-        for name in ["pid", "precious"] {
-            std::fs::remove_file(folder.join(name)).unwrap();
+    }
+
+    #[test]
+    fn a_folder_where_the_pid_file_goes_stays() {
+        for write in WAYS {
+            let folder = Folder::new("pid-folder");
+            let path = folder.0.join("pid");
+            std::fs::create_dir(&path).unwrap();
+            assert_eq!(write(&path, &folder.0, b"42").unwrap_err().errno(), libc::EISDIR);
+            assert_eq!(folder.names(), ["pid"]);
+            std::fs::remove_dir(&path).unwrap();
         }
-        std::fs::remove_dir(&folder).unwrap();
     }
 
     #[test]
@@ -174,6 +275,7 @@ mod tests {
         assert!(error.starts_with("--preserve-fds 4000: descriptor "), "{error}");
         assert!(error.ends_with("(EBADF)"), "{error}");
     }
+
     #[test]
     fn socket_activation_is_for_the_process_it_names() {
         for (fds, pid, count) in [

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use oci_spec::runtime::ContainerState;
 use rustix::fs::Mode;
@@ -47,6 +48,9 @@ pub struct Prepared {
     pub cgroup_folder: Option<String>,
     /// Whether systemd makes the cgroup around init, which waits for that.
     pub awaits_scope: bool,
+    /// Whether init tells that it is ready, and waits, though nothing else demands it: the runtime has something to
+    /// say before the program does.
+    pub announces: bool,
     /// Descriptors from 3 on that the program inherits.
     pub inherited: Inherited,
     /// `--no-pivot`.
@@ -98,7 +102,7 @@ fn birth(
         .and_then(|inside| furnish(plan, &mut prepared, channel, inside))
         .and_then(|inside| settle(plan, &prepared, inside))
         .and_then(|program| {
-            wait_for_start(plan, &prepared, channel, gate.as_ref())?;
+            wait_for_start(&prepared, channel, gate.as_ref())?;
             become_program(plan, &prepared, channel, gate.as_ref(), &program, progress)
         });
     match result {
@@ -337,7 +341,7 @@ fn place_mounts(
                 enter_network(plan, channel)?;
                 in_network = true;
             }
-            made[index] = mount::make(entry).context(|| entry.describe())?;
+            made[index] = make_sysfs(plan, channel, entry).context(|| entry.describe())?;
         }
         let placed = match &entry.what {
             What::Remount { parameters } => mount::remount(root, entry, parameters),
@@ -353,6 +357,35 @@ fn place_mounts(
         placed.context(|| entry.describe())?;
     }
     if in_network { Ok(()) } else { enter_network(plan, channel) }
+}
+
+/// sysfs or, at /sys of a container in a user namespace that does not own its network namespace, the host's, as crun
+/// has it: the network is the one that shows there.
+fn make_sysfs(plan: &Plan, channel: &Channel, entry: &Mount) -> Result<Option<Detached>> {
+    let namespaces = &plan.namespaces;
+    let is_at_its_place = Path::new(&entry.destination).components().eq(Path::new(mount::SYSFS).components());
+    match mount::make(entry) {
+        Err(error)
+            if error.errno() == libc::EPERM
+                && is_at_its_place
+                && namespaces.is_in_user_namespace()
+                && namespaces.is_new(Namespace::Mount) =>
+        {
+            let bound = mount::open_host_sysfs(entry).map_err(|mut failed| {
+                failed.attach(&error);
+                failed
+            })?;
+            let warn = |why| channel.send(&ToParent::Warning(format!("{}: {why}", entry.describe())));
+            if !entry.is_read_only() {
+                warn("read-only, as it shows the host's")?;
+            }
+            if namespaces.is_joined(Namespace::Network) {
+                warn("it shows the host's network, as the container does not own the one that it joins")?;
+            }
+            Ok(Some(bound))
+        }
+        made => made,
+    }
 }
 
 fn run_hooks_before_pivot(plan: &Plan, prepared: &Prepared, channel: &Channel) -> Result<()> {
@@ -383,7 +416,7 @@ fn run_own_hooks(
         (Some(state), false) => {
             let mut state = state.clone();
             state.set_status(status).set_pid(Some(nix::unistd::getpid().as_raw()));
-            crate::hooks::run(kind, hooks, &state, std::path::Path::new(cwd))
+            crate::hooks::run(kind, hooks, &state, Path::new(cwd))
         }
         _ => Ok(()),
     }
@@ -447,9 +480,9 @@ pub fn asks_before_go(plan: &Plan) -> bool {
 }
 
 /// `create` is done here, and waits for `start`; `run` goes on when the record is written.
-fn wait_for_start(plan: &Plan, prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
+fn wait_for_start(prepared: &Prepared, channel: &Channel, gate: Option<&Gate>) -> Result<()> {
     // step 30: tell the runtime, wait for its record, wait at the gate
-    if gate.is_some() || asks_before_go(plan) {
+    if gate.is_some() || prepared.announces {
         channel.send(&ToParent::Ready)?;
     }
     expect(channel, |message| matches!(message, ToInit::Go))?;

@@ -256,6 +256,7 @@ fn prepare(request: &Request<'_>, bundle: &Bundle, inherited: Inherited) -> Resu
         has_cgroup: false,
         cgroup_folder: None,
         awaits_scope: bundle.scope.is_some(),
+        announces: init::asks_before_go(plan),
         inherited,
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
@@ -310,6 +311,8 @@ struct Birth<'a> {
     cgroup: Option<Cgroup>,
     /// The network namespace that init joins, where devices are to be moved into it.
     network: Option<OwnedFd>,
+    /// Whether init tells that it is ready.
+    announces: bool,
 }
 
 /// The steps from the first trace on the host to a container that is ready.
@@ -343,11 +346,14 @@ fn birth(
     // The one that was opened and checked: its path may lead elsewhere by now.
     let network = joined(&prepared.join, Namespace::Network).filter(|_| !plan.net_devices.is_empty());
     let network = network.map(|joined| joined.as_fd().try_clone_to_owned().call("dup", || "")).transpose()?;
+    // Whoever runs a program at once is to have said before what there is to say; who made it wait says it at the end.
+    prepared.announces |= log.has_warnings();
+    let announces = prepared.announces;
     // step 6: clone init into the cgroup and the new namespaces; the steps of both go on side by side
     let by_init = prepared.sources.by_init;
     let (channel, init_end) = Channel::pair()?;
-    let (pid, pidfd) = clone(plan, prepared, &channel, init_end, cgroup.as_ref())?;
-    let mut birth = Birth { request, bundle, locked, channel, pid, pidfd, cgroup, network };
+    let (pid, pidfd) = clone(plan, prepared, locked, &channel, init_end, cgroup.as_ref())?;
+    let mut birth = Birth { request, bundle, locked, channel, pid, pidfd, cgroup, network, announces };
     record.init = Some(ProcessId::of(pid)?);
     // step 7: have systemd make the scope around init, which waits
     let place = |scope| scope::place(scope, pid, plan, &birth.channel, record, signals, by_init);
@@ -462,6 +468,7 @@ fn missing(hierarchy: &Hierarchy, names: &[String]) -> Result<Option<CgroupRecor
 fn clone(
     plan: &Plan,
     prepared: Prepared,
+    locked: &Locked,
     channel: &Channel,
     init_end: Channel,
     cgroup: Option<&Cgroup>,
@@ -473,7 +480,10 @@ fn clone(
     };
     if plan.namespaces.need_intermediate() {
         return match sys::process::clone3(0, None)? {
-            Clone::Child => intermediate::run(plan, prepared, &init_end, group),
+            Clone::Child => {
+                locked.close_in_clone();
+                intermediate::run(plan, prepared, &init_end, group)
+            }
             Clone::Parent { pid, .. } => {
                 drop((prepared, init_end));
                 intermediate::made_by(pid, channel).map(|made| (made.pid, made.pidfd))
@@ -483,7 +493,10 @@ fn clone(
     let flags = u64::from(plan.namespaces.clone_flags().unsigned_abs());
     let born = sys::process::clone3(flags, group).map_err(explain);
     match born.map_err(|error| explain_clone(error, plan)).context(|| "make the container's namespaces")? {
-        Clone::Child => init::run(plan, prepared, &init_end),
+        Clone::Child => {
+            locked.close_in_clone();
+            init::run(plan, prepared, &init_end)
+        }
         Clone::Parent { pid, pidfd } => Ok((pid, pidfd)),
     }
 }
@@ -626,14 +639,14 @@ impl Birth<'_> {
     /// Answers init until it is ready (`create`) or has become the program (`run`).
     fn converse(&mut self, record: &mut Record, signals: &mut Signals, log: &mut Log) -> Result<()> {
         // Where init has nothing to ask, it need not wait for an answer either.
-        if !self.request.gate && !init::asks_before_go(&self.bundle.plan) {
-            self.finish(record)?;
+        if !self.request.gate && !self.announces {
+            self.finish(record, log)?;
         }
         loop {
             self.wait(signals)?;
             match self.channel.receive::<ToParent>()? {
                 Some(ToParent::Ready) => {
-                    self.finish(record)?;
+                    self.finish(record, log)?;
                     if self.request.gate {
                         return Ok(());
                     }
@@ -655,7 +668,12 @@ impl Birth<'_> {
                     notify::pass_listener(record, status, self.pid, self.pidfd.as_fd(), number)?;
                     self.channel.send(&ToInit::Continue)?;
                 }
-                Some(ToParent::Warning(text)) => log.warning(text),
+                Some(ToParent::Warning(text)) => {
+                    log.warning(text);
+                    if !self.request.gate && !record.creating {
+                        log.flush(); // it goes on already
+                    }
+                }
                 Some(ToParent::Failed(error)) => return Err(error),
                 Some(ToParent::Cloned { .. }) => bail!("init sent a message out of turn"),
                 // The end of the channel is the program's beginning, unless `create` still waits for it.
@@ -685,7 +703,7 @@ impl Birth<'_> {
     }
 
     /// The record and the pid file say that the container is there; init may go on.
-    fn finish(&self, record: &mut Record) -> Result<()> {
+    fn finish(&self, record: &mut Record, log: &mut Log) -> Result<()> {
         // step 12: write the pid file, the configuration and the record, let init go on
         if let Some(path) = self.request.pid_file {
             handover::write_pid_file(path, self.pid)?;
@@ -693,6 +711,9 @@ impl Birth<'_> {
         self.locked.keep_config(&self.bundle.config)?;
         record.creating = false;
         self.locked.write(record)?;
+        if !self.request.gate {
+            log.flush(); // as soon as it goes on, stderr is the program's
+        }
         self.channel.send(&ToInit::Go)
     }
 

@@ -41,6 +41,8 @@ pub struct Prepared {
     pub console: Option<OwnedFd>,
     /// Descriptors from 3 on that the program inherits.
     pub inherited: Inherited,
+    /// Whether the runtime has something to say before the program does, which waits for that.
+    pub announces: bool,
     /// Whether the caller's session keyring is kept.
     pub keeps_keyring: bool,
     /// The host's procfs.
@@ -217,6 +219,14 @@ fn settle(plan: &ExecPlan, prepared: &Prepared, channel: &Channel) -> Result<Inf
     if channel.is_closed() {
         // Nobody knows of this process: a caller that was told of no success is not to find its program running.
         bail!("the runtime has ended");
+    }
+    if prepared.announces {
+        channel.send(&ToParent::Ready)?;
+        match channel.receive::<ToInit>()? {
+            Some(ToInit::Go) => {}
+            Some(other) => bail!("the runtime sent {other:?} out of turn"),
+            None => bail!("the runtime has ended"),
+        }
     }
     // step 18: load the container's system call filter, become the program
     if let Some(filter) = &plan.seccomp {

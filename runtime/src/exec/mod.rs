@@ -8,7 +8,7 @@
 mod child;
 mod parent;
 mod place;
-mod process;
+pub mod process;
 
 pub use parent::{Born, Container, Request};
 

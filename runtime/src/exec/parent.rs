@@ -144,7 +144,8 @@ impl Container {
         let begin = || {
             let cgroup = record.cgroup.as_ref().map(group::open).transpose()?;
             let place = Place::of(cgroup.as_ref(), request.cgroup, init.pid())?;
-            let prepared = self.prepare(plan, &record, init, request.console, request.inherited)?;
+            let mut prepared = self.prepare(plan, &record, init, request.console, request.inherited)?;
+            prepared.announces = log.has_warnings();
             self.clone(plan, prepared, &place, (lock, &record), signals)
         };
         let (channel, born) = begin().map_err(|error| explain(error, &record))?;
@@ -182,14 +183,20 @@ impl Container {
             Way::Straight => {
                 let newborn = place.bear(|cgroup| Ok(sys::process::clone3(0, cgroup)?))?;
                 match newborn.clone {
-                    Clone::Child => child::run(plan, &prepared, &end, newborn.placed),
+                    Clone::Child => {
+                        lock.close_in_clone();
+                        child::run(plan, &prepared, &end, newborn.placed)
+                    }
                     Clone::Parent { pid, pidfd } => (Born { pid, pidfd }, newborn.placed),
                 }
             }
             Way::Outside => {
                 let newborn = place.bear(|cgroup| Ok(sys::process::clone3(0, cgroup)?))?;
                 let between = match newborn.clone {
-                    Clone::Child => child::run_outside(plan, &prepared, &end, newborn.placed),
+                    Clone::Child => {
+                        lock.close_in_clone();
+                        child::run_outside(plan, &prepared, &end, newborn.placed)
+                    }
                     Clone::Parent { pid, pidfd } => Born { pid, pidfd },
                 };
                 drop(end);
@@ -203,7 +210,10 @@ impl Container {
                 (Born { pid: made.pid, pidfd: made.pidfd }, true)
             }
             Way::Inside => match sys::process::clone3(0, None)? {
-                Clone::Child => child::run_between(plan, &prepared, &end, place),
+                Clone::Child => {
+                    lock.close_in_clone();
+                    child::run_between(plan, &prepared, &end, place)
+                }
                 Clone::Parent { pid, .. } => {
                     drop(end);
                     let made = intermediate::made_by(pid, &channel)?;
@@ -244,6 +254,7 @@ impl Container {
             root,
             console,
             inherited,
+            announces: false,
             keeps_keyring: record.keeps_keyring,
             host: self.host,
         })
@@ -268,6 +279,10 @@ impl Container {
                     channel.send(&ToInit::Continue)?;
                 }
                 Some(ToParent::Warning(text)) => log.warning(text),
+                Some(ToParent::Ready) => {
+                    log.flush(); // as soon as it goes on, stderr is the program's
+                    channel.send(&ToInit::Go)?;
+                }
                 Some(ToParent::Failed(error)) => return Err(error),
                 Some(other) => bail!("the new process sent {other:?} out of turn"),
                 // Its end of the channel closes when it executes the program, and when it dies.

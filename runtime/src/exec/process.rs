@@ -1,10 +1,12 @@
 //! Which process `exec` adds: the document of `--process` or the container's own, changed by flags. Pure but for
 //! reading the document.
 
+use std::ffi::OsStr;
+
 use crate::bail;
 use crate::cli;
 use crate::error::{Context, Error, Result};
-use crate::spec::{self, Process};
+use crate::spec::{self, Capabilities, Process};
 
 /// The process that the command line asks for, in a container whose own one is `container`.
 ///
@@ -47,43 +49,66 @@ fn completed(mut process: Process, container: &Process) -> Process {
 /// The flags, each on top of what is there.
 fn change(process: &mut Process, args: &cli::Exec) -> Result<()> {
     if !args.args.is_empty() {
-        process.args.clone_from(&args.args);
+        let words = args.args.iter().enumerate();
+        process.args = words
+            .map(|(index, word)| text(&format!("process.args[{index}]"), word).map(str::to_owned))
+            .collect::<Result<_>>()?;
     }
     if let Some(cwd) = &args.cwd {
-        process.cwd.clone_from(cwd);
+        text("--cwd", cwd)?.clone_into(&mut process.cwd);
     }
-    process.env.extend(args.env.iter().cloned());
+    for entry in &args.env {
+        // Its value is nobody's business who reads an error.
+        let name = entry.to_string_lossy();
+        let name = name.split('=').next().unwrap_or_default();
+        let entry = entry.to_str().ok_or_else(|| Error::other(format!("--env {name:?}: not UTF-8")))?;
+        process.env.push(entry.to_owned());
+    }
     process.terminal |= args.tty;
     if let Some(user) = &args.user {
+        let user = text("--user", user)?;
         let (uid, gid) = ids(user).context(|| format!("--user {user:?}"))?;
         process.user.uid = uid;
         process.user.gid = gid.unwrap_or(process.user.gid);
     }
     for gid in &args.additional_gids {
+        let gid = text("--additional-gids", gid)?;
         process.user.additional_gids.push(id(gid).context(|| format!("--additional-gids {gid:?}"))?);
     }
     if let Some(on) = args.no_new_privs {
         process.no_new_privileges = on;
     }
     if let Some(profile) = &args.apparmor {
-        process.apparmor_profile.clone_from(profile);
+        text("--apparmor", profile)?.clone_into(&mut process.apparmor_profile);
     }
     if let Some(label) = &args.process_label {
-        process.selinux_label.clone_from(label);
+        text("--process-label", label)?.clone_into(&mut process.selinux_label);
     }
-    if !args.caps.is_empty() {
-        let sets = process.capabilities.get_or_insert_default();
-        for name in &args.caps {
-            for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
-                set.push(name.clone());
-            }
-            // Never inheritable, which programs would pass on (CVE-2022-29162); so ambient only where it is already.
-            if sets.inheritable.contains(name) {
-                sets.ambient.push(name.clone());
-            }
-        }
+    let names = args.caps.iter().map(|name| text("--cap", name)).collect::<Result<Vec<_>>>()?;
+    if !names.is_empty() {
+        add_capabilities(process.capabilities.get_or_insert_default(), &names);
     }
     Ok(())
+}
+
+fn add_capabilities(sets: &mut Capabilities, names: &[&str]) {
+    for name in names {
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            set.push((*name).to_owned());
+        }
+        // Never inheritable, which programs would pass on (CVE-2022-29162); so ambient only where it is already.
+        if sets.inheritable.iter().any(|inheritable| inheritable == name) {
+            sets.ambient.push((*name).to_owned());
+        }
+    }
+}
+
+/// What is given for `flag` as text, which everything is that goes into a process's document.
+///
+/// # Errors
+/// What is not UTF-8, with the flag.
+pub fn text<'a>(flag: &str, given: &'a OsStr) -> Result<&'a str> {
+    given.to_str().ok_or_else(|| Error::other(format!("{flag}: {given:?} is not UTF-8")))
 }
 
 /// `uid[:gid]`, in digits: what is no number is not taken for user 0 (CVE-2026-30892), and no name is looked up,
@@ -110,7 +135,7 @@ fn id(text: &str) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Capabilities, Rlimit, User};
+    use crate::spec::{Rlimit, User};
 
     fn container() -> Process {
         let caps = Capabilities {
@@ -134,7 +159,7 @@ mod tests {
     }
 
     fn words(args: &[&str]) -> cli::Exec {
-        cli::Exec { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..cli::Exec::default() }
+        cli::Exec { args: args.iter().map(Into::into).collect(), ..cli::Exec::default() }
     }
 
     #[test]
@@ -175,6 +200,17 @@ mod tests {
         assert_eq!(sets.permitted, sets.effective);
         assert_eq!(sets.inheritable, ["CAP_KILL"], "never more of these");
         assert_eq!(sets.ambient, ["CAP_KILL"]);
+    }
+
+    #[test]
+    fn what_is_not_text_is_named() {
+        let wrong = || std::os::unix::ffi::OsStringExt::from_vec(b"A=\xffsecret".to_vec());
+        let error = |args: cli::Exec| asked(&container(), &args).unwrap_err().to_string();
+        let args = cli::Exec { args: vec!["ls".into(), wrong()], ..cli::Exec::default() };
+        assert_eq!(error(args), "process.args[1]: \"A=\\xFFsecret\" is not UTF-8");
+        assert_eq!(error(cli::Exec { env: vec![wrong()], ..words(&["ls"]) }), "--env \"A\": not UTF-8");
+        let args = cli::Exec { cwd: Some(wrong()), ..words(&["ls"]) };
+        assert_eq!(error(args), "--cwd: \"A=\\xFFsecret\" is not UTF-8");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use sys::mount::{MountAttr, mount_setattr};
 use super::root::{RootFd, Target};
 use crate::bail;
 use crate::error::{Call, Context, Error, Result};
-use crate::plan::mount::{Attributes, Mount, Propagation, What};
+use crate::plan::mount::{Attributes, Mount, Propagation, RESTRICTIONS, What};
 
 const ATTR_RDONLY: u64 = crate::plan::mount::RDONLY;
 
@@ -214,6 +214,25 @@ pub fn open_cgroup(mount: &Mount, cgroup: BorrowedFd<'_>) -> Result<Detached> {
     finish(tree.as_fd(), mount)?;
     Ok(Detached { tree, target: Target::Folder })
 }
+
+/// The host's /sys, and all that is mounted below it, as a detached mount: for a container that may not mount sysfs,
+/// which only the owner of its network namespace may.
+///
+/// It is read-only throughout, whatever the entry says: an id that the container's user namespace maps may own some of
+/// it, and what is not the container's is not for it to change. Nothing that the host mounts there later appears.
+///
+/// # Errors
+/// As open_tree(2) and mount_setattr(2).
+pub fn open_host_sysfs(mount: &Mount) -> Result<Detached> {
+    let tree = clone_path(SYSFS, true)?;
+    set_propagation(tree.as_fd(), Propagation { flag: libc::MS_PRIVATE, recursive: true })?;
+    let asked = (mount.attributes.set | mount.recursive.set) & RESTRICTIONS;
+    set_attributes(tree.as_fd(), Attributes { set: asked | ATTR_RDONLY, clear: 0 }, true)?;
+    Ok(Detached { tree, target: Target::Folder })
+}
+
+/// Where the host's sysfs is (sysfs(5)).
+pub const SYSFS: &str = "/sys";
 
 /// The flags and the propagation that come after a mount is made.
 fn finish(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {

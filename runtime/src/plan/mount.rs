@@ -19,6 +19,8 @@ const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 
 /// `MOUNT_ATTR_RDONLY`.
 pub const RDONLY: u64 = ATTR_RDONLY;
+/// Flags that only ever take something away: any mount may have them set, whoever it belongs to.
+pub const RESTRICTIONS: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
 
 /// Flags of mount_setattr(2) to set and to clear.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -130,6 +130,11 @@ impl Namespaces {
 
     /// Whether device nodes are bound from the host: in a user namespace nobody may make one (mknod(2)).
     pub fn binds_devices(&self) -> bool {
+        self.is_in_user_namespace()
+    }
+
+    /// Whether the container is in a user namespace, its own or the runtime's.
+    pub fn is_in_user_namespace(&self) -> bool {
         self.is_own(Namespace::User) || self.runtime_is_inside
     }
 
