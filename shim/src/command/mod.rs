@@ -6,8 +6,10 @@ mod history;
 mod image_inspect;
 mod image_prune;
 mod images;
+mod import;
 mod load;
 mod rmi;
+mod save;
 mod tag;
 mod version;
 
@@ -24,8 +26,10 @@ pub const VERBS: &[&Verb] = &[
     &image_inspect::VERB,
     &image_prune::VERB,
     &images::VERB,
+    &import::VERB,
     &load::VERB,
     &rmi::VERB,
+    &save::VERB,
     &tag::VERB,
     &version::VERB,
 ];
