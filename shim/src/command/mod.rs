@@ -10,6 +10,7 @@ mod import;
 mod load;
 mod rmi;
 mod save;
+mod system_check;
 mod tag;
 mod version;
 
@@ -30,6 +31,7 @@ pub const VERBS: &[&Verb] = &[
     &load::VERB,
     &rmi::VERB,
     &save::VERB,
+    &system_check::VERB,
     &tag::VERB,
     &version::VERB,
 ];
