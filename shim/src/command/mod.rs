@@ -8,6 +8,9 @@ mod image_prune;
 mod images;
 mod import;
 mod load;
+mod login;
+mod logout;
+mod pull;
 mod rmi;
 mod save;
 mod tag;
@@ -28,6 +31,9 @@ pub const VERBS: &[&Verb] = &[
     &images::VERB,
     &import::VERB,
     &load::VERB,
+    &login::VERB,
+    &logout::VERB,
+    &pull::VERB,
     &rmi::VERB,
     &save::VERB,
     &tag::VERB,
