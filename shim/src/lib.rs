@@ -2,6 +2,7 @@
 //! command line; it links no code of the runtime.
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 pub mod catalog;
 pub mod cli;
 pub mod command;
