@@ -2,6 +2,7 @@
 //!
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
+mod bundle;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -13,6 +14,7 @@ mod logout;
 mod pull;
 mod rmi;
 mod save;
+mod spec_options;
 mod tag;
 mod version;
 
@@ -25,6 +27,7 @@ use crate::unpack::tree::As;
 
 /// All commands.
 pub const VERBS: &[&Verb] = &[
+    &bundle::VERB,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,

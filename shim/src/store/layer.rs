@@ -269,7 +269,11 @@ fn exists(tree: BorrowedFd, path: &[u8]) -> Result<bool> {
     }
 }
 
-fn is_opaque(folder: &OwnedFd) -> Result<bool> {
+/// Does overlayfs show nothing of this folder in the layers below?
+///
+/// # Errors
+/// The system's reason.
+pub(crate) fn is_opaque(folder: &OwnedFd) -> Result<bool> {
     for mark in [As::Root.opaque_mark(), As::UserNamespaceRoot.opaque_mark()] {
         let mut value = [0; 8];
         match fs::fgetxattr(folder, mark, &mut value[..]) {
@@ -281,8 +285,12 @@ fn is_opaque(folder: &OwnedFd) -> Result<bool> {
     Ok(false)
 }
 
-/// Owner, attributes, mode and times of one folder for another.
-fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()> {
+/// Owner, attributes, mode and times of one open file or folder for another, in the order in which none takes another
+/// away; overlayfs's own attributes stay behind.
+///
+/// # Errors
+/// The system's reason.
+pub(crate) fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()> {
     let stat = fs::fstat(source).during(|| "fstat".into())?;
     let (uid, gid) = (fs::Uid::from_raw(stat.st_uid), fs::Gid::from_raw(stat.st_gid));
     fs::fchown(target, Some(uid), Some(gid)).during(|| "fchown".into())?;

@@ -378,13 +378,15 @@ impl Tree<'_> {
     }
 }
 
-/// Removes a folder with all in it; links are removed, not followed.
+/// Removes a folder with all in it; links are removed, not followed, and nothing of another mount is touched.
 ///
 /// # Errors
-/// The system's reason; what was not removed yet stays.
+/// The system's reason, EXDEV for what is mounted in it; what was not removed yet stays.
 pub fn remove_all(parent: BorrowedFd, name: &CString) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = fs::openat(parent, &**name, flags, Mode::empty()).during(|| format!("openat {name:?}"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let folder =
+        fs::openat2(parent, &**name, flags, Mode::empty(), resolve).during(|| format!("openat2 {name:?}"))?;
     for entry in fs::Dir::read_from(&folder).during(|| format!("getdents {name:?}"))? {
         let entry = entry.during(|| format!("getdents {name:?}"))?;
         let inner = entry.file_name().to_owned();
