@@ -65,6 +65,7 @@ pub fn load<R: Read>(root: &Path, input: R, platform: Option<&Platform>, who: As
         images: ImageRecord::open(root),
         leases: Leases::open(root)?,
         who,
+        platform,
     };
     let ingest = File::open(root.join("ingest")).during(|| format!("open {root:?}"))?;
     let name = CString::new(format!("load-{}", unique_name())).unwrap_or_default();
@@ -86,19 +87,26 @@ pub fn load<R: Read>(root: &Path, input: R, platform: Option<&Platform>, who: As
     }
 }
 
-struct Store {
+struct Store<'a> {
     content: Content,
     layers: Layers,
     images: ImageRecord,
     leases: Leases,
     who: As,
+    /// What was asked for.
+    platform: Option<&'a Platform>,
 }
 
-impl Store {
+impl Store<'_> {
     fn take(&self, parts: &Parts, found: &Found) -> Result<Loaded> {
         let id = found.manifest.config.digest.clone();
         let bytes = parts.read(found.path(&id)?, CONFIG_MAX)?;
         let config = ImageConfig::parse(&bytes)?;
+        if let Some(platform) = self.platform.filter(|wanted| wanted.rank(&config.platform).is_none()) {
+            let found = &config.platform;
+            let reason = format!("image {id} in the archive is for {found}, not for platform {platform}");
+            return Err(Error::not_found(reason));
+        }
         let (layers, diff_ids) = (&found.manifest.layers, &config.rootfs.diff_ids);
         if layers.len() != diff_ids.len() {
             let (layers, diff_ids) = (layers.len(), diff_ids.len());
@@ -214,24 +222,31 @@ impl Parts {
         Ok(bytes)
     }
 
-    /// All images, of whichever form. Newer archives of Docker have both: the OCI's is the exact one.
+    /// All images, of whichever form. Newer archives of Docker have both: the OCI's is the exact one, as long as all of
+    /// it is there.
     fn images(&self, platform: Option<&Platform>) -> Result<Vec<Found>> {
-        match self.read("manifest.json", DOCUMENT_MAX) {
-            Ok(bytes) => {
-                let saved: Vec<Saved> = serde_json::from_slice(&bytes)
-                    .map_err(|error| Error::invalid(format!("manifest.json: {error}")))?;
-                return saved.iter().map(|saved| self.saved(saved)).collect();
+        let read = |name: &str| match self.read(name, DOCUMENT_MAX) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            read => read.map(Some),
+        };
+        let saved = read("manifest.json")?;
+        let layout = read("index.json")?.map(|bytes| self.layout(&bytes, platform));
+        match (layout, saved) {
+            (Some(Err(error)), Some(saved)) if error.kind() == Kind::NotFound && platform.is_none() => {
+                self.all_saved(&saved)
             }
-            Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        match self.read("index.json", DOCUMENT_MAX) {
-            Ok(bytes) => self.layout(&bytes, platform),
-            Err(error) if error.kind() == Kind::NotFound => {
+            (Some(layout), _) => layout,
+            (None, Some(saved)) => self.all_saved(&saved),
+            (None, None) => {
                 Err(Error::invalid("no images: neither manifest.json nor index.json is in the archive"))
             }
-            Err(error) => Err(error),
         }
+    }
+
+    fn all_saved(&self, bytes: &[u8]) -> Result<Vec<Found>> {
+        let saved: Vec<Saved> = serde_json::from_slice(bytes)
+            .map_err(|error| Error::invalid(format!("manifest.json: {error}")))?;
+        saved.iter().map(|saved| self.saved(saved)).collect()
     }
 
     fn saved(&self, saved: &Saved) -> Result<Found> {

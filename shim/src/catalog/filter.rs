@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::catalog::pattern;
 use crate::catalog::summary::{self, Summary};
-use crate::catalog::{pattern, when};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 use crate::store::Store;
+use crate::time;
 
 /// What is asked of images; all of it has to be true, but of several patterns one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -174,7 +175,7 @@ fn boolean(name: &str, value: &str) -> Result<bool> {
 }
 
 fn moment(text: &str) -> Result<Timestamp> {
-    when::parse(text, Timestamp::now(), &TimeZone::system())
+    time::moment(text, Timestamp::now(), &TimeZone::system())
 }
 
 fn earlier(known: Option<Timestamp>, new: Timestamp) -> Option<Timestamp> {

@@ -6,4 +6,3 @@ pub mod inspect;
 mod pattern;
 pub mod remove;
 pub mod summary;
-mod when;

@@ -6,8 +6,13 @@ mod history;
 mod image_inspect;
 mod image_prune;
 mod images;
+mod import;
 mod load;
+mod login;
+mod logout;
+mod pull;
 mod rmi;
+mod save;
 mod tag;
 mod version;
 
@@ -24,8 +29,13 @@ pub const VERBS: &[&Verb] = &[
     &image_inspect::VERB,
     &image_prune::VERB,
     &images::VERB,
+    &import::VERB,
     &load::VERB,
+    &login::VERB,
+    &logout::VERB,
+    &pull::VERB,
     &rmi::VERB,
+    &save::VERB,
     &tag::VERB,
     &version::VERB,
 ];

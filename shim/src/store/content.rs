@@ -109,6 +109,22 @@ impl Content {
         Ok(digest)
     }
 
+    /// Takes a file of the store as content. Its digest is what the caller has just found it to be; the path is gone then.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn adopt(&self, file: &File, path: &Path, digest: &Digest) -> Result<()> {
+        let ingest = self.ingest(digest)?;
+        let words = || format!("receive {digest}");
+        if ingest.is_done() {
+            return fs::remove_file(path).during(words);
+        }
+        file.sync_all().during(words)?;
+        fs::rename(path, &ingest.done).during(words)?;
+        remove_if_same(&ingest.partial, &ingest.file).during(words)?;
+        sync_folder_of(&ingest.done).during(words)
+    }
+
     /// Begins, or goes on, to receive content. While somebody else receives the same, this waits.
     ///
     /// # Errors
@@ -136,6 +152,11 @@ impl Content {
             }
         }
     }
+}
+
+/// Puts a name on the disk.
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 fn is_same(path: &Path, file: &File) -> std::io::Result<bool> {
@@ -181,6 +202,15 @@ impl Ingest {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Reads what comes, while it comes: the same file, which keeps its bytes when it gets its name.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn reader(&self) -> Result<File> {
+        let path = if self.is_done() { &self.done } else { &self.partial };
+        File::open(path).during(|| format!("receive {}", self.digest))
     }
 
     /// Takes the bytes that an earlier try has left into the digest.
@@ -246,8 +276,7 @@ impl Ingest {
         }
         file.sync_all().during(words)?;
         fs::rename(&partial, &done).during(words)?;
-        let folder = done.parent().unwrap_or(Path::new("/"));
-        File::open(folder).and_then(|folder| folder.sync_all()).during(words)
+        sync_folder_of(&done).during(words)
     }
 }
 
@@ -305,6 +334,19 @@ mod tests {
             let error = ingest.commit(length).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
             assert!(!content.has(&digest).unwrap() && is_empty(&content));
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_store_becomes_content() {
+        let scratch = Scratch::new();
+        let content = Content::open(scratch.path()).unwrap();
+        for what in ["new", "there already"] {
+            let path = scratch.join("ingest/import-1");
+            fs::write(&path, "text").unwrap();
+            content.adopt(&File::open(&path).unwrap(), &path, &Digest::of(b"text")).unwrap();
+            assert_eq!(content.read(&Digest::of(b"text"), 4).unwrap(), b"text", "{what}");
+            assert!(is_empty(&content), "{what}");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::manifest::Packing;
 
 /// zstd frames may ask for this much memory, as a power of two in bytes (128 MiB): what zstd(1) allows too.
@@ -29,10 +29,13 @@ impl<R: Read> Unpacking<R> {
     /// Looks at the first bytes.
     ///
     /// # Errors
-    /// Those of the stream.
+    /// Those of the stream, and ways of packing that are not supported, by their names.
     pub fn new(mut input: R) -> Result<Unpacking<R>> {
-        let mut first = Vec::with_capacity(4);
-        input.by_ref().take(4).read_to_end(&mut first).during(|| "read".into())?;
+        let mut first = Vec::with_capacity(10);
+        input.by_ref().take(10).read_to_end(&mut first).during(|| "read".into())?;
+        if let Some(name) = unsupported(&first) {
+            return Err(Error::invalid(format!("it is packed by {name}, which is not supported")));
+        }
         let packing = packing_of(&first);
         let input = BufReader::with_capacity(BUFFER, Cursor::new(first).chain(input));
         Ok(match packing {
@@ -67,12 +70,22 @@ impl<R: Read> Read for Unpacking<R> {
     }
 }
 
+/// By what else a stream that begins so is packed.
+fn unsupported(first: &[u8]) -> Option<&'static str> {
+    match first {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
+        // The digit is the size of its blocks, and each begins with pi.
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Some("bzip2"),
+        _ => None,
+    }
+}
+
 /// What a stream that begins so is.
 fn packing_of(first: &[u8]) -> Packing {
     match first {
         [0x1f, 0x8b, ..] => Packing::Gzip,
         // A frame, or one to skip, with which some writers begin.
-        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Packing::Zstd,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
         _ => Packing::Plain,
     }
 }
@@ -122,6 +135,16 @@ mod tests {
         for (bytes, packing, text) in table {
             assert_eq!(unpack(&bytes), (packing, Ok(text.to_vec())));
         }
+    }
+
+    #[test]
+    fn what_is_packed_by_others_is_refused_by_its_name() {
+        for (bytes, name) in [(&b"\xfd7zXZ\0\0\0"[..], "xz"), (b"BZh91AY&SY\0", "bzip2")] {
+            let error = Unpacking::new(bytes).err().unwrap().to_string();
+            assert_eq!(error, format!("it is packed by {name}, which is not supported"));
+        }
+        // A plain archive whose first name begins like that.
+        assert_eq!(unpack(b"BZh9-notes").0, Packing::Plain);
     }
 
     #[test]

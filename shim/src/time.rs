@@ -1,4 +1,4 @@
-//! Moments as `--filter until=` takes them: as Docker, a time, seconds since 1970, or how long ago.
+//! Moments and durations as people write them: as Docker reads `--filter until=` and durations of Go. Pure.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// What is none of these.
-pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp> {
+pub fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp> {
     let wrong = || Error::usage(format!("failed to parse {text:?} as a time, a time stamp or a duration"));
     let mut found = text.parse::<Timestamp>().ok();
     if found.is_none() {
@@ -45,7 +45,8 @@ fn seconds(text: &str) -> Option<Timestamp> {
 }
 
 /// Go's durations (pkg.go.dev/time#ParseDuration): `1h30m`, `1.5h`, `10ms`.
-fn duration(text: &str) -> Option<SignedDuration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<SignedDuration> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
         None => (1.0, text),
@@ -79,7 +80,7 @@ mod tests {
     fn moments_are_read_as_docker_reads_them() {
         let now: Timestamp = "2024-05-02T12:00:00Z".parse().unwrap();
         let zone = TimeZone::fixed(jiff::tz::offset(2));
-        for (text, moment) in [
+        for (text, meant) in [
             ("2024-05-01T10:00:00Z", "2024-05-01T10:00:00Z"),
             ("2024-05-01T10:00:00+02:00", "2024-05-01T08:00:00Z"),
             ("2024-05-01T10:00:00.5Z", "2024-05-01T10:00:00.5Z"),
@@ -94,10 +95,10 @@ mod tests {
             ("-1h", "2024-05-02T13:00:00Z"),
             ("0", "1970-01-01T00:00:00Z"),
         ] {
-            assert_eq!(parse(text, now, &zone).unwrap(), moment.parse().unwrap(), "{text}");
+            assert_eq!(moment(text, now, &zone).unwrap(), meant.parse().unwrap(), "{text}");
         }
         for text in ["", "yesterday", "1x", "h", "2024-13-01", "5 m", "--1h", "1e300h"] {
-            assert!(parse(text, now, &zone).is_err(), "{text}");
+            assert!(moment(text, now, &zone).is_err(), "{text}");
         }
     }
 }

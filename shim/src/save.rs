@@ -1,0 +1,295 @@
+//! Images into an archive, which is both what `docker load` has always read (`manifest.json`) and an OCI layout
+//! (`index.json`), as Docker itself writes it since version 25.
+//!
+//! Layers are written as they were packed when they came, and manifests as they were: an image that is loaded again is
+//! the same to the last byte. Every part is checked while it is written.
+//!
+//! Sources: OCI image-spec, "Image Layout"; ustar(5) for the archive, whose names are all short.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::summary::{self, Summary};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Context, Error, Result};
+use crate::image::config::CONFIG_MAX;
+use crate::image::manifest::{DOCUMENT_MAX, Descriptor, Document, OCI_INDEX, OCI_MANIFEST};
+use crate::image::platform::Platform;
+use crate::reference::Reference;
+use crate::store::Store;
+use crate::store::lease::Lease;
+
+/// An image to be saved, and the names by which it was asked for.
+struct Wanted {
+    image: Summary,
+    names: Vec<Reference>,
+}
+
+/// Entry of `manifest.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// `index.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u32,
+    media_type: &'static str,
+    manifests: Vec<Descriptor>,
+}
+
+/// Writes an archive of the images that these words mean. A name without a tag means all tags of the repository.
+///
+/// # Errors
+/// No such image, one for another platform, one whose content is damaged, or the system's reason.
+pub fn save(store: &Store, words: &[&str], platform: Option<&Platform>, out: impl Write) -> Result<()> {
+    let mut lease = store.leases.begin()?;
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for word in words {
+        for (image, name) in find(store, word, &mut lease)? {
+            image.expect_platform(word, platform)?;
+            let at = wanted.iter().position(|known| known.image.id == image.id).unwrap_or_else(|| {
+                wanted.push(Wanted { image, names: Vec::new() });
+                wanted.len() - 1
+            });
+            let names = &mut wanted[at].names;
+            if let Some(name) = name.filter(|name| !names.contains(name)) {
+                names.push(name);
+            }
+        }
+    }
+    let mut tar = Tar { out };
+    tar.folder("blobs/")?;
+    tar.folder("blobs/sha256/")?;
+    let (mut written, mut saved, mut manifests) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for Wanted { image, names } in &wanted {
+        let words = || format!("image {}", image.id);
+        let bytes = store.content.read(&image.image.manifest, DOCUMENT_MAX).during(words)?;
+        let media_type = media_type(&bytes).during(words)?;
+        let Document::Manifest(manifest) = Document::parse(&bytes, Some(&media_type)).during(words)? else {
+            return Err(Error::invalid("its manifest is an index")).during(words);
+        };
+        let descriptor = Descriptor {
+            media_type,
+            digest: image.image.manifest.clone(),
+            size: bytes.len() as u64,
+            platform: Some(image.config.platform.clone()),
+            annotations: None,
+        };
+        if written.insert(descriptor.digest.clone()) {
+            tar.file(&blob(&descriptor.digest), &bytes)?;
+        }
+        if written.insert(image.id.clone()) {
+            tar.file(&blob(&image.id), &store.content.read(&image.id, CONFIG_MAX).during(words)?)?;
+        }
+        for layer in &manifest.layers {
+            if written.insert(layer.digest.clone()) {
+                tar.content(store, layer).during(words)?;
+            }
+        }
+        let tags: Vec<String> = names.iter().map(Reference::familiar).collect();
+        saved.push(Saved {
+            config: blob(&image.id),
+            repo_tags: (!tags.is_empty()).then_some(tags),
+            layers: manifest.layers.iter().map(|layer| blob(&layer.digest)).collect(),
+        });
+        if names.is_empty() {
+            manifests.push(descriptor.clone());
+        }
+        manifests.extend(names.iter().map(|name| named(&descriptor, name)));
+    }
+    let index = Index { schema_version: 2, media_type: OCI_INDEX, manifests };
+    tar.file("index.json", &to_json(&index)?)?;
+    tar.file("manifest.json", &to_json(&saved)?)?;
+    tar.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    tar.end()
+}
+
+/// The images that a word means, claimed, each with the name to be saved.
+fn find(store: &Store, word: &str, lease: &mut Lease) -> Result<Vec<(Summary, Option<Reference>)>> {
+    let mut names: Vec<String> = Vec::new();
+    let reference = Reference::parse(word).ok();
+    if let Some(reference) = reference.filter(|name| name.tag().is_none() && name.digest().is_none()) {
+        let is_of_it =
+            |name: &&String| Reference::parse(name).is_ok_and(|name| name.name() == reference.name());
+        let images = store.images.read()?;
+        names = images.iter().flat_map(|(_, image)| image.tags.iter().filter(is_of_it).cloned()).collect();
+        names.sort();
+    }
+    if names.is_empty() {
+        names.push(word.to_owned());
+    }
+    names.iter().map(|name| claim(store, name, lease)).collect()
+}
+
+/// One image, whose content stays there until the lease ends.
+fn claim(store: &Store, word: &str, lease: &mut Lease) -> Result<(Summary, Option<Reference>)> {
+    let (image, _) = summary::find(store, word)?;
+    let parts = [&image.id, &image.image.manifest].into_iter().chain(&image.image.content);
+    lease.claim(&parts.collect::<Vec<_>>())?;
+    // Again: it may have gone before it was claimed.
+    let (image, name) = summary::find(store, word)?;
+    let name = name.map(|name| Reference::parse(&name)).transpose()?;
+    // A digest is no tag: the image is saved without a name then.
+    Ok((image, name.filter(|name| name.digest().is_none())))
+}
+
+/// The manifest under a name: containerd reads the first annotation, others the second.
+fn named(descriptor: &Descriptor, name: &Reference) -> Descriptor {
+    let annotations = [
+        ("io.containerd.image.name".to_owned(), name.to_string()),
+        (
+            "org.opencontainers.image.ref.name".to_owned(),
+            name.tag_or_default().unwrap_or_default().to_owned(),
+        ),
+    ];
+    Descriptor { annotations: Some(annotations.into()), ..descriptor.clone() }
+}
+
+/// What a manifest calls itself; the OCI's may leave it out.
+fn media_type(bytes: &[u8]) -> Result<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Called {
+        media_type: Option<String>,
+    }
+    let called: Called = serde_json::from_slice(bytes).map_err(|error| Error::invalid(error.to_string()))?;
+    Ok(called.media_type.unwrap_or_else(|| OCI_MANIFEST.to_owned()))
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Where a layout has its content.
+fn blob(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// An archive in the making, of files that are root's and were changed in 1970.
+struct Tar<W> {
+    out: W,
+}
+
+impl<W: Write> Tar<W> {
+    fn folder(&mut self, path: &str) -> Result<()> {
+        self.header(path, b'5', 0)
+    }
+
+    fn file(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.header(path, b'0', bytes.len() as u64)?;
+        self.write(bytes)?;
+        self.pad(bytes.len() as u64)
+    }
+
+    /// Content of the store, which may be large.
+    fn content(&mut self, store: &Store, part: &Descriptor) -> Result<()> {
+        let words = || format!("content {}", part.digest);
+        let mut file = store.content.reader(&part.digest)?;
+        let length = file.metadata().during(words)?.len();
+        if length != part.size {
+            return Err(Error::invalid(format!("it has {length} bytes, not {}", part.size))).during(words);
+        }
+        self.header(&blob(&part.digest), b'0', length)?;
+        let mut hasher = Hasher::new(part.digest.algorithm());
+        let mut buffer = vec![0; 1 << 17];
+        let mut left = length;
+        while left > 0 {
+            let count = file.read(&mut buffer).during(words)?;
+            if count == 0 {
+                return Err(Error::invalid("it became shorter")).during(words);
+            }
+            let count = count.min(usize::try_from(left).unwrap_or(count));
+            hasher.update(&buffer[..count]);
+            self.write(&buffer[..count])?;
+            left -= count as u64;
+        }
+        if hasher.finish() != part.digest {
+            return Err(Error::invalid("it is damaged: its digest is another")).during(words);
+        }
+        self.pad(length)
+    }
+
+    fn end(mut self) -> Result<()> {
+        self.write(&[0; 1024])?;
+        self.out.flush().during(|| "write the archive".into())
+    }
+
+    fn header(&mut self, path: &str, kind: u8, size: u64) -> Result<()> {
+        let mut block = [0_u8; 512];
+        block[..path.len()].copy_from_slice(path.as_bytes());
+        let mode: &[u8] = if kind == b'5' { b"0000755\0" } else { b"0000644\0" };
+        block[100..108].copy_from_slice(mode);
+        block[108..116].copy_from_slice(b"0000000\0");
+        block[116..124].copy_from_slice(b"0000000\0");
+        block[124..136].copy_from_slice(&size_field(size));
+        block[136..148].copy_from_slice(b"00000000000\0");
+        block[148..156].copy_from_slice(b"        ");
+        block[156] = kind;
+        block[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        self.write(&block)
+    }
+
+    fn pad(&mut self, length: u64) -> Result<()> {
+        let padding = usize::try_from(length.wrapping_neg() % 512).unwrap_or_default();
+        self.write(&[0; 512][..padding])
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).during(|| "write the archive".into())
+    }
+}
+
+/// Eleven octal digits; beyond 8 GiB the number itself, with the highest bit set, as GNU tar has it and all read it.
+fn size_field(size: u64) -> [u8; 12] {
+    let mut field = [0; 12];
+    if size < 1 << 33 {
+        field.copy_from_slice(format!("{size:011o}\0").as_bytes());
+    } else {
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&size.to_be_bytes());
+    }
+    field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unpack::archive::{Archive, Kind};
+
+    #[test]
+    fn what_is_written_is_an_archive() {
+        let mut bytes = Vec::new();
+        let mut tar = Tar { out: &mut bytes };
+        tar.folder("blobs/").unwrap();
+        tar.file("a", b"text").unwrap();
+        tar.file("b", &[7; 512]).unwrap();
+        tar.end().unwrap();
+        let mut archive = Archive::new(&bytes[..]);
+        let mut found = Vec::new();
+        while let Some(entry) = archive.next_entry().unwrap() {
+            let size = if let Kind::File(size, _) = entry.kind { Some(size) } else { None };
+            found.push((String::from_utf8(entry.path).unwrap(), size, entry.mode));
+        }
+        assert_eq!(
+            found,
+            [("blobs/".into(), None, 0o755), ("a".into(), Some(4), 0o644), ("b".into(), Some(512), 0o644)]
+        );
+    }
+
+    #[test]
+    fn sizes_beyond_eight_gibibytes_have_their_place() {
+        assert_eq!(&size_field(8), b"00000000010\0");
+        assert_eq!(&size_field((1 << 33) - 1), b"77777777777\0");
+        assert_eq!(size_field(1 << 33), [0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
+    }
+}
