@@ -115,7 +115,9 @@ impl ImageMaker {
         fs::create_dir_all(&blobs).expect("create the layout");
         let keep = |file: &Path| {
             let blob = blob(file);
-            fs::rename(file, blobs.join(&blob.digest["sha256:".len()..])).expect("move a blob");
+            // The layout may lie on another file system.
+            fs::copy(file, blobs.join(&blob.digest["sha256:".len()..])).expect("copy a blob");
+            fs::remove_file(file).expect("remove a blob");
             blob
         };
         let document = self.scratch.path().join("document");
@@ -204,6 +206,8 @@ pub(crate) fn pack(folder: &Path, archive: &Path) {
     let call = Call::of("tar").args(["--create", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"]);
     // Extended attributes make it a pax archive, which would have the times of this moment in it.
     let call = call.args(["--xattrs", "--pax-option=delete=atime,delete=ctime"]);
+    // Or the time of this reading would be in it.
+    let call = call.args(["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]);
     let call = call.args(["--file".as_ref(), archive.as_os_str()]);
     call.args(["--directory".as_ref(), folder.as_os_str(), ".".as_ref()]).output().expect_ok();
 }

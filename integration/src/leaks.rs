@@ -2,7 +2,7 @@
 //!
 //! Only what carries the tests' [`mark`] counts, since others work on the machine at the same time: mounts
 //! (of this mount namespace), folders of cgroups, processes, mount namespaces that hold a marked mount, and
-//! files below /tmp, /run and the user's runtime folder. Namespaces without processes or marked mounts cannot
+//! files below /tmp, /dev/shm, /run and the user's runtime folder. Namespaces without processes or marked mounts cannot
 //! be seen; a process that stays in one can, by its cgroup, command line, root or mounts.
 
 use std::collections::BTreeSet;
@@ -26,7 +26,9 @@ pub fn snapshot() -> BTreeSet<String> {
     }
     let temporary = std::env::temp_dir();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    for folder in [Some(temporary), Some("/run".into()), runtime].into_iter().flatten() {
+    for folder in
+        [Some(temporary), Some("/dev/shm".into()), Some("/run".into()), runtime].into_iter().flatten()
+    {
         files(&folder, 3, &mut found);
     }
     processes(&mut found);

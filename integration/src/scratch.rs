@@ -39,8 +39,22 @@ impl Scratch {
     #[must_use]
     #[track_caller]
     pub fn new() -> Scratch {
+        Scratch::below(&std::env::temp_dir())
+    }
+
+    /// The same in memory, where there is a place for it: for what would wait for a disk all the time, which others
+    /// use too.
+    #[must_use]
+    #[track_caller]
+    pub fn in_memory() -> Scratch {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Scratch::below(memory) } else { Scratch::new() }
+    }
+
+    #[track_caller]
+    fn below(parent: &Path) -> Scratch {
         // The kernel reports resolved paths in mountinfo; so are ours, or mounts below would be missed.
-        let parent = std::env::temp_dir().canonicalize().expect("folder for temporary files");
+        let parent = parent.canonicalize().expect("folder for temporary files");
         let path = parent.join(unique_name());
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.unwrap_or_else(|error| panic!("create {}: {error}", path.display()));

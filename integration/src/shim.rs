@@ -31,6 +31,13 @@ impl Shim {
         Shim { scratch: Scratch::new() }
     }
 
+    /// The same in memory: syncfs(2) waits for all that anybody writes to a disk.
+    #[must_use]
+    #[track_caller]
+    pub fn in_memory() -> Shim {
+        Shim { scratch: Scratch::in_memory() }
+    }
+
     /// A folder for whatever a test needs beside the shim's own.
     #[must_use]
     pub fn folder(&self) -> &Path {

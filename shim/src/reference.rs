@@ -194,8 +194,9 @@ fn split_registry(name: &str) -> (&str, &str) {
     }
 }
 
-/// `host[:port]`: a host name, an IPv4 address, or an IPv6 address in brackets.
-fn registry_is_valid(registry: &str) -> bool {
+/// `host[:port]`: a host name, an IPv4 address, or an IPv6 address in brackets. What is so is safe as a file's name.
+#[must_use]
+pub fn registry_is_valid(registry: &str) -> bool {
     let (host, port) = match registry.strip_prefix('[') {
         Some(rest) => {
             let Some((address, behind)) = rest.split_once(']') else { return false };

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 use sys::process::Clone;
 
 use super::channel::{Channel, ToParent};
@@ -144,9 +144,18 @@ pub fn made_by(pid: i32, channel: &Channel) -> Result<Made> {
     }
 }
 
-/// Waits for the end of the process in between, which is near: it has said its word, or cannot any more.
+/// Ends the process in between, which has said its word, or cannot any more: by itself it would end at once, unless
+/// somebody has stopped it meanwhile, or paused the container whose cgroup it is in.
 fn reap(pid: i32) -> Result<()> {
     let waited = process_id(pid).and_then(|pid| {
+        // The number is its own only as long as it is our child.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::Pid(pid), look)?;
+        match rustix::process::kill_process(pid, Signal::KILL) {
+            // PERM: it has become somebody else on its way, which it goes on.
+            Ok(()) | Err(Errno::SRCH | Errno::PERM) => {}
+            Err(errno) => return Err(errno),
+        }
         rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))
     });
     waited.map(drop).call("waitpid", || pid.to_string())
@@ -170,8 +179,13 @@ mod tests {
     /// A process in between that says `word` and ends; what the runtime makes of it.
     #[allow(clippy::zombie_processes)] // reaping it is what is tested
     fn after(word: impl FnOnce(&Channel)) -> (i32, Result<Made>) {
+        after_by("true", &[], word)
+    }
+
+    #[allow(clippy::zombie_processes)] // as above
+    fn after_by(program: &str, args: &[&str], word: impl FnOnce(&Channel)) -> (i32, Result<Made>) {
         let (channel, end) = Channel::pair().unwrap();
-        let child = std::process::Command::new("true").spawn().unwrap();
+        let child = std::process::Command::new(program).args(args).spawn().unwrap();
         word(&end);
         drop(end);
         let pid = child.id().cast_signed();
@@ -201,6 +215,14 @@ mod tests {
         assert!(is_reaped(pid));
         let (pid, made) = after(|end| end.send(&cloned(-7)).unwrap());
         assert_eq!(made.unwrap_err().errno(), libc::ESRCH);
+        assert!(is_reaped(pid));
+    }
+
+    #[test]
+    fn one_that_is_stopped_behind_its_word_keeps_nobody_waiting() {
+        let own = std::process::id().cast_signed();
+        let (pid, made) = after_by("sleep", &["1000"], |end| end.send(&cloned(own)).unwrap());
+        assert_eq!(made.unwrap().pid, own);
         assert!(is_reaped(pid));
     }
 

@@ -5,6 +5,7 @@
 
 pub mod flags;
 pub mod help;
+pub mod spec_flags;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

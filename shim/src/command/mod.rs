@@ -2,14 +2,19 @@
 //!
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
+mod bundle;
 mod history;
 mod image_inspect;
 mod image_prune;
 mod images;
 mod import;
 mod load;
+mod login;
+mod logout;
+mod pull;
 mod rmi;
 mod save;
+mod spec_options;
 mod system_check;
 mod tag;
 mod version;
@@ -23,12 +28,16 @@ use crate::unpack::tree::As;
 
 /// All commands.
 pub const VERBS: &[&Verb] = &[
+    &bundle::VERB,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
     &images::VERB,
     &import::VERB,
     &load::VERB,
+    &login::VERB,
+    &logout::VERB,
+    &pull::VERB,
     &rmi::VERB,
     &save::VERB,
     &system_check::VERB,

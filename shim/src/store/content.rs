@@ -204,6 +204,15 @@ impl Ingest {
         self.length
     }
 
+    /// Reads what comes, while it comes: the same file, which keeps its bytes when it gets its name.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn reader(&self) -> Result<File> {
+        let path = if self.is_done() { &self.done } else { &self.partial };
+        File::open(path).during(|| format!("receive {}", self.digest))
+    }
+
     /// Takes the bytes that an earlier try has left into the digest.
     fn take_up(&mut self) -> Result<()> {
         let mut hasher = Hasher::new(self.digest.algorithm());

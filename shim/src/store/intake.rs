@@ -9,10 +9,10 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use crate::digest::{Digest, Hashing};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::ImageConfig;
-use crate::store::layer::{Layer, Layers};
+use crate::store::layer::{Layer, Layers, Making};
 use crate::unpack::archive::Archive;
 use crate::unpack::stream::Unpacking;
-use crate::unpack::tree::{self, As};
+use crate::unpack::tree::{self, As, Unpacked};
 
 /// The layers of one image.
 #[derive(Debug)]
@@ -64,20 +64,17 @@ impl<'a> Intake<'a> {
         let Some(making) = self.layers.begin(&self.chain_ids[number])? else {
             return self.pass(number);
         };
-        let mut archive =
-            Archive::new(Hashing::new(Unpacking::new(open()?)?, self.diff_ids[number].algorithm()));
-        let unpacked = tree::unpack(&mut archive, making.tree(), self.who)?;
-        let mut rest = archive.into_inner();
-        // The digest is of all there is, also of what stands behind the archive's end.
-        io::copy(&mut rest, &mut io::sink()).during(|| "read".into())?;
-        let (found, _) = rest.finish();
-        if found != self.diff_ids[number] {
-            making.abandon()?;
-            return Err(Error::invalid(format!("unpacked it is {found}")));
-        }
-        self.wait_for(number)?;
+        let unpacked = match self.unpack(number, &making, open) {
+            Ok(unpacked) => unpacked,
+            Err(error) => {
+                return Err(match making.abandon() {
+                    Ok(()) => error,
+                    Err(clean_up) => error.and(&clean_up),
+                });
+            }
+        };
         let layer = Layer {
-            diff_id: found,
+            diff_id: self.diff_ids[number].clone(),
             parent: number.checked_sub(1).map(|below| self.chain_ids[below].clone()),
             size: unpacked.size,
             hides_all_below: unpacked.hides_all_below,
@@ -86,6 +83,27 @@ impl<'a> Intake<'a> {
         let below: Vec<_> = self.chain_ids[..number].iter().rev().map(|id| self.layers.tree(id)).collect();
         making.complete(&layer, &unpacked, &below)?;
         self.pass(number)
+    }
+
+    /// Makes files of it, and waits for the layers below.
+    fn unpack<R: Read>(
+        &self,
+        number: usize,
+        making: &Making,
+        open: impl FnOnce() -> Result<R>,
+    ) -> Result<Unpacked> {
+        let mut archive =
+            Archive::new(Hashing::new(Unpacking::new(open()?)?, self.diff_ids[number].algorithm()));
+        let unpacked = tree::unpack(&mut archive, making.tree(), self.who)?;
+        let mut rest = archive.into_inner();
+        // The digest is of all there is, also of what stands behind the archive's end.
+        io::copy(&mut rest, &mut io::sink()).during(|| "read".into())?;
+        let (found, _) = rest.finish();
+        if found != self.diff_ids[number] {
+            return Err(Error::invalid(format!("unpacked it is {found}")));
+        }
+        self.wait_for(number)?;
+        Ok(unpacked)
     }
 
     /// Waits until all layers below are complete.

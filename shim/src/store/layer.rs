@@ -118,9 +118,11 @@ impl Layers {
                 (false, true) => {
                     empty(&folder).during(words)?;
                     let tree = folder.join("diff");
-                    // What others may see of it, the image's own root folder says.
+                    // What others may see of it, the image's own root folder says; if it does not, they may look in,
+                    // whatever our umask is.
                     std_fs::create_dir(&tree).during(words)?;
-                    let tree = File::open(&tree).during(words)?.into();
+                    let tree: OwnedFd = File::open(&tree).during(words)?.into();
+                    fs::fchmod(&tree, Mode::from_raw_mode(0o755)).during(words)?;
                     return Ok(Some(Making { folder, done, tree, _lock: lock }));
                 }
             }
@@ -164,14 +166,19 @@ impl Making {
     /// # Errors
     /// The system's reason; the layer is then not there.
     pub fn complete(self, layer: &Layer, unpacked: &Unpacked, below: &[PathBuf]) -> Result<()> {
+        // What it hides is what the root holds, not the root itself, which each layer has.
+        let root_below = below.first();
         let below = if unpacked.hides_all_below { &[] } else { below };
         let opened: Vec<OwnedFd> = below
             .iter()
             .map(|tree| File::open(tree).map(OwnedFd::from).during(|| format!("open {tree:?}")))
             .collect::<Result<_>>()?;
-        for path in &unpacked.implied_folders {
+        for path in unpacked.implied_folders.iter().filter(|path| !path.is_empty()) {
             inherit(self.tree(), path, &opened)
                 .during(|| format!("folder {:?}", String::from_utf8_lossy(path)))?;
+        }
+        if unpacked.implied_folders.iter().any(Vec::is_empty) {
+            self.describe_root(root_below).during(|| "the root".into())?;
         }
         record::write(&self.folder.join("layer.json"), layer)?;
         // One call for all its files, which a crash of the host would otherwise leave empty.
@@ -179,6 +186,18 @@ impl Making {
         std_fs::rename(&self.folder, &self.done).during(|| format!("rename {:?}", self.folder))?;
         let parent = self.done.parent().unwrap_or(Path::new("/"));
         File::open(parent).and_then(|parent| parent.sync_all()).during(|| format!("fsync {parent:?}"))
+    }
+
+    /// The root, of which its own archive says nothing, is as in the layer below, which has all that those below it
+    /// say. A root that no archive describes has no time that could be told: the same one always, as with umoci.
+    fn describe_root(&self, below: Option<&PathBuf>) -> Result<()> {
+        if let Some(below) = below {
+            let below = File::open(below).map(OwnedFd::from).during(|| format!("open {below:?}"))?;
+            return copy_description(&below, &self.tree);
+        }
+        let never = fs::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let times = fs::Timestamps { last_access: never, last_modification: never };
+        fs::futimens(&self.tree, &times).during(|| "utimensat".into())
     }
 
     /// Throws it away.
@@ -275,7 +294,11 @@ fn exists(tree: BorrowedFd, path: &[u8]) -> Result<bool> {
     }
 }
 
-fn is_opaque(folder: &OwnedFd) -> Result<bool> {
+/// Does overlayfs show nothing of this folder in the layers below?
+///
+/// # Errors
+/// The system's reason.
+pub(crate) fn is_opaque(folder: &OwnedFd) -> Result<bool> {
     for mark in [As::Root.opaque_mark(), As::UserNamespaceRoot.opaque_mark()] {
         let mut value = [0; 8];
         match fs::fgetxattr(folder, mark, &mut value[..]) {
@@ -287,8 +310,12 @@ fn is_opaque(folder: &OwnedFd) -> Result<bool> {
     Ok(false)
 }
 
-/// Owner, attributes, mode and times of one folder for another.
-fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()> {
+/// Owner, attributes, mode and times of one open file or folder for another, in the order in which none takes another
+/// away; overlayfs's own attributes stay behind.
+///
+/// # Errors
+/// The system's reason.
+pub(crate) fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()> {
     let stat = fs::fstat(source).during(|| "fstat".into())?;
     let (uid, gid) = (fs::Uid::from_raw(stat.st_uid), fs::Gid::from_raw(stat.st_gid));
     fs::fchown(target, Some(uid), Some(gid)).during(|| "fchown".into())?;

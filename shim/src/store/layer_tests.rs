@@ -50,6 +50,23 @@ fn a_layer_is_there_when_it_is_complete() {
 }
 
 #[test]
+fn a_root_that_a_layer_does_not_describe_is_as_in_the_layers_below() {
+    let scratch = Scratch::new();
+    let layers = Layers::open(scratch.path()).unwrap();
+    make(&layers, 1, &[owned(b'5', "./", 0o1710, (7, 8))], &[]);
+    make(&layers, 2, &[file("a", "1")], &[1]);
+    make(&layers, 3, &[header(b'0', ".wh..wh..opq", 0)], &[2, 1]);
+    let seconds = |number| layers.tree(&id(number)).metadata().unwrap().mtime();
+    for number in [1, 2, 3] {
+        assert_eq!((description(&layers, number, ""), seconds(number)), ((0o1710, 7, 8), 10), "{number}");
+    }
+    make(&layers, 4, &[owned(b'5', "/", 0o700, (0, 0))], &[3, 2, 1]);
+    assert_eq!(description(&layers, 4, ""), (0o700, 0, 0));
+    make(&layers, 5, &[file("a", "1")], &[]);
+    assert_eq!((description(&layers, 5, ""), seconds(5)), ((0o755, 0, 0), 0), "nobody says anything");
+}
+
+#[test]
 fn many_make_the_same_at_once_and_one_does_it() {
     let scratch = Scratch::new();
     let layers = Layers::open(scratch.path()).unwrap();

@@ -18,7 +18,8 @@ pub fn unique_name() -> String {
     format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Writes a record so that a reader, or whoever comes after a crash, sees the old one or the new one.
+/// Writes a record so that a reader, or whoever comes after a crash, sees the old one or the new one. Whoever writes a
+/// record holds a lock that keeps others from writing the same one.
 ///
 /// # Errors
 /// The system's reason; the old record stays.
@@ -35,8 +36,9 @@ pub fn write<T: Serialize>(path: &Path, record: &T) -> Result<()> {
 /// As there.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let new = folder.join(format!(".new-{}", unique_name()));
-    // A process with this id may have left one when the host went down.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = folder.join(format!(".new-{name}"));
+    // One that was killed has left it here, and only here: the next one takes it away.
     let _ = fs::remove_file(&new);
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;

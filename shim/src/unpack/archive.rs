@@ -276,9 +276,14 @@ impl<R: Read> Archive<R> {
     fn pass_over(&mut self) -> Result<()> {
         let mut buffer = [0; 8192];
         while self.read_data(&mut buffer)? > 0 {}
-        let padding = usize::try_from(self.padding).unwrap_or_default();
-        self.input.read_exact(&mut buffer[..padding]).during(|| "read tar".into())?;
-        self.padding = 0;
+        while let Some(padding) = usize::try_from(self.padding).ok().filter(|padding| *padding > 0) {
+            match self.input.read(&mut buffer[..padding]).during(|| "read tar".into())? {
+                // All data is there, and nothing can follow: `umoci insert` ends its layers so, and Go takes it for
+                // the archive's end.
+                0 => self.padding = 0,
+                count => self.padding -= count as u64,
+            }
+        }
         Ok(())
     }
 

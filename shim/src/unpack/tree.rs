@@ -59,7 +59,7 @@ pub struct Unpacked {
     /// The layer hides everything below it. (overlayfs does not look for the mark on a layer's root.)
     pub hides_all_below: bool,
     /// Folders that the archive does not describe but has entries in: theirs are the owner, mode, … of the folder
-    /// of the same name in the layers below, if there is one.
+    /// of the same name in the layers below, if there is one. The root (an empty path) is one of them.
     pub implied_folders: Vec<Vec<u8>>,
     /// What could not be kept, in words, such as an attribute that the file system does not have.
     pub lost: Vec<String>,
@@ -368,6 +368,9 @@ impl Tree<'_> {
     /// The folders' times, from the innermost outwards.
     fn finish(mut self) -> Result<Unpacked> {
         let times_of_folders = std::mem::take(&mut self.times);
+        if !times_of_folders.iter().any(|(path, _)| path.is_empty()) {
+            self.done.implied_folders.push(Vec::new());
+        }
         for (path, time) in times_of_folders.into_iter().rev() {
             let words = || format!("entry {:?}: utimensat", String::from_utf8_lossy(&path));
             let folder = self.open_folder(&path).during(words)?;
@@ -378,13 +381,15 @@ impl Tree<'_> {
     }
 }
 
-/// Removes a folder with all in it; links are removed, not followed.
+/// Removes a folder with all in it; links are removed, not followed, and nothing of another mount is touched.
 ///
 /// # Errors
-/// The system's reason; what was not removed yet stays.
+/// The system's reason, EXDEV for what is mounted in it; what was not removed yet stays.
 pub fn remove_all(parent: BorrowedFd, name: &CString) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = fs::openat(parent, &**name, flags, Mode::empty()).during(|| format!("openat {name:?}"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let folder =
+        fs::openat2(parent, &**name, flags, Mode::empty(), resolve).during(|| format!("openat2 {name:?}"))?;
     for entry in fs::Dir::read_from(&folder).during(|| format!("getdents {name:?}"))? {
         let entry = entry.during(|| format!("getdents {name:?}"))?;
         let inner = entry.file_name().to_owned();

@@ -1,0 +1,84 @@
+//! `shim pull`
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cli::flags::{Arity, Form, Given, switch, value};
+use crate::cli::{Globals, Verb};
+use crate::command::{store, unpacks_as};
+use crate::error::{Error, Result};
+use crate::image::platform::Platform;
+use crate::output;
+use crate::pull::Pull;
+use crate::pull::report::{Lines, Quiet, Report, Terminal};
+use crate::reference::{DEFAULT_TAG, Reference};
+use crate::registry::cancel::Cancel;
+use crate::registry::client::{Network, Patience};
+use crate::registry::settings::{self, Settings};
+use crate::signals;
+
+pub(super) const VERB: Verb = Verb {
+    names: &["image pull", "pull"],
+    about: "Download an image from a registry",
+    form: Form {
+        usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+        flags: &[&[
+            switch("all-tags", "Download all tagged images in the repository").short('a'),
+            switch("disable-content-trust", "Skip image verification: signatures are never looked at"),
+            value("platform", "string", "Set platform if the registry has the image for several"),
+            switch("quiet", "Suppress verbose output").short('q'),
+        ]],
+        arity: Arity::Exactly(1),
+        flags_end_at_argument: false,
+    },
+    run,
+};
+
+fn run(globals: &Globals, given: &Given) -> Result<u8> {
+    let words = given.words()?;
+    let name = Reference::parse(words[0])?;
+    let all = given.is_on("all-tags");
+    if all && (name.tag().is_some() || name.digest().is_some()) {
+        return Err(Error::usage("tag can't be used with --all-tags/-a"));
+    }
+    if given.switched("disable-content-trust") == Some(false) {
+        return Err(Error::usage("--disable-content-trust=false: signatures cannot be verified"));
+    }
+    let platform =
+        given.text("platform")?.filter(|text| !text.is_empty()).map(Platform::parse).transpose()?;
+    // Before there are other threads.
+    let cancel = Arc::new(Cancel::default());
+    let canceller = Arc::clone(&cancel);
+    signals::on_interrupt(move || canceller.cancel())?;
+
+    let (store, who) = (store(globals)?, unpacks_as()?);
+    let settings = Settings::read(Path::new(settings::PATH))?;
+    let network = Network::new(settings, &cancel, Patience::default());
+    let report = report(given.is_on("quiet"));
+    let pull = Pull { store: &store, who, network: &network, platform: platform.as_ref(), report: &*report };
+    if all {
+        pull.all(&name)?;
+        output::print(&format!("{}\n", name.name()))?;
+        return Ok(0);
+    }
+    if let (None, None) = (name.tag(), name.digest()) {
+        report.line(&format!("Using default tag: {DEFAULT_TAG}"));
+    }
+    pull.one(&name)?;
+    output::print(&format!("{name}\n"))?;
+    Ok(0)
+}
+
+/// Who is told, and how.
+fn report(is_quiet: bool) -> Box<dyn Report> {
+    let stdout = std::io::stdout();
+    if is_quiet {
+        return Box::new(Quiet);
+    }
+    if !stdout.is_terminal() {
+        return Box::new(Lines::new(stdout));
+    }
+    let width = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
+    Box::new(Terminal::new(stdout, if width == 0 { 80 } else { usize::from(width) }))
+}
