@@ -233,7 +233,8 @@ fn what_crashes_have_left_is_found_and_swept_but_not_what_is_under_way() {
     let making = case.store.layers.begin(&Digest::of(b"making")).unwrap();
     let draft = crate::store::draft::Draft::new(case.store.folders.root(), "load-").unwrap();
     fs::write(ingest.join(format!("sha256-{}", partial.hex())), "part").unwrap();
-    for name in [format!("layer-{}", layer.hex()), "gone-1-1".into(), "load-1-1".into(), "import-1-1".into()]
+    for name in
+        [format!("layer-{}", layer.hex()), "gone-4294967295-1".into(), "load-1-1".into(), "import-1-1".into()]
     {
         fs::create_dir_all(ingest.join(name).join("diff")).unwrap();
     }
@@ -259,6 +260,40 @@ fn what_crashes_have_left_is_found_and_swept_but_not_what_is_under_way() {
     draft.end(Ok(())).unwrap();
     making.unwrap().abandon().unwrap();
     assert_eq!(fs::read_dir(&ingest).unwrap().count(), 0);
+}
+
+#[test]
+fn a_bundle_whose_folder_is_gone_is_forgotten_and_holds_no_layers_any_more() {
+    use crate::root::record::{BundleId, Bundles, Record};
+    use std::os::unix::fs::MetadataExt as _;
+    let case = Case::new();
+    let bundles = Bundles::open(case.store.folders.root()).unwrap();
+    let (id, folder) = (BundleId::random().unwrap(), case.scratch.join("bundle"));
+    fs::create_dir(&folder).unwrap();
+    let stat = fs::metadata(&folder).unwrap();
+    let record = Record {
+        folder: folder.clone(),
+        device: stat.dev(),
+        inode: stat.ino(),
+        made_folder: true,
+        image: case.id.clone(),
+        layers: case.image().layers,
+        is_overlay: true,
+        complete: true,
+    };
+    drop(bundles.begin(&id, &record).unwrap());
+    assert!(case.is_clean(), "its folder is there");
+    // A layer that a bundle stands on is not taken from under it.
+    fs::write(case.tree("implied/new"), "").unwrap();
+    let left = case.repaired().left;
+    assert!(left.len() == 1 && left[0].ends_with("it is in use"), "{left:?}");
+
+    fs::remove_dir(&folder).unwrap();
+    assert_eq!(case.problems().len(), 2);
+    let repaired = case.repaired();
+    assert_eq!(repaired.done[0], format!("forgot bundle {id}"));
+    assert!(repaired.done.len() == 3 && repaired.left.is_empty(), "the layer too: {repaired:?}");
+    assert!(case.is_clean());
 }
 
 #[test]

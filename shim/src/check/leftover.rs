@@ -63,6 +63,13 @@ pub(super) fn sweep(root: &Path) -> Result<usize> {
     Ok(count)
 }
 
+/// Folders that appear, or are taken away, without a lock, named by the process that does it.
+fn is_of_the_dead(name: &str) -> bool {
+    let rest = name.strip_prefix("gone-").or_else(|| name.strip_prefix("bundle-"));
+    let pid = rest.and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+    pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+}
+
 /// Calls with name, path and whether it is a folder for each that nobody has locked; the lock is held meanwhile.
 fn each(root: &Path, mut with: impl FnMut(&str, &Path, bool) -> Result<()>) -> Result<()> {
     let ingest = root.join("ingest");
@@ -71,8 +78,8 @@ fn each(root: &Path, mut with: impl FnMut(&str, &Path, bool) -> Result<()>) -> R
         let entry = entry.during(words)?;
         let (name, path) = (entry.file_name(), entry.path());
         let name = name.to_string_lossy();
-        let known = ["sha256-", "sha512-", "layer-", "gone-"].iter().chain(&KINDS);
-        if !known.into_iter().any(|kind| name.starts_with(kind)) {
+        let mut locked = ["sha256-", "sha512-", "layer-"].iter().chain(&KINDS);
+        if !locked.any(|kind| name.starts_with(kind)) && !is_of_the_dead(&name) {
             continue;
         }
         let file = match File::open(&path) {

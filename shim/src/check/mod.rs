@@ -5,6 +5,7 @@
 //! then layers are unpacked again from what is kept of them; then images go that lack something, so that a pull brings
 //! them again; then garbage and what crashes have left.
 
+mod bundle;
 mod compare;
 mod image;
 mod layer;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
+use crate::root::record::Bundles;
 use crate::store::Store;
 use crate::store::image::{Image, Images};
 use crate::unpack::tree::As;
@@ -44,9 +46,11 @@ pub enum Broken {
     Layer(Digest),
     /// An image that lacks something.
     Image(Digest),
+    /// A bundle, by id, that has no folder any more.
+    Bundle(String),
     /// A file or folder that has no business there: its path below the store's root.
     Stranger(String),
-    /// The record of images itself, which nothing else knows.
+    /// The record of images, or of a bundle, which nothing else knows.
     Record,
 }
 
@@ -105,7 +109,9 @@ pub fn check(store: &Store, who: As) -> Result<Report> {
     for (id, image) in &images {
         report.problems.extend(image::problem(store, id, image)?);
     }
-    let used: BTreeSet<Digest> = claimed.into_iter().collect();
+    report.problems.extend(bundle::problems(store)?);
+    let mut used = claimed;
+    used.extend(Bundles::open(store.folders.root())?.held().unwrap_or_default());
     report.leftovers = leftover::find(store, &content, &layers, &used)?;
     Ok(report)
 }

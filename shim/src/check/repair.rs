@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::check::{Broken, Report, image, images, leftover, of_content};
+use crate::check::{Broken, Report, bundle, image, images, leftover, of_content};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{CONFIG_MAX, ImageConfig};
@@ -34,10 +34,11 @@ pub fn repair(store: &Store, report: &Report, who: As) -> Result<Repaired> {
     let mut repaired = Repaired::default();
     if let Some(problem) = report.problems.iter().find(|problem| problem.broken == Broken::Record) {
         // Without it nobody knows which content is whose: all of it would be garbage.
-        let advice = "it cannot be repaired: move it away to begin with no images, and pull them again";
+        let advice = "it cannot be repaired: move it away, and pull images again";
         repaired.left.push(format!("{}: {advice}", problem.words));
         return Ok(repaired);
     }
+    forget_bundles(store, report, &mut repaired);
     remove_broken(store, report, &mut repaired)?;
     unpack_again(store, who, &mut repaired)?;
     drop_incomplete(store, &mut repaired)?;
@@ -54,6 +55,19 @@ pub fn repair(store: &Store, report: &Report, who: As) -> Result<Repaired> {
         repaired.done.push(format!("removed what crashes and broken downloads have left: {count}"));
     }
     Ok(repaired)
+}
+
+/// First of all: afterwards the layers that they stood on are nobody's.
+fn forget_bundles(store: &Store, report: &Report, repaired: &mut Repaired) {
+    for problem in &report.problems {
+        if let Broken::Bundle(id) = &problem.broken {
+            match bundle::forget(store, id) {
+                Ok(true) => repaired.done.push(format!("forgot bundle {id}")),
+                Ok(false) => {}
+                Err(error) => repaired.left.push(format!("{}: {error}", problem.words)),
+            }
+        }
+    }
 }
 
 /// Removes content, layers and strangers, each looked at once more: somebody may have replaced it.
@@ -78,7 +92,7 @@ fn remove_broken(store: &Store, report: &Report, repaired: &mut Repaired) -> Res
                 remove(&store.folders.root().join(name))?;
                 repaired.done.push(format!("removed {name:?}"));
             }
-            Broken::Image(_) | Broken::Record => {}
+            Broken::Image(_) | Broken::Bundle(_) | Broken::Record => {}
         }
     }
     Ok(())

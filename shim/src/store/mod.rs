@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::root::record::Bundles;
 
 pub mod content;
 pub mod draft;
@@ -48,12 +49,14 @@ impl Store {
         })
     }
 
-    /// Keeps new claims out until the lock is dropped, and tells what commands under way rely on.
+    /// Keeps new claims out until the lock is dropped, and tells what commands under way and bundles rely on.
     ///
     /// # Errors
-    /// The system's reason.
+    /// A damaged record of a bundle, or the system's reason.
     pub fn in_use(&self) -> Result<(record::Lock, BTreeSet<Digest>)> {
-        self.leases.close()
+        let (gate, mut used) = self.leases.close()?;
+        used.extend(Bundles::open(self.folders.root())?.held()?);
+        Ok((gate, used))
     }
 
     /// Removes what neither images nor commands under way lead to.
