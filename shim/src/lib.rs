@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod command;
 pub mod digest;

@@ -15,6 +15,7 @@ mod pull;
 mod rmi;
 mod save;
 mod spec_options;
+mod system_check;
 mod tag;
 mod version;
 
@@ -40,6 +41,7 @@ pub const VERBS: &[&Verb] = &[
     &pull::VERB,
     &rmi::VERB,
     &save::VERB,
+    &system_check::VERB,
     &tag::VERB,
     &version::VERB,
 ];

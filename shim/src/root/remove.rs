@@ -95,7 +95,10 @@ pub fn parts(bundles: &Bundles, id: &BundleId, record: &Record) -> Result<Folder
 }
 
 /// The folder, if it is still where it was made.
-fn open_place(record: &Record) -> Result<Option<OwnedFd>> {
+///
+/// # Errors
+/// The system's reason.
+pub(crate) fn open_place(record: &Record) -> Result<Option<OwnedFd>> {
     let words = || format!("open {:?}", record.folder);
     let folder = match fs::open(&record.folder, FOLDER, Mode::empty()) {
         Ok(folder) => folder,

@@ -57,6 +57,12 @@ impl Layers {
         Ok(Layers { done, ingest })
     }
 
+    /// Where the layer lies once it is there.
+    #[must_use]
+    pub fn path(&self, chain_id: &Digest) -> PathBuf {
+        self.done.join(chain_id.hex())
+    }
+
     /// The layer's tree of files.
     #[must_use]
     pub fn tree(&self, chain_id: &Digest) -> PathBuf {
