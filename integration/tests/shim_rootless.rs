@@ -81,6 +81,8 @@ fn an_ordinary_users_image_is_loaded_bundled_run_and_removed() {
     shim.run("made", "root").output().expect_ok().expect_stdout(wanted);
     shim.call(&["bundle", "--rm", folder.to_str().unwrap()]).output().expect_ok();
     assert!(!folder.exists());
+    let checked = shim.call(&["system", "check"]).output().expect_ok();
+    assert!(checked.stdout.contains("nothing is wrong"), "{checked}");
     // As the image's own user; an overlay would be gone with the command.
     let folder = shim.path("again");
     let words = ["bundle", "--copy=false", "box", folder.to_str().unwrap()];

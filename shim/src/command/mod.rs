@@ -47,8 +47,8 @@ pub const VERBS: &[&Verb] = &[
 ];
 
 /// Commands that make or remove files of images.
-const WITH_OWNERS: [&str; 6] =
-    ["bundle", "image import", "image load", "image prune", "image pull", "image rm"];
+const WITH_OWNERS: [&str; 7] =
+    ["bundle", "image import", "image load", "image prune", "image pull", "image rm", "system check"];
 
 /// Exit status of a command that failed.
 pub const FAILURE: u8 = 1;
