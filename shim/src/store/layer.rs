@@ -30,7 +30,7 @@ pub struct Layer {
     pub diff_id: Digest,
     /// The layer below.
     pub parent: Option<Digest>,
-    /// Bytes of all files' data.
+    /// Bytes of all files' data, and of where links lead.
     pub size: u64,
     /// Nothing of the layers below is to be seen.
     pub hides_all_below: bool,

@@ -56,7 +56,7 @@ impl As {
 /// What unpacking a layer came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Bytes of all files' data.
+    /// Bytes of all files' data, and of where links lead, as Docker counts.
     pub size: u64,
     /// The layer hides everything below it. (overlayfs does not look for the mark on a layer's root.)
     pub hides_all_below: bool,
@@ -137,6 +137,7 @@ impl Tree<'_> {
             Kind::Symlink(target) => {
                 fs::symlinkat(&*c_string(target)?, &*place.folder, &*place.name)
                     .during(|| "symlinkat".into())?;
+                self.done.size += target.len() as u64;
             }
             Kind::Fifo => make_node(&place, FileType::Fifo, entry.mode, 0)?,
             Kind::Character(..) | Kind::Block(..) if self.who != As::Root => {
