@@ -2,6 +2,8 @@
 
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bundle::{self, account};
 use crate::catalog::summary::Summary;
@@ -15,7 +17,7 @@ use crate::root::remove::Folder;
 use crate::root::{lookup, make, remove};
 use crate::store::Store;
 use crate::store::image::Found;
-use crate::{host, output, rootless};
+use crate::{host, output, rootless, signals};
 
 pub(super) const VERB: Verb = Verb {
     names: &["bundle"],
@@ -56,6 +58,10 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     for path in summary.config.config.iter().flat_map(|config| config.volumes.iter().flatten()) {
         globals.debug(|| format!("the image's volume {:?} is a folder of the root", path.0));
     }
+    // Before there are other threads.
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
+    signals::on_interrupt(move || told.store(true, Ordering::Relaxed))?;
     let host = host::read(rootless::mappings()?, options.privileged)?;
     let request = make::Request {
         store: store.folders.root(),
@@ -64,6 +70,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         folder: Path::new(folder),
         copy,
         who: rootless::who()?,
+        interrupted: &interrupted,
     };
     let id = make::make(&request, |id, root| {
         let files = (lookup::read_accounts(root, "/etc/passwd")?, lookup::read_accounts(root, "/etc/group")?);
