@@ -259,7 +259,7 @@ fn layers_stay_as_long_as_a_bundle_stands_on_them() {
 }
 
 #[test]
-fn what_a_killed_command_left_is_swept_by_the_next() {
+fn a_command_that_is_interrupted_leaves_nothing_and_what_a_killed_one_left_is_swept() {
     requires!(is_root(), "{ROOT}");
     let fill = |folder: &Path| {
         for number in 0..1000 {
@@ -268,8 +268,20 @@ fn what_a_killed_command_left_is_swept_by_the_next() {
     };
     let shim = load(ImageMaker::busybox().layer("many", fill));
     let folder = shim.folder().join("bundle");
-    let running = shim.call(&["bundle", "--copy", "box"]).args([&folder]).spawn();
-    integration::wait_for("a part of a bundle", || folder.join("rootfs").exists().then_some(()));
+    let begun = || {
+        let running = shim.call(&["bundle", "--copy", "box"]).args([&folder]).spawn();
+        integration::wait_for("a part of a bundle", || folder.join("rootfs").exists().then_some(()));
+        running
+    };
+    let running = begun();
+    running.signal(rustix::process::Signal::INT);
+    // It may have been done by then.
+    if running.wait().code() == 0 {
+        rm(&shim, &folder).expect_ok();
+    }
+    assert!(!folder.exists());
+    assert_eq!(fs::read_dir(shim.root().join("bundles")).unwrap().count(), 0);
+    let running = begun();
     running.signal(rustix::process::Signal::KILL);
     running.wait();
     // It may have been done by then; else what there is of it is in nobody's way.

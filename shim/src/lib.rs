@@ -18,6 +18,7 @@ pub mod pull;
 pub mod reference;
 pub mod registry;
 pub mod root;
+pub mod rootless;
 pub mod save;
 pub mod signals;
 pub mod store;

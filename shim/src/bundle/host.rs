@@ -50,6 +50,12 @@ impl Host {
 }
 
 impl UserMappings {
+    /// Is there no group but the user's own?
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        matches!(self.gids[..], [own] if own.size == 1)
+    }
+
     /// Is there such a group inside?
     #[must_use]
     pub fn has_group(&self, gid: u32) -> bool {

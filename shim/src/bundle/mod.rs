@@ -58,8 +58,11 @@ pub fn spec(
     let seccomp = seccomp_filter(options, host, &capabilities.bounding)?;
     let (process_label, mount_label) = labels.unzip();
     // The first group stands among the further ones too: a program that gives it up keeps no other way to it
-    // (CVE-2023-25173).
-    let additional_gids = std::iter::once(account.gid).chain(account.groups.iter().copied()).collect();
+    // (CVE-2023-25173). Where a user has no other id, nobody may set any (user_namespaces(7), setgroups).
+    let additional_gids = match &host.user {
+        Some(user) if user.is_alone() => Vec::new(),
+        _ => std::iter::once(account.gid).chain(account.groups.iter().copied()).collect(),
+    };
     let process = Process {
         terminal: options.terminal,
         user: User { uid: account.uid, gid: account.gid, additional_gids },

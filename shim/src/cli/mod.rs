@@ -59,6 +59,12 @@ impl Globals {
         self.state.as_deref()
     }
 
+    /// The same, with these folders.
+    #[must_use]
+    pub fn with(&self, root: &Path, state: &Path) -> Globals {
+        Globals { root: Some(root.to_owned()), state: Some(state.to_owned()), ..self.clone() }
+    }
+
     /// Writes a line to standard error if `--debug` was given.
     pub fn debug(&self, line: impl FnOnce() -> String) {
         if self.debug {

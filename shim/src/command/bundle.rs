@@ -2,20 +2,22 @@
 
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bundle::{self, account};
 use crate::catalog::summary::Summary;
 use crate::cli::flags::{Arity, Form, Given, switch};
 use crate::cli::spec_flags::SPEC_FLAGS;
 use crate::cli::{Globals, Verb};
-use crate::command::{spec_options, store, unpacks_as};
+use crate::command::{spec_options, store};
 use crate::error::{Context, Error, Result};
 use crate::image::platform::Platform;
 use crate::root::remove::Folder;
 use crate::root::{lookup, make, remove};
 use crate::store::Store;
 use crate::store::image::Found;
-use crate::{host, output};
+use crate::{host, output, rootless, signals};
 
 pub(super) const VERB: Verb = Verb {
     names: &["bundle"],
@@ -43,20 +45,32 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let [image, folder, command @ ..] = &words[..] else {
         return Err(Error::usage("'shim bundle' requires at least 2 arguments: IMAGE FOLDER"));
     };
-    let options = spec_options::options(given, command, false)?;
+    let options = spec_options::options(given, command, rootless::is_inside())?;
+    let copy = match given.switched("copy") {
+        Some(false) if rootless::is_inside() => {
+            let reason = "an overlay of an ordinary user's would be gone with this command";
+            return Err(Error::usage(format!("--copy=false: {reason}")));
+        }
+        given => given.unwrap_or(rootless::is_inside()),
+    };
     let store = store(globals)?;
     let summary = find(&store, image, given.text("platform")?)?;
     for path in summary.config.config.iter().flat_map(|config| config.volumes.iter().flatten()) {
         globals.debug(|| format!("the image's volume {:?} is a folder of the root", path.0));
     }
-    let host = host::read(None, options.privileged)?;
+    // Before there are other threads.
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
+    signals::on_interrupt(move || told.store(true, Ordering::Relaxed))?;
+    let host = host::read(rootless::mappings()?, options.privileged)?;
     let request = make::Request {
         store: store.folders.root(),
         image_id: &summary.id,
         image: &summary.image,
         folder: Path::new(folder),
-        copy: given.is_on("copy"),
-        who: unpacks_as()?,
+        copy,
+        who: rootless::who()?,
+        interrupted: &interrupted,
     };
     let id = make::make(&request, |id, root| {
         let files = (lookup::read_accounts(root, "/etc/passwd")?, lookup::read_accounts(root, "/etc/group")?);

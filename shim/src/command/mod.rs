@@ -21,12 +21,13 @@ mod system_df;
 mod tag;
 mod version;
 
+use crate::cli::flags::Given;
 use crate::cli::{Globals, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::output;
+use crate::rootless::{self, Side};
 use crate::store::Store;
 use crate::store::folder::Folders;
-use crate::unpack::tree::As;
 
 /// All commands.
 pub const VERBS: &[&Verb] = &[
@@ -49,6 +50,10 @@ pub const VERBS: &[&Verb] = &[
     &version::VERB,
 ];
 
+/// Commands that make or remove files of images.
+const WITH_OWNERS: [&str; 7] =
+    ["bundle", "image import", "image load", "image prune", "image pull", "image rm", "system check"];
+
 /// Exit status of a command that failed.
 pub const FAILURE: u8 = 1;
 /// Exit status of a command that was interrupted: that of a shell's child that SIGINT ended.
@@ -68,10 +73,31 @@ fn store(globals: &Globals) -> Result<Store> {
     Store::open(folders)
 }
 
-/// As whom this process unpacks layers.
-fn unpacks_as() -> Result<As> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(As::Root);
+/// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners
+/// are more than one.
+///
+/// # Errors
+/// The command's own; those of [`rootless::enter`].
+pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
+    if !rootless::is_ordinary_user() || !WITH_OWNERS.contains(&verb.names[0]) {
+        return (verb.run)(globals, given);
     }
-    Err(Error::new(Kind::Denied, "unpacking layers needs root: owners and devices could not be kept"))
+    // Where they are, the user's own environment says: inside he is root.
+    let folders = Folders::open(globals.root(), globals.state())?;
+    match rootless::enter()? {
+        Side::Caller(code) => Ok(code),
+        Side::Inside => (verb.run)(&globals.with(folders.root(), folders.state()), given),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_with_owners_are_commands() {
+        for name in WITH_OWNERS {
+            assert!(VERBS.iter().any(|verb| verb.names[0] == name), "{name}");
+        }
+    }
 }

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use crate::check::{check, repair};
 use crate::cli::flags::{Arity, Form, Given, switch};
 use crate::cli::{Globals, Verb};
-use crate::command::{FAILURE, store, unpacks_as};
+use crate::command::{FAILURE, store};
 use crate::error::Result;
 use crate::output;
+use crate::rootless;
 
 pub(super) const VERB: Verb = Verb {
     names: &["system check"],
@@ -28,7 +29,7 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let (store, who) = (store(globals)?, unpacks_as()?);
+    let (store, who) = (store(globals)?, rootless::who()?);
     let report = check(&store, who)?;
     let mut text = String::new();
     for problem in &report.problems {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{
     self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, Uid,
@@ -17,32 +18,35 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::root::make::check;
 use crate::store::layer::{copy_description, is_opaque};
 use crate::unpack::tree::{is_overlays, remove_all};
 
 /// Copies the trees of the layers, the lowest first, into an empty folder.
 ///
 /// # Errors
-/// The first file that cannot be copied, by its name. What was copied stays: the caller throws it away.
-pub fn copy(layers: &[PathBuf], target: BorrowedFd) -> Result<()> {
+/// The first file that cannot be copied, by its name; somebody wants it to end. What was copied stays: the caller throws
+/// it away.
+pub fn copy(layers: &[PathBuf], target: BorrowedFd, interrupted: &AtomicBool) -> Result<()> {
     for layer in layers {
         let words = || format!("copy {layer:?}");
         let source = fs::open(layer, FOLDER, Mode::empty()).during(words)?;
         let target = target.try_clone_to_owned().during(words)?;
-        Copy { links: HashMap::new() }.folder(&source, &target).during(words)?;
+        Copy { links: HashMap::new(), interrupted }.folder(&source, &target).during(words)?;
     }
     Ok(())
 }
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-struct Copy {
+struct Copy<'a> {
     /// Where the first name of a file with several was copied to: a folder's descriptor would be one for each, so it
     /// is a descriptor of the file itself.
     links: HashMap<(u64, u64), OwnedFd>,
+    interrupted: &'a AtomicBool,
 }
 
-impl Copy {
+impl Copy<'_> {
     fn folder(&mut self, source: &OwnedFd, target: &OwnedFd) -> Result<()> {
         for entry in fs::Dir::read_from(source).during(|| "getdents".into())? {
             let entry = entry.during(|| "getdents".into())?;
@@ -55,6 +59,7 @@ impl Copy {
     }
 
     fn entry(&mut self, source: &OwnedFd, target: &OwnedFd, name: &CString) -> Result<()> {
+        check(self.interrupted)?;
         let stat = fs::statat(source, &**name, AtFlags::SYMLINK_NOFOLLOW).during(|| "fstatat".into())?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
@@ -255,7 +260,7 @@ mod tests {
         let target = scratch.join("target");
         std_fs::create_dir(&target).unwrap();
         let layers: Vec<PathBuf> = layers.iter().map(|layer| scratch.join(layer)).collect();
-        copy(&layers, std_fs::File::open(&target).unwrap().as_fd()).unwrap();
+        copy(&layers, std_fs::File::open(&target).unwrap().as_fd(), &AtomicBool::new(false)).unwrap();
         target
     }
 

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{self, Mode, OFlags};
 
@@ -41,6 +42,8 @@ pub struct Request<'a> {
     pub copy: bool,
     /// Who makes it.
     pub who: As,
+    /// Set when somebody wants it to end.
+    pub interrupted: &'a AtomicBool,
 }
 
 /// Makes a bundle. `document` is asked for the bytes of config.json when the root is there: by it users are looked up,
@@ -97,13 +100,26 @@ fn fill(
     // The image says what others may see of its root; the bundle's own folder is private.
     fs::mkdirat(folder, ROOT, Mode::from_raw_mode(0o755)).during(|| format!("mkdir {ROOT:?}"))?;
     if request.copy {
-        copy::copy(layers, open_root(folder)?.as_fd())?;
+        copy::copy(layers, open_root(folder)?.as_fd(), request.interrupted)?;
     } else {
         mount(request, layers, making, id, folder)?;
     }
     let root = open_root(folder)?;
     let bytes = document(id, root.as_fd())?;
-    write(folder, DOCUMENT, &bytes)
+    write(folder, DOCUMENT, &bytes)?;
+    check(request.interrupted)
+}
+
+/// The error of who was interrupted.
+///
+/// # Errors
+/// Somebody wants it to end.
+pub(super) fn check(interrupted: &AtomicBool) -> Result<()> {
+    if interrupted.load(Ordering::Relaxed) {
+        Err(Error::new(Kind::Interrupted, "interrupted"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Trees of the layers that are to be seen, the lowest first.

@@ -36,6 +36,8 @@ pub enum As {
     Root,
     /// Root of a user namespace: no devices, and overlayfs's marks are `user.`.
     UserNamespaceRoot,
+    /// Root of a user namespace that has no other id: everything is root's.
+    Alone,
     /// Whoever wants to read the files: they are the caller's own, and nothing but files, folders and links.
     Reader,
 }
@@ -46,7 +48,7 @@ impl As {
     pub const fn opaque_mark(self) -> &'static str {
         match self {
             As::Root => "trusted.overlay.opaque",
-            As::UserNamespaceRoot | As::Reader => "user.overlay.opaque",
+            As::UserNamespaceRoot | As::Alone | As::Reader => "user.overlay.opaque",
         }
     }
 }
@@ -103,6 +105,11 @@ impl Tree<'_> {
                 (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
             entry.mode = if entry.kind == Kind::Folder { 0o700 } else { 0o600 };
             entry.attributes.clear();
+        }
+        if self.who == As::Alone && (entry.uid, entry.gid) != (0, 0) {
+            let path = String::from_utf8_lossy(&entry.path);
+            self.done.lost.push(format!("owner {}:{} of {path:?}", entry.uid, entry.gid));
+            (entry.uid, entry.gid) = (0, 0);
         }
         let path = clean(&entry.path)?;
         let Some((parent, name)) = split_last(&path) else {
