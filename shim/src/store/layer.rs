@@ -180,8 +180,12 @@ impl Making {
         if unpacked.implied_folders.iter().any(Vec::is_empty) {
             self.describe_root(root_below).during(|| "the root".into())?;
         }
-        record::write(&self.folder.join("layer.json"), layer)?;
-        // One call for all its files, which a crash of the host would otherwise leave empty.
+        let path = self.folder.join("layer.json");
+        let words = || format!("write {path:?}");
+        let text =
+            serde_json::to_vec(layer).map_err(|error| Error::invalid(error.to_string())).during(words)?;
+        std_fs::write(&path, text).during(words)?;
+        // One call for all its files, which a crash of the host would otherwise leave empty, and for the record.
         fs::syncfs(&self.tree).during(|| "syncfs".into())?;
         std_fs::rename(&self.folder, &self.done).during(|| format!("rename {:?}", self.folder))?;
         let parent = self.done.parent().unwrap_or(Path::new("/"));
