@@ -15,7 +15,8 @@ const ENTRIES_MAX: usize = 1000;
 /// Why readers may differ about an archive that the shim accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Oddity {
-    /// A length of what has no data (a folder, a link): none to Go and the shim, data to be passed over to others.
+    /// A length of what has no data (a folder, a link), in its header or by pax: none to Go and the shim, data to be
+    /// passed over to others, which then take that for headers.
     LengthOfNothing,
     /// A sparse file: the `tar` crate knows no pax sparse files, and gives the length of what is stored.
     Sparse,
@@ -85,8 +86,10 @@ pub fn make(random: &mut Random) -> Made {
 }
 
 fn member(random: &mut Random, made: &mut Made) {
+    let mut told_by_pax = false;
     if random.one_in(3) {
         let records = records(random, made);
+        told_by_pax = records.windows(6).any(|text| text == b" size=");
         let kind = if random.one_in(8) { b'g' } else { b'x' };
         extended(made, kind, &records);
         if kind == b'g' {
@@ -112,7 +115,7 @@ fn member(random: &mut Random, made: &mut Made) {
     } else {
         0
     };
-    if !has_data && told != 0 {
+    if !has_data && (told != 0 || told_by_pax) {
         made.oddities.push(Oddity::LengthOfNothing);
     }
     let mut block = header(random, typeflag, told, made);
@@ -414,6 +417,7 @@ pub fn gnu_tar(bytes: &[u8]) -> Result<Option<Vec<Seen>>, String> {
 fn listed(line: &str) -> Option<Seen> {
     let mut fields = line.split_whitespace();
     let (kind, size) = (fields.next()?.chars().next()?, fields.nth(1)?);
+    let kind = if kind == 'C' { '-' } else { kind }; // a contiguous file
     let name = fields.nth(2)?;
     // A name with a blank in it looks like several.
     let rest: Vec<&str> = fields.collect();

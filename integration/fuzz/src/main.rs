@@ -1,5 +1,6 @@
 //! `fuzz archives|references COUNT [SEED]`: makes and reads so many, tells what came of them, and ends with 1 at the
 //! first that nobody can explain, which it leaves in `fuzz-finding` below $TMPDIR.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // its output is what it is for
 
 use std::process::ExitCode;
 use std::time::Instant;
