@@ -9,7 +9,7 @@ build: ## The release binaries: runtime and shim
 	@scripts/install-deps build
 	@scripts/build
 
-demo: ## A container from nothing: made, looked at, ended, with each command shown
+demo: ## A container from nothing, and one of an image: made, looked at, ended, with each command shown
 	@scripts/install-deps build demo
 	@scripts/build
 	@scripts/demo

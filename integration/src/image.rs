@@ -68,6 +68,19 @@ impl ImageMaker {
         self
     }
 
+    /// The same, with the owners that the files have.
+    #[must_use]
+    #[track_caller]
+    pub fn layer_with_owners(mut self, made_by: &str, fill: impl FnOnce(&Path)) -> ImageMaker {
+        let folder = self.scratch.path().join("filled");
+        fs::create_dir(&folder).expect("create a folder");
+        fill(&folder);
+        let archive = self.next_layer(made_by);
+        pack_by(&folder, &archive, &["--numeric-owner"]);
+        fs::remove_dir_all(&folder).expect("remove a folder that was just made");
+        self
+    }
+
     /// One more name: `box:1`, in full where a layout needs it.
     #[must_use]
     pub fn named(mut self, name: &str) -> ImageMaker {
@@ -83,11 +96,17 @@ impl ImageMaker {
     }
 
     fn push_layer(&mut self, folder: &Path, made_by: &str) {
-        let archive = self.scratch.path().join(format!("layer-{}", self.layers.len()));
+        let archive = self.next_layer(made_by);
         pack(folder, &archive);
-        self.layers.push(archive);
+    }
+
+    /// Where one more layer is to be packed.
+    fn next_layer(&mut self, made_by: &str) -> PathBuf {
+        let archive = self.scratch.path().join(format!("layer-{}", self.layers.len()));
+        self.layers.push(archive.clone());
         let history = self.config["history"].as_array_mut().expect("a list");
         history.push(json!({"created": "2024-05-01T10:00:00Z", "created_by": made_by}));
+        archive
     }
 
     /// The configuration as a document; its digest is the image's id.
@@ -203,7 +222,12 @@ pub fn blob(file: &Path) -> Blob {
 /// Packs a folder, always into the same bytes.
 #[track_caller]
 pub(crate) fn pack(folder: &Path, archive: &Path) {
-    let call = Call::of("tar").args(["--create", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"]);
+    pack_by(folder, archive, &["--owner=0", "--group=0"]);
+}
+
+#[track_caller]
+fn pack_by(folder: &Path, archive: &Path, owners: &[&str]) {
+    let call = Call::of("tar").args(["--create", "--sort=name", "--mtime=@0"]).args(owners);
     // Extended attributes make it a pax archive, which would have the times of this moment in it.
     let call = call.args(["--xattrs", "--pax-option=delete=atime,delete=ctime"]);
     // Or the time of this reading would be in it.

@@ -173,6 +173,6 @@ fn a_root_folder_is_imported_packed_or_not() {
     shim.cli(&["import", "-c", "RUN x", &path("")])
         .expect_code(1)
         .expect_stderr("run is not a valid change command\n");
-    assert_eq!(fs::read_dir(shim.root().join("ingest")).unwrap().count(), 0, "nothing is left behind");
     shim.call(&["import", "-"]).stdin_bytes("hello").output().expect_code(1).expect_stderr("unexpected end");
+    assert_eq!(fs::read_dir(shim.root().join("ingest")).unwrap().count(), 0, "nothing is left behind");
 }

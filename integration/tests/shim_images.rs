@@ -112,6 +112,9 @@ fn images_are_filtered() {
         assert_eq!(printed.join(" "), listed, "{filters:?}");
     }
     assert_eq!(shim.stdout(&["images", "--format", "{{.Tag}}", "registry.example/me/one"]), "2\n");
+    shim.cli(&["images", "-f", "dangling=maybe"])
+        .expect_code(1)
+        .expect_stderr("invalid filter 'dangling=[maybe]'\n");
     shim.cli(&["images", "-f", "nothing=1"]).expect_code(1).expect_stderr("invalid filter 'nothing'\n");
     let bad =
         "invalid argument \"x\" for \"-f, --filter\" flag: bad format of filter (expected name=value)\n";

@@ -2,11 +2,14 @@
 //! command line; it links no code of the runtime.
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod command;
 pub mod digest;
 pub mod error;
+pub mod host;
 pub mod image;
 pub mod import;
 pub mod load;
@@ -14,6 +17,8 @@ pub mod output;
 pub mod pull;
 pub mod reference;
 pub mod registry;
+pub mod root;
+pub mod rootless;
 pub mod save;
 pub mod signals;
 pub mod store;

@@ -7,10 +7,9 @@
 //! Sources: OCI image-spec, "Image Layout"; the form of `docker save` ("Image Tarball", Docker's image spec v1.2).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,14 +24,14 @@ use crate::image::manifest::{self, DOCUMENT_MAX, Descriptor, Document, Manifest,
 use crate::image::platform::Platform;
 use crate::reference::Reference;
 use crate::store::content::Content;
+use crate::store::draft::Draft;
 use crate::store::image::{Image, ImageRecord};
 use crate::store::intake::Intake;
 use crate::store::layer::Layers;
 use crate::store::lease::{Lease, Leases};
-use crate::store::record::unique_name;
 use crate::unpack::archive::Archive;
 use crate::unpack::stream::Unpacking;
-use crate::unpack::tree::{self, As, remove_all};
+use crate::unpack::tree::{self, As};
 
 /// An image that was loaded.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,24 +66,16 @@ pub fn load<R: Read>(root: &Path, input: R, platform: Option<&Platform>, who: As
         who,
         platform,
     };
-    let ingest = File::open(root.join("ingest")).during(|| format!("open {root:?}"))?;
-    let name = CString::new(format!("load-{}", unique_name())).unwrap_or_default();
-    rustix::fs::mkdirat(&ingest, &*name, Mode::RWXU).during(|| format!("mkdirat {name:?}"))?;
+    let draft = Draft::new(root, "load-")?;
     let loaded = (|| {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(&ingest, &*name, flags, Mode::empty())
-            .during(|| format!("openat {name:?}"))?;
         let mut archive = Archive::new(Unpacking::new(input)?);
-        tree::unpack(&mut archive, folder.as_fd(), As::Reader)?;
+        tree::unpack(&mut archive, draft.folder(), As::Reader)?;
+        let folder = draft.folder().try_clone_to_owned().during(|| format!("open {:?}", draft.path()))?;
         let parts = Parts { folder };
         let found = parts.images(platform)?;
         found.iter().map(|image| store.take(&parts, image)).collect()
     })();
-    match (loaded, remove_all(ingest.as_fd(), &name)) {
-        (Err(error), Err(clean_up)) => Err(error.and(&clean_up)),
-        (Ok(_), Err(clean_up)) => Err(clean_up),
-        (loaded, Ok(())) => loaded,
-    }
+    draft.end(loaded)
 }
 
 struct Store<'a> {

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let done = match cli::parse(&args, command::VERBS) {
         Ok(Parsed::Text(text)) => output::print(&text).map(|()| 0),
-        Ok(Parsed::Command(globals, verb, given)) => (verb.run)(&globals, &given),
+        Ok(Parsed::Command(globals, verb, given)) => command::run(&globals, verb, &given),
         Err(misuse) => {
             output::complain(&misuse.message);
             return ExitCode::from(misuse.code);

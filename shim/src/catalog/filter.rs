@@ -170,7 +170,7 @@ fn boolean(name: &str, value: &str) -> Result<bool> {
     match value {
         "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
-        _ => Err(Error::usage(format!("invalid filter '{name}={value}'"))),
+        _ => Err(Error::usage(format!("invalid filter '{name}=[{value}]'"))),
     }
 }
 

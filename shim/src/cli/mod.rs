@@ -5,6 +5,7 @@
 
 pub mod flags;
 pub mod help;
+pub mod spec_flags;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,12 @@ impl Globals {
     #[must_use]
     pub fn state(&self) -> Option<&Path> {
         self.state.as_deref()
+    }
+
+    /// The same, with these folders.
+    #[must_use]
+    pub fn with(&self, root: &Path, state: &Path) -> Globals {
+        Globals { root: Some(root.to_owned()), state: Some(state.to_owned()), ..self.clone() }
     }
 
     /// Writes a line to standard error if `--debug` was given.

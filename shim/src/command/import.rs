@@ -5,13 +5,14 @@ use std::io::{IsTerminal as _, Read};
 
 use crate::cli::flags::{Arity, Form, Given, list, value};
 use crate::cli::{Globals, Verb};
-use crate::command::{store, unpacks_as};
+use crate::command::store;
 use crate::error::{Context, Error, Result};
 use crate::image::config::Execution;
 use crate::image::platform::Platform;
 use crate::import::{Description, change, import};
 use crate::output;
 use crate::reference::Reference;
+use crate::rootless;
 
 pub(super) const VERB: Verb = Verb {
     names: &["image import", "import"],
@@ -65,7 +66,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         _ => Box::new(File::open(source).during(|| format!("open {source:?}"))?),
     };
     let description = Description { name, message, platform, execution };
-    let id = import(&store(globals)?, input, description, unpacks_as()?)?;
+    let id = import(&store(globals)?, input, description, rootless::who()?)?;
     output::print(&format!("{id}\n"))?;
     Ok(0)
 }

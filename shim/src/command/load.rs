@@ -7,11 +7,12 @@ use std::path::Path;
 
 use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
-use crate::command::{store, unpacks_as};
+use crate::command::store;
 use crate::error::{Context, Error, Result};
 use crate::image::platform::Platform;
 use crate::load::load;
 use crate::output;
+use crate::rootless;
 
 pub(super) const VERB: Verb = Verb {
     names: &["image load", "load"],
@@ -38,7 +39,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let input = open(given.path("input"))?;
     let store = store(globals)?;
     let mut text = String::new();
-    for loaded in load(store.folders.root(), input, platform.as_ref(), unpacks_as()?)? {
+    for loaded in load(store.folders.root(), input, platform.as_ref(), rootless::who()?)? {
         if loaded.names.is_empty() {
             let _ = writeln!(text, "Loaded image ID: {}", loaded.id);
         }

@@ -2,43 +2,57 @@
 //!
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
+mod bundle;
 mod history;
 mod image_inspect;
 mod image_prune;
 mod images;
 mod import;
+mod info;
 mod load;
 mod login;
 mod logout;
 mod pull;
 mod rmi;
 mod save;
+mod spec_options;
+mod system_check;
+mod system_df;
 mod tag;
 mod version;
 
+use crate::cli::flags::Given;
 use crate::cli::{Globals, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::output;
+use crate::rootless::{self, Side};
 use crate::store::Store;
 use crate::store::folder::Folders;
-use crate::unpack::tree::As;
 
 /// All commands.
 pub const VERBS: &[&Verb] = &[
+    &bundle::VERB,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
     &images::VERB,
     &import::VERB,
+    &info::VERB,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
     &pull::VERB,
     &rmi::VERB,
     &save::VERB,
+    &system_check::VERB,
+    &system_df::VERB,
     &tag::VERB,
     &version::VERB,
 ];
+
+/// Commands that make or remove files of images.
+const WITH_OWNERS: [&str; 7] =
+    ["bundle", "image import", "image load", "image prune", "image pull", "image rm", "system check"];
 
 /// Exit status of a command that failed.
 pub const FAILURE: u8 = 1;
@@ -59,10 +73,31 @@ fn store(globals: &Globals) -> Result<Store> {
     Store::open(folders)
 }
 
-/// As whom this process unpacks layers.
-fn unpacks_as() -> Result<As> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(As::Root);
+/// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners
+/// are more than one.
+///
+/// # Errors
+/// The command's own; those of [`rootless::enter`].
+pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
+    if !rootless::is_ordinary_user() || !WITH_OWNERS.contains(&verb.names[0]) {
+        return (verb.run)(globals, given);
     }
-    Err(Error::new(Kind::Denied, "unpacking layers needs root: owners and devices could not be kept"))
+    // Where they are, the user's own environment says: inside he is root.
+    let folders = Folders::open(globals.root(), globals.state())?;
+    match rootless::enter()? {
+        Side::Caller(code) => Ok(code),
+        Side::Inside => (verb.run)(&globals.with(folders.root(), folders.state()), given),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_with_owners_are_commands() {
+        for name in WITH_OWNERS {
+            assert!(VERBS.iter().any(|verb| verb.names[0] == name), "{name}");
+        }
+    }
 }

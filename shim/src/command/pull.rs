@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
-use crate::command::{store, unpacks_as};
+use crate::command::store;
 use crate::error::{Error, Result};
 use crate::image::platform::Platform;
 use crate::output;
@@ -16,6 +16,7 @@ use crate::reference::{DEFAULT_TAG, Reference};
 use crate::registry::cancel::Cancel;
 use crate::registry::client::{Network, Patience};
 use crate::registry::settings::{self, Settings};
+use crate::rootless;
 use crate::signals;
 
 pub(super) const VERB: Verb = Verb {
@@ -52,7 +53,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let canceller = Arc::clone(&cancel);
     signals::on_interrupt(move || canceller.cancel())?;
 
-    let (store, who) = (store(globals)?, unpacks_as()?);
+    let (store, who) = (store(globals)?, rootless::who()?);
     let settings = Settings::read(Path::new(settings::PATH))?;
     let network = Network::new(settings, &cancel, Patience::default());
     let report = report(given.is_on("quiet"));

@@ -6,9 +6,10 @@
 pub mod change;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use crate::digest::{Algorithm, Digest, Hashing};
 use crate::error::{Context, Error, Result};
@@ -17,9 +18,9 @@ use crate::image::manifest::{Descriptor, Manifest, OCI_CONFIG, Packing, layer_ty
 use crate::image::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
+use crate::store::draft::Draft;
 use crate::store::image::Image;
 use crate::store::intake::Intake;
-use crate::store::record::unique_name;
 use crate::unpack::stream::Unpacking;
 use crate::unpack::tree::As;
 
@@ -41,53 +42,40 @@ pub struct Description {
 /// # Errors
 /// What is no archive, those of the stream, or the system's reason.
 pub fn import(store: &Store, input: impl Read, description: Description, who: As) -> Result<Digest> {
-    let path = store.folders.root().join("ingest").join(format!("import-{}", unique_name()));
-    let words = || format!("write {path:?}");
-    // A process with this id may have left one when the host went down; nobody alive has this name.
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).during(words),
-        _ => {}
-    }
-    let file =
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).during(words)?;
-    // As long as its maker lives, nobody takes it for a leftover.
-    file.lock().during(words)?;
-    let imported: Result<Digest> = (|| {
-        let layer = Layer::receive(input, &file)?;
-        let mut lease = store.leases.begin()?;
-        let (config, manifest) = describe(&layer, &description)?;
-        let (id, manifest_digest) = (Digest::of(&config), Digest::of(&manifest));
-        lease.claim(&[&id, &manifest_digest, &layer.packed, &layer.unpacked])?;
-        store.content.adopt(&file, &path, &layer.packed)?;
-        store.content.put(&config)?;
-        store.content.put(&manifest)?;
-        let config = ImageConfig::parse(&config)?;
-        Intake::new(&store.layers, &config, who).layer(0, || store.content.reader(&layer.packed))?;
-        let image = Image {
-            manifest: manifest_digest,
-            content: vec![layer.packed.clone()],
-            layers: config.chain_ids(),
-            tags: BTreeSet::new(),
-            digests: BTreeSet::new(),
-            pulled: jiff::Timestamp::now().as_second(),
-        };
-        store.images.change(|images| {
-            images.add(&id, image);
-            if let Some(name) = &description.name {
-                images.name(&id, name)?;
-            }
-            Ok(())
-        })?;
-        Ok(id)
-    })();
-    // It is content now, or thrown away.
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => match imported {
-            Err(cause) => Err(cause.and(&error.into())),
-            Ok(_) => Err(error).during(words),
-        },
-        _ => imported,
-    }
+    let draft = Draft::new(store.folders.root(), "import-")?;
+    let imported = keep(store, &draft.path().join("archive"), input, &description, who);
+    draft.end(imported)
+}
+
+fn keep(store: &Store, path: &Path, input: impl Read, description: &Description, who: As) -> Result<Digest> {
+    let open = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    let file = open.during(|| format!("open {path:?}"))?;
+    let layer = Layer::receive(input, &file)?;
+    let mut lease = store.leases.begin()?;
+    let (config, manifest) = describe(&layer, description)?;
+    let (id, manifest_digest) = (Digest::of(&config), Digest::of(&manifest));
+    lease.claim(&[&id, &manifest_digest, &layer.packed, &layer.unpacked])?;
+    store.content.adopt(&file, path, &layer.packed)?;
+    store.content.put(&config)?;
+    store.content.put(&manifest)?;
+    let config = ImageConfig::parse(&config)?;
+    Intake::new(&store.layers, &config, who).layer(0, || store.content.reader(&layer.packed))?;
+    let image = Image {
+        manifest: manifest_digest,
+        content: vec![layer.packed.clone()],
+        layers: config.chain_ids(),
+        tags: BTreeSet::new(),
+        digests: BTreeSet::new(),
+        pulled: jiff::Timestamp::now().as_second(),
+    };
+    store.images.change(|images| {
+        images.add(&id, image);
+        if let Some(name) = &description.name {
+            images.name(&id, name)?;
+        }
+        Ok(())
+    })?;
+    Ok(id)
 }
 
 /// The layer as it came.

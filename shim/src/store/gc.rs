@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::digest::Digest;
 use crate::error::{Context, Result};
+use crate::root::record::Bundles;
 use crate::store::content::Content;
 use crate::store::image::ImageRecord;
 use crate::store::layer::Layers;
@@ -25,7 +26,8 @@ pub struct Removed {
     pub freed: u64,
 }
 
-/// Collects garbage. `held` is what containers lead to, read when nobody can begin to rely on anything.
+/// Collects garbage. `held` is what containers lead to, read when nobody can begin to rely on anything; what bundles
+/// stand on is known here.
 ///
 /// # Errors
 /// The system's reason; what was removed until then is garbage all the same.
@@ -34,6 +36,10 @@ pub fn collect(root: &Path, held: impl FnOnce() -> Result<BTreeSet<Digest>>) -> 
     let (_gate, mut used) = Leases::open(root)?.close()?;
     used.extend(ImageRecord::open(root).read()?.reachable());
     used.extend(held()?);
+    let bundles = Bundles::open(root)?;
+    // What crashes have left of bundles holds layers until it is gone.
+    bundles.sweep()?;
+    used.extend(bundles.held()?);
     let mut removed = Removed::default();
     for digest in content.list()? {
         if !used.contains(&digest) {

@@ -30,7 +30,7 @@ pub struct Layer {
     pub diff_id: Digest,
     /// The layer below.
     pub parent: Option<Digest>,
-    /// Bytes of all files' data.
+    /// Bytes of all files' data, and of where links lead.
     pub size: u64,
     /// Nothing of the layers below is to be seen.
     pub hides_all_below: bool,
@@ -55,6 +55,12 @@ impl Layers {
         make_private(&done)?;
         make_private(&ingest)?;
         Ok(Layers { done, ingest })
+    }
+
+    /// Where the layer lies once it is there.
+    #[must_use]
+    pub fn path(&self, chain_id: &Digest) -> PathBuf {
+        self.done.join(chain_id.hex())
     }
 
     /// The layer's tree of files.
@@ -346,7 +352,11 @@ fn exists(tree: BorrowedFd, path: &[u8]) -> Result<bool> {
     }
 }
 
-fn is_opaque(folder: &OwnedFd) -> Result<bool> {
+/// Does overlayfs show nothing of this folder in the layers below?
+///
+/// # Errors
+/// The system's reason.
+pub(crate) fn is_opaque(folder: &OwnedFd) -> Result<bool> {
     for mark in [As::Root.opaque_mark(), As::UserNamespaceRoot.opaque_mark()] {
         let mut value = [0; 8];
         match fs::fgetxattr(folder, mark, &mut value[..]) {
@@ -358,8 +368,12 @@ fn is_opaque(folder: &OwnedFd) -> Result<bool> {
     Ok(false)
 }
 
-/// Owner, attributes, mode and times of one folder for another.
-fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()> {
+/// Owner, attributes, mode and times of one open file or folder for another, in the order in which none takes another
+/// away; overlayfs's own attributes stay behind.
+///
+/// # Errors
+/// The system's reason.
+pub(crate) fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()> {
     let stat = fs::fstat(source).during(|| "fstat".into())?;
     let (uid, gid) = (fs::Uid::from_raw(stat.st_uid), fs::Gid::from_raw(stat.st_gid));
     fs::fchown(target, Some(uid), Some(gid)).during(|| "fchown".into())?;

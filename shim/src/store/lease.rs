@@ -53,6 +53,14 @@ impl Leases {
         Ok(Lease { file, path, gate: self.gate.clone() })
     }
 
+    /// Keeps the gate open: nobody collects garbage until the lock is dropped.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn keep_open(&self) -> Result<Lock> {
+        Lock::shared(&self.gate)
+    }
+
     /// Keeps new claims out until the lock is dropped, and tells what is claimed. Leases of commands that are gone
     /// are removed.
     ///

@@ -1,8 +1,13 @@
 //! What lies on the disk, and the only code that knows how.
 
+use std::collections::BTreeSet;
+
+use crate::digest::Digest;
 use crate::error::Result;
+use crate::root::record::Bundles;
 
 pub mod content;
+pub mod draft;
 pub mod folder;
 pub mod gc;
 pub mod image;
@@ -44,11 +49,21 @@ impl Store {
         })
     }
 
+    /// Keeps new claims out until the lock is dropped, and tells what commands under way and bundles rely on.
+    ///
+    /// # Errors
+    /// A damaged record of a bundle, or the system's reason.
+    pub fn in_use(&self) -> Result<(record::Lock, BTreeSet<Digest>)> {
+        let (gate, mut used) = self.leases.close()?;
+        used.extend(Bundles::open(self.folders.root())?.held()?);
+        Ok((gate, used))
+    }
+
     /// Removes what neither images nor commands under way lead to.
     ///
     /// # Errors
     /// The system's reason.
     pub fn collect(&self) -> Result<gc::Removed> {
-        gc::collect(self.folders.root(), || Ok(std::collections::BTreeSet::new()))
+        gc::collect(self.folders.root(), || Ok(BTreeSet::new()))
     }
 }

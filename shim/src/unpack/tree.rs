@@ -36,6 +36,8 @@ pub enum As {
     Root,
     /// Root of a user namespace: no devices, and overlayfs's marks are `user.`.
     UserNamespaceRoot,
+    /// Root of a user namespace that has no other id: everything is root's.
+    Alone,
     /// Whoever wants to read the files: they are the caller's own, and nothing but files, folders and links.
     Reader,
 }
@@ -46,7 +48,7 @@ impl As {
     pub const fn opaque_mark(self) -> &'static str {
         match self {
             As::Root => "trusted.overlay.opaque",
-            As::UserNamespaceRoot | As::Reader => "user.overlay.opaque",
+            As::UserNamespaceRoot | As::Alone | As::Reader => "user.overlay.opaque",
         }
     }
 }
@@ -54,7 +56,7 @@ impl As {
 /// What unpacking a layer came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Bytes of all files' data.
+    /// Bytes of all files' data, and of where links lead, as Docker counts.
     pub size: u64,
     /// The layer hides everything below it. (overlayfs does not look for the mark on a layer's root.)
     pub hides_all_below: bool,
@@ -106,6 +108,11 @@ impl Tree<'_> {
             entry.mode = if entry.kind == Kind::Folder { 0o700 } else { 0o600 };
             entry.attributes.clear();
         }
+        if self.who == As::Alone && (entry.uid, entry.gid) != (0, 0) {
+            let path = String::from_utf8_lossy(&entry.path);
+            self.done.lost.push(format!("owner {}:{} of {path:?}", entry.uid, entry.gid));
+            (entry.uid, entry.gid) = (0, 0);
+        }
         let path = clean(&entry.path)?;
         let Some((parent, name)) = split_last(&path) else {
             return match entry.kind {
@@ -132,6 +139,7 @@ impl Tree<'_> {
             Kind::Symlink(target) => {
                 fs::symlinkat(&*c_string(target)?, &*place.folder, &*place.name)
                     .during(|| "symlinkat".into())?;
+                self.done.size += target.len() as u64;
             }
             Kind::Fifo => make_node(&place, FileType::Fifo, entry.mode, 0)?,
             Kind::Character(..) | Kind::Block(..) if self.who != As::Root => {
@@ -386,13 +394,15 @@ impl Tree<'_> {
     }
 }
 
-/// Removes a folder with all in it; links are removed, not followed.
+/// Removes a folder with all in it; links are removed, not followed, and nothing of another mount is touched.
 ///
 /// # Errors
-/// The system's reason; what was not removed yet stays.
+/// The system's reason, EXDEV for what is mounted in it; what was not removed yet stays.
 pub fn remove_all(parent: BorrowedFd, name: &CString) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = fs::openat(parent, &**name, flags, Mode::empty()).during(|| format!("openat {name:?}"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let folder =
+        fs::openat2(parent, &**name, flags, Mode::empty(), resolve).during(|| format!("openat2 {name:?}"))?;
     for entry in fs::Dir::read_from(&folder).during(|| format!("getdents {name:?}"))? {
         let entry = entry.during(|| format!("getdents {name:?}"))?;
         let inner = entry.file_name().to_owned();

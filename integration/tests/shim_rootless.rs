@@ -1,0 +1,144 @@
+//! Images and bundles of an ordinary user: no privilege on the host, no user namespace around.
+// Test code all of it: helpers panic where they stand, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+
+use integration::{
+    Bundle, Call, Container, ImageMaker, Ordinary, is_root, json, mark, requires, shim_under_test,
+};
+
+const USER: Ordinary = Ordinary::NOBODYS;
+
+/// The user's own shim, below a folder that is his. The container is never created: it has the folder, and the scripts
+/// that become the user.
+struct Shim(Container);
+
+impl Shim {
+    fn new() -> Shim {
+        let place = Bundle::new();
+        let (binary, copy) = (shim_under_test(), place.scratch_file("shim"));
+        fs::copy(binary, &copy).unwrap();
+        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+        let config = json!({"Env": ["PATH=/bin"], "Cmd": ["sh", "-c", "id -u; id -G; stat -c '%u:%g %a' /owned; touch /x && echo made"], "User": "user"});
+        let owned = |folder: &std::path::Path| {
+            fs::write(folder.join("owned"), "").unwrap();
+            std::os::unix::fs::chown(folder.join("owned"), Some(1000), Some(1000)).unwrap();
+            fs::set_permissions(folder.join("owned"), Permissions::from_mode(0o4750)).unwrap();
+        };
+        let maker =
+            ImageMaker::busybox().layer_with_owners("owned", owned).with("config", config).named("box");
+        let _ = maker.docker_archive(&place.scratch().join("image.tar"));
+        Shim(USER.container(place))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.bundle().scratch().join(name)
+    }
+
+    fn call(&self, words: &[&str]) -> Call {
+        let (shim, root, state) = (self.path("shim"), self.path("root"), self.path("state"));
+        let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
+        let program = [text(&shim), "--root".into(), text(&root), "--state".into(), text(&state)];
+        let words = program.iter().map(String::as_str).chain(words.iter().copied());
+        USER.call(&self.0, &words.collect::<Vec<_>>())
+    }
+
+    /// The user's runtime.
+    fn run(&self, folder: &str, id: &str) -> Call {
+        let call = Call::of(self.path("runtime-as-user")).args(["--root"]).args([self.path("containers")]);
+        call.args(["run", "--bundle"]).args([self.path(folder)]).args([format!(
+            "{}{id}-{}",
+            mark(),
+            std::process::id()
+        )])
+    }
+}
+
+#[test]
+fn an_ordinary_users_image_is_loaded_bundled_run_and_removed() {
+    requires!(is_root(), "becoming another user needs root");
+    let shim = Shim::new();
+    let archive = shim.path("image.tar");
+    shim.call(&["load", "-qi", archive.to_str().unwrap()])
+        .output()
+        .expect_ok()
+        .expect_stdout("Loaded image: box:latest\n");
+    assert!(shim.call(&["images"]).output().expect_ok().stdout.contains("box"));
+    let folder = shim.path("made");
+    let words = ["bundle", "-u", "root", "box", folder.to_str().unwrap()];
+    shim.call(&words).output().expect_ok().expect_no_stderr();
+    // Owners inside are ids outside, which nobody else has.
+    let stat = fs::metadata(folder.join("rootfs/owned")).unwrap();
+    assert_eq!(
+        (stat.uid(), stat.gid(), stat.mode() & 0o7777),
+        (USER.subordinate + 999, USER.subordinate + 999, 0o4750)
+    );
+    assert_eq!(fs::metadata(folder.join("rootfs/bin")).unwrap().uid(), USER.id);
+    let wanted = "0\n0\n1000:1000 4750\nmade\n";
+    shim.run("made", "root").output().expect_ok().expect_stdout(wanted);
+    shim.call(&["bundle", "--rm", folder.to_str().unwrap()]).output().expect_ok();
+    assert!(!folder.exists());
+    let checked = shim.call(&["system", "check"]).output().expect_ok();
+    assert!(checked.stdout.contains("nothing is wrong"), "{checked}");
+    // As the image's own user; an overlay would be gone with the command.
+    let folder = shim.path("again");
+    let words = ["bundle", "--copy=false", "box", folder.to_str().unwrap()];
+    shim.call(&words).output().expect_code(1).expect_stderr("would be gone with this command");
+    shim.call(&["bundle", "box", folder.to_str().unwrap()]).output().expect_ok();
+    let output = shim.run("again", "user").output();
+    assert!(output.stdout.starts_with("1000\n1000 2000\n1000:1000 4750\n"), "{output}");
+    shim.call(&["bundle", "--rm", folder.to_str().unwrap()]).output().expect_ok();
+    shim.call(&["rmi", "box"]).output().expect_ok();
+    assert_eq!(fs::read_dir(shim.path("root/layers")).unwrap().count(), 0);
+}
+
+#[test]
+fn who_was_granted_no_ids_has_everything_as_his_own() {
+    requires!(is_root(), "becoming another user needs root");
+    // Ids are granted to somebody else.
+    let shim = Shim::new();
+    for name in ["etc-subuid", "etc-subgid"] {
+        fs::write(shim.path(name), "somebody:1:1\n").unwrap();
+    }
+    let archive = shim.path("image.tar");
+    shim.call(&["load", "-qi", archive.to_str().unwrap()]).output().expect_ok();
+    let folder = shim.path("made");
+    let refused = shim.call(&["bundle", "box", folder.to_str().unwrap()]).output();
+    refused
+        .expect_code(1)
+        .expect_stderr("user 1000 has no id outside: /etc/subuid and /etc/subgid grant you too few");
+    assert!(!folder.exists());
+    shim.call(&["bundle", "-u0", "box", folder.to_str().unwrap()]).output().expect_ok();
+    assert_eq!(fs::metadata(folder.join("rootfs/owned")).unwrap().uid(), USER.id);
+    shim.run("made", "alone").output().expect_ok().expect_stdout("0\n0\n0:0 4750\nmade\n");
+    shim.call(&["bundle", "--rm", folder.to_str().unwrap()]).output().expect_ok();
+}
+
+#[test]
+fn root_of_a_user_namespace_mounts_an_overlay_there() {
+    requires!(is_root(), "becoming root of a user namespace with a mount namespace is root's here");
+    let folder = integration::Scratch::new();
+    let low = |folder: &std::path::Path| {
+        fs::create_dir_all(folder.join("opaque/old")).unwrap();
+        fs::write(folder.join("gone"), "").unwrap();
+    };
+    let high = |folder: &std::path::Path| {
+        fs::create_dir(folder.join("opaque")).unwrap();
+        fs::write(folder.join("opaque/.wh..wh..opq"), "").unwrap();
+        fs::write(folder.join(".wh.gone"), "").unwrap();
+    };
+    let maker = ImageMaker::busybox().layer("low", low).layer("high", high).named("box");
+    let _ = maker.docker_archive(&folder.path().join("image.tar"));
+    let script = "cd \"$1\"; shim() { \"$0\" --root \"$PWD/root\" --state \"$PWD/state\" \"$@\"; }
+        shim load -qi image.tar && shim bundle box made
+        grep -c ' overlay .*,userxattr' /proc/self/mounts; ls made/rootfs/opaque; test -e made/rootfs/gone || echo gone
+        touch made/rootfs/new && shim bundle --rm made && grep -c caisson- /proc/self/mounts; ls made 2>&1";
+    let call = Call::of("unshare").args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+    let output = call.args([shim_under_test(), folder.path()]).output();
+    let wanted =
+        "Loaded image: box:latest\n1\ngone\n0\nls: cannot access 'made': No such file or directory\n";
+    assert_eq!(output.stdout, wanted, "{output}");
+}

@@ -1,0 +1,151 @@
+//! `mounts`: Docker's, changed by flags, and those of the user. Pure.
+
+use crate::bundle::defaults;
+use crate::bundle::host::Host;
+use crate::bundle::options::Options;
+use crate::bundle::process::clean;
+use crate::bundle::spec::Mount;
+use crate::error::{Error, Result};
+
+/// All of them, in the order in which they are made: what lies deeper comes later.
+///
+/// # Errors
+/// Two mounts of the user's at one place, in Docker's words, or one that replaces the root.
+pub fn mounts(options: &Options, host: &Host) -> Result<Vec<Mount>> {
+    let mut own: Vec<Mount> = Vec::new();
+    for mount in &options.mounts {
+        let destination = clean(&mount.destination);
+        if destination == "/" {
+            return Err(Error::usage("invalid specification: destination can't be '/'"));
+        }
+        if own.iter().any(|known| known.destination == destination) {
+            return Err(Error::usage(format!("Duplicate mount point: {destination}")));
+        }
+        own.push(Mount { destination, ..mount.clone() });
+    }
+    let mut all = usual(options, host);
+    // One of the user's takes the place of Docker's; /proc and /sys too, as there.
+    all.retain(|mount| !own.iter().any(|user| user.destination == mount.destination));
+    // By depth and otherwise as given, so that no mount hides one that was asked for (as Docker sorts them).
+    own.sort_by_key(|mount| mount.destination.matches('/').count());
+    all.extend(own);
+    Ok(all)
+}
+
+fn usual(options: &Options, host: &Host) -> Vec<Mount> {
+    let mut mounts = defaults::mounts();
+    let size = options.shm_size.unwrap_or(defaults::SHM_SIZE);
+    mounts.push(Mount {
+        destination: "/dev/shm".to_owned(),
+        kind: "tmpfs".to_owned(),
+        source: "shm".to_owned(),
+        options: ["nosuid", "noexec", "nodev", "mode=1777"].map(str::to_owned).to_vec(),
+    });
+    if let Some(shm) = mounts.last_mut() {
+        shm.options.push(format!("size={size}"));
+    }
+    let bind = |destination: &str, options: &[&str]| Mount {
+        destination: destination.to_owned(),
+        kind: "bind".to_owned(),
+        source: destination.to_owned(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+    };
+    for mount in &mut mounts {
+        let writable = options.privileged && matches!(mount.kind.as_str(), "sysfs" | "cgroup");
+        mount.options.retain(|option| !(writable && option == "ro"));
+        match (mount.destination.as_str(), &host.user) {
+            // The group of terminals has to be one that there is inside.
+            ("/dev/pts", Some(user)) if !user.has_group(5) => {
+                mount.options.retain(|option| option != "gid=5");
+            }
+            // sysfs shows a network: it cannot be mounted by who does not own the network namespace.
+            ("/sys", Some(_)) if options.host_namespaces.network => {
+                *mount = bind("/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]);
+            }
+            // Likewise procfs, which shows processes.
+            ("/proc", Some(_)) if options.host_namespaces.pid => {
+                *mount = bind("/proc", &["rbind", "nosuid", "noexec", "nodev"]);
+            }
+            ("/dev/shm" | "/dev/mqueue", _) if options.host_namespaces.ipc => {
+                *mount = bind(&mount.destination.clone(), &["rbind", "nosuid", "noexec", "nodev"]);
+            }
+            _ => {}
+        }
+    }
+    mounts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::host::UserMappings;
+    use crate::bundle::options::HostNamespaces;
+    use crate::bundle::spec::IdMapping;
+
+    fn bind(destination: &str) -> Mount {
+        Mount {
+            destination: destination.into(),
+            kind: "bind".into(),
+            source: "/x".into(),
+            options: vec!["rbind".into()],
+        }
+    }
+
+    fn destinations(mounts: &[Mount]) -> Vec<&str> {
+        mounts.iter().map(|mount| mount.destination.as_str()).collect()
+    }
+
+    fn find<'a>(mounts: &'a [Mount], destination: &str) -> &'a Mount {
+        mounts.iter().find(|mount| mount.destination == destination).unwrap()
+    }
+
+    #[test]
+    fn the_users_mounts_come_last_and_the_deepest_of_them_at_the_end() {
+        let options = Options {
+            mounts: vec![bind("/a/b/c"), bind("//a/"), bind("/dev/shm"), bind("/z")],
+            ..Options::default()
+        };
+        let mounts = mounts(&options, &Host::plain()).unwrap();
+        let usual = ["/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue"];
+        assert_eq!(destinations(&mounts), [&usual[..], &["/a", "/z", "/dev/shm", "/a/b/c"]].concat());
+    }
+
+    #[test]
+    fn a_place_is_mounted_once() {
+        let with = |all: &[&str]| {
+            let options = Options { mounts: all.iter().map(|at| bind(at)).collect(), ..Options::default() };
+            mounts(&options, &Host::plain()).unwrap_err().to_string()
+        };
+        assert_eq!(with(&["/a", "/a/"]), "Duplicate mount point: /a");
+        assert_eq!(with(&["/a/.."]), "invalid specification: destination can't be '/'");
+    }
+
+    #[test]
+    fn the_usual_mounts_follow_the_flags() {
+        let shm = |options: &Options| find(&mounts(options, &Host::plain()).unwrap(), "/dev/shm").clone();
+        assert_eq!(shm(&Options::default()).options.last().unwrap(), "size=67108864");
+        assert_eq!(
+            shm(&Options { shm_size: Some(1), ..Options::default() }).options.last().unwrap(),
+            "size=1"
+        );
+        let ipc = HostNamespaces { ipc: true, ..HostNamespaces::default() };
+        let shared = shm(&Options { host_namespaces: ipc, ..Options::default() });
+        assert_eq!((shared.kind.as_str(), shared.source.as_str()), ("bind", "/dev/shm"));
+        let privileged = mounts(&Options { privileged: true, ..Options::default() }, &Host::plain()).unwrap();
+        for place in ["/sys", "/sys/fs/cgroup"] {
+            assert!(!find(&privileged, place).options.contains(&"ro".to_owned()), "{place}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_users_mounts_are_those_he_may_make() {
+        let alone = vec![IdMapping { container_id: 0, host_id: 1000, size: 1 }];
+        let host = Host { user: Some(UserMappings { uids: alone.clone(), gids: alone }), ..Host::plain() };
+        let network = HostNamespaces { network: true, ..HostNamespaces::default() };
+        let made = mounts(&Options { host_namespaces: network, ..Options::default() }, &host).unwrap();
+        assert!(!find(&made, "/dev/pts").options.contains(&"gid=5".to_owned()));
+        assert_eq!(find(&made, "/sys").kind, "bind");
+        let made = mounts(&Options::default(), &host).unwrap();
+        assert_eq!(find(&made, "/sys").kind, "sysfs");
+    }
+}

@@ -1,0 +1,371 @@
+//! What was given of [`crate::cli::spec_flags`], as [`Options`]: values are read, and what they name on the host is
+//! looked up: files, devices, the caller's environment.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::bundle::options::{HostNamespaces, Limits, Options, SeccompChoice, Security};
+use crate::bundle::spec::{Device, Mount, Throttle};
+use crate::bundle::syntax::mount::Request;
+use crate::bundle::syntax::{device, environment, mount, size, ulimit};
+use crate::cli::flags::Given;
+use crate::cli::spec_flags::refusal;
+use crate::error::{Context, Error, Result};
+use crate::host;
+
+/// Longest file that a flag names, in bytes.
+const FILE_MAX: u64 = 4 << 20;
+
+/// Signals by name, without `SIG` (signal(7)).
+const SIGNALS: [&str; 34] = [
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE",
+    "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU",
+    "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
+];
+
+/// Reads the flags; `command` are the words behind the image. `is_user` says that the container is an ordinary user's.
+///
+/// # Errors
+/// What cannot be read, or is not supported, by the flag's name; the system's reason.
+pub fn options(given: &Given, command: &[&str], is_user: bool) -> Result<Options> {
+    for (name, value) in given.pairs() {
+        if let Some(refusal) = refusal(name).filter(|_| value != "false") {
+            return Err(Error::usage(refusal));
+        }
+    }
+    let owned = |name: &str| given.text(name).map(|text| text.map(str::to_owned));
+    let all =
+        |name: &str| given.texts(name).map(|texts| texts.into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let size_of = |name: &str| given.text(name)?.map(size::parse).transpose();
+    let (mut mounts, mut devices) = (mounts(given)?, devices(given)?);
+    if is_user {
+        // Nobody may make devices in a user namespace: the host's own are shown.
+        mounts.extend(devices.drain(..).map(|(device, source, access)| bound(&device, &source, &access)));
+    }
+    let options = Options {
+        env: env(given)?,
+        user: owned("user")?,
+        workdir: owned("workdir")?.filter(|path| !path.is_empty()),
+        entrypoint: owned("entrypoint")?,
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        terminal: given.is_on("tty"),
+        hostname: owned("hostname")?.filter(|name| !name.is_empty()),
+        domainname: owned("domainname")?.filter(|name| !name.is_empty()),
+        cap_add: all("cap-add")?,
+        cap_drop: all("cap-drop")?,
+        privileged: given.is_on("privileged"),
+        security: security(given)?,
+        read_only: given.is_on("read-only"),
+        mounts,
+        devices: devices.into_iter().map(|(device, _, access)| (device, access)).collect(),
+        device_rules: given
+            .texts("device-cgroup-rule")?
+            .into_iter()
+            .map(device::rule)
+            .collect::<Result<_>>()?,
+        ulimits: ulimits(given)?,
+        sysctls: pairs(given, "sysctl")?,
+        shm_size: size_of("shm-size")?.filter(|size| *size > 0),
+        limits: limits(given)?,
+        oom_score_adj: number(given, "oom-score-adj")?,
+        groups: all("group-add")?,
+        host_namespaces: host_namespaces(given, is_user)?,
+        cgroup_parent: owned("cgroup-parent")?.filter(|parent| !parent.is_empty()),
+        annotations: annotations(given)?,
+        stop_signal: owned("stop-signal")?.map(signal).transpose()?,
+    };
+    Ok(options)
+}
+
+fn number<T: std::str::FromStr>(given: &Given, name: &str) -> Result<Option<T>> {
+    let read =
+        |text: &str| text.parse().map_err(|_| Error::usage(format!("--{name} {text}: it is out of range")));
+    given.text(name)?.map(read).transpose()
+}
+
+/// A text file of the user's.
+fn read_file(path: &str) -> Result<String> {
+    let words = || format!("open {path}");
+    let mut text = String::new();
+    File::open(path).during(words)?.take(FILE_MAX + 1).read_to_string(&mut text).during(words)?;
+    if text.len() as u64 > FILE_MAX {
+        return Err(Error::usage(format!("it is longer than {FILE_MAX} bytes"))).during(words);
+    }
+    Ok(text)
+}
+
+/// Files first, then flags; a name without a value has the caller's, if there is one.
+fn env(given: &Given) -> Result<Vec<environment::Variable>> {
+    let mut variables = Vec::new();
+    for path in given.texts("env-file")? {
+        let found = environment::file(&read_file(path)?).during(|| format!("--env-file {path}"))?;
+        // A line without a value is nothing where the caller has none (as Docker).
+        let own = |(name, value): environment::Variable| {
+            let value = value.or_else(|| std::env::var(&name).ok());
+            value.map(|value| (name, Some(value)))
+        };
+        variables.extend(found.into_iter().filter_map(own));
+    }
+    for text in given.texts("env")? {
+        let (name, value) = environment::variable(text)?;
+        let value = value.or_else(|| std::env::var(&name).ok());
+        variables.push((name, value));
+    }
+    Ok(variables)
+}
+
+fn pairs(given: &Given, name: &str) -> Result<BTreeMap<String, String>> {
+    let pair = |text: &str| match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Error::usage(format!("--{name} {text}: it has to be of the form NAME=VALUE"))),
+    };
+    given.texts(name)?.into_iter().map(pair).collect()
+}
+
+fn annotations(given: &Given) -> Result<BTreeMap<String, String>> {
+    let mut annotations = BTreeMap::new();
+    for path in given.texts("label-file")? {
+        let labels = environment::file(&read_file(path)?).during(|| format!("--label-file {path}"))?;
+        annotations.extend(labels.into_iter().map(|(name, value)| (name, value.unwrap_or_default())));
+    }
+    for text in given.texts("label")? {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        if name.is_empty() {
+            return Err(Error::usage(format!("invalid label format: {text:?}")));
+        }
+        annotations.insert(name.to_owned(), value.to_owned());
+    }
+    annotations.extend(pairs(given, "annotation")?);
+    Ok(annotations)
+}
+
+fn ulimits(given: &Given) -> Result<Vec<crate::bundle::spec::Rlimit>> {
+    let mut limits: Vec<crate::bundle::spec::Rlimit> = Vec::new();
+    for text in given.texts("ulimit")? {
+        let limit = ulimit::parse(text)?;
+        limits.retain(|known| known.kind != limit.kind);
+        limits.push(limit);
+    }
+    Ok(limits)
+}
+
+/// `--security-opt KEY=VALUE`; older scripts write a colon.
+fn security(given: &Given) -> Result<Security> {
+    let mut security = Security::default();
+    for text in given.texts("security-opt")? {
+        let wrong = || Error::usage(format!("Invalid --security-opt: {text:?}"));
+        if text == "no-new-privileges" {
+            security.no_new_privileges = true;
+            continue;
+        }
+        let (key, value) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(wrong)?;
+        match (key, value) {
+            ("seccomp", "unconfined") => security.seccomp = SeccompChoice::Unconfined,
+            ("seccomp", "builtin") => security.seccomp = SeccompChoice::Builtin,
+            ("seccomp", path) => {
+                let text = read_file(path).during(|| "opening seccomp profile failed".into())?;
+                security.seccomp = SeccompChoice::Profile(text);
+            }
+            ("apparmor", profile) if !profile.is_empty() => security.apparmor = Some(profile.to_owned()),
+            ("label", label) => security.label.push(label.to_owned()),
+            ("no-new-privileges", "true") => security.no_new_privileges = true,
+            ("no-new-privileges", "false") => security.no_new_privileges = false,
+            ("systempaths", "unconfined") => security.unmasked = true,
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(security)
+}
+
+fn host_namespaces(given: &Given, is_user: bool) -> Result<HostNamespaces> {
+    let is_host = |name: &str| match given.text(name)? {
+        None | Some("" | "private") => Ok(false),
+        Some("host") => Ok(true),
+        Some(other) => {
+            Err(Error::usage(format!("--{name} {other}: only host and private are supported yet")))
+        }
+    };
+    let network = match given.text("network")? {
+        None | Some("none") => false,
+        Some("host") => true,
+        Some(other) => {
+            return Err(Error::usage(format!("--network {other}: only none and host are supported yet")));
+        }
+    };
+    match given.text("userns")? {
+        None | Some("") => {}
+        Some("host") if !is_user => {}
+        Some("host") => {
+            return Err(Error::usage("--userns host: an ordinary user's containers need their own"));
+        }
+        Some(other) => return Err(Error::usage(format!("--userns {other}: only host is supported yet"))),
+    }
+    let (pid, ipc, uts, cgroup) = (is_host("pid")?, is_host("ipc")?, is_host("uts")?, is_host("cgroupns")?);
+    Ok(HostNamespaces { pid, ipc, uts, cgroup, network })
+}
+
+fn mounts(given: &Given) -> Result<Vec<Mount>> {
+    let mut mounts = Vec::new();
+    for text in given.texts("volume")? {
+        mounts.push(found(mount::volume(text)?, text)?);
+    }
+    for text in given.texts("mount")? {
+        mounts.push(found(mount::mount(text)?, text)?);
+    }
+    for text in given.texts("tmpfs")? {
+        mounts.push(found(mount::tmpfs(text)?, text)?);
+    }
+    Ok(mounts)
+}
+
+/// A mount whose source is there.
+fn found(request: Request, text: &str) -> Result<Mount> {
+    let (source, mount, make_source, relabel) = match request {
+        Request::Tmpfs(mount) => return Ok(mount),
+        Request::Bind { source, mount, make_source, relabel } => (source, mount, make_source, relabel),
+    };
+    if relabel && Path::new("/sys/fs/selinux/enforce").exists() {
+        return Err(Error::usage(format!("{text}: relabelling for SELinux is not supported yet")));
+    }
+    let path: PathBuf = std::path::absolute(&source).during(|| format!("path {source:?}"))?;
+    if !path.try_exists().during(|| format!("stat {path:?}"))? {
+        if !make_source {
+            let path = path.display();
+            return Err(Error::usage(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {path}"
+            )));
+        }
+        std::fs::create_dir_all(&path).during(|| format!("create {path:?}"))?;
+    }
+    let source = path.to_str().ok_or_else(|| Error::usage(format!("{path:?} is not UTF-8")))?.to_owned();
+    Ok(Mount { source, ..mount })
+}
+
+/// Devices with their paths on the host and what may be done with them.
+fn devices(given: &Given) -> Result<Vec<(Device, String, String)>> {
+    let mut found = Vec::new();
+    for text in given.texts("device")? {
+        let mapping = device::mapping(text)?;
+        let source = Path::new(mapping.source);
+        if let Some(device) = host::device(source)? {
+            let path = mapping.destination.to_owned();
+            found.push((Device { path, ..device }, mapping.source.to_owned(), mapping.access.to_owned()));
+            continue;
+        }
+        if !source.is_dir() {
+            return Err(Error::usage(format!("--device {text}: {:?} is not a device node", mapping.source)));
+        }
+        for device in host::devices_below(source)? {
+            let inner = device.path.strip_prefix(mapping.source).unwrap_or(&device.path);
+            let path = format!("{}/{}", mapping.destination, inner.trim_start_matches('/'));
+            let source = device.path.clone();
+            found.push((Device { path, ..device }, source, mapping.access.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+fn bound(device: &Device, source: &str, access: &str) -> Mount {
+    let writable = if access.contains('w') { "rw" } else { "ro" };
+    Mount {
+        destination: device.path.clone(),
+        kind: "bind".to_owned(),
+        source: source.to_owned(),
+        options: ["bind", writable, "nosuid", "noexec"].map(str::to_owned).to_vec(),
+    }
+}
+
+fn limits(given: &Given) -> Result<Limits> {
+    let size_of = |name: &str| given.text(name)?.map(size::parse).transpose();
+    let rates = |name: &str, of_bytes: bool| {
+        let rate = |text| {
+            let (path, rate) = device::rate(text, of_bytes)?;
+            let device = host::device(Path::new(path))?
+                .ok_or_else(|| Error::usage(format!("--{name} {text}: {path:?} is not a device node")))?;
+            Ok(Throttle { major: device.major, minor: device.minor, rate })
+        };
+        given.texts(name)?.into_iter().map(rate).collect::<Result<Vec<_>>>()
+    };
+    Ok(Limits {
+        memory: size_of("memory")?,
+        memory_swap: match given.text("memory-swap")? {
+            Some("-1") => Some(-1),
+            text => text.map(size::parse).transpose()?,
+        },
+        memory_reservation: size_of("memory-reservation")?,
+        nano_cpus: given.text("cpus")?.map(nano_cpus).transpose()?,
+        cpu_shares: number(given, "cpu-shares")?,
+        cpu_period: number(given, "cpu-period")?,
+        cpu_quota: number(given, "cpu-quota")?,
+        cpuset_cpus: given.text("cpuset-cpus")?.map(str::to_owned),
+        cpuset_mems: given.text("cpuset-mems")?.map(str::to_owned),
+        pids: number(given, "pids-limit")?,
+        blkio_weight: number(given, "blkio-weight")?,
+        read_bps: rates("device-read-bps", true)?,
+        write_bps: rates("device-write-bps", true)?,
+        read_iops: rates("device-read-iops", false)?,
+        write_iops: rates("device-write-iops", false)?,
+    })
+}
+
+/// A decimal number of processors, in billionths.
+fn nano_cpus(text: &str) -> Result<i64> {
+    let wrong =
+        |reason: &str| Error::usage(format!("invalid argument {text:?} for \"--cpus\" flag: {reason}"));
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && part.is_empty()) || !is_number(whole) || !is_number(part) {
+        return Err(wrong("failed to parse as a rational number"));
+    }
+    if part.trim_end_matches('0').len() > 9 {
+        return Err(wrong("value is too precise"));
+    }
+    let digits = format!("{whole}{:0<9.9}", part);
+    digits.parse().map_err(|_| wrong("value out of range"))
+}
+
+fn signal(text: String) -> Result<String> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let is_number = name.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
+    let is_real_time = ["RTMIN", "RTMAX"].iter().any(|base| {
+        let offset = name.strip_prefix(base);
+        offset.is_some_and(|offset| {
+            let number = offset.strip_prefix(['+', '-']).map(str::parse::<u8>);
+            offset.is_empty() || number.is_some_and(|number| number.is_ok_and(|number| number <= 30))
+        })
+    });
+    if is_number || is_real_time || SIGNALS.contains(&name) {
+        return Ok(text);
+    }
+    Err(Error::usage(format!("invalid signal: {text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_decimal_numbers() {
+        for (text, nano) in
+            [("1.5", 1_500_000_000), ("2", 2_000_000_000), (".01", 10_000_000), ("0.0000000010", 1)]
+        {
+            assert_eq!(nano_cpus(text).unwrap(), nano, "{text}");
+        }
+        for text in ["", ".", "-1", "1e3", "0.00000000001", "99999999999999"] {
+            assert!(nano_cpus(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn signals_are_names_or_numbers() {
+        for text in ["SIGTERM", "term", "9", "SIGRTMIN+3", "RTMAX-1", "sigrtmin"] {
+            assert_eq!(signal(text.to_owned()).unwrap(), text);
+        }
+        for text in ["", "0", "65", "SIGFOO", "RTMIN+99", "RTMINx3", "SIG"] {
+            assert!(signal(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}

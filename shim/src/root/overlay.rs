@@ -1,0 +1,200 @@
+//! A root as an overlay of the store's layers (kernel documentation, "Overlay Filesystem").
+//!
+//! Each layer is a `lowerdir+` of its own (Linux 6.5), so that any number of them fits. An older kernel gets them in
+//! one string, a page at most, each by the short name of its descriptor. The mount is made detached and attached by
+//! the descriptor of the bundle's folder.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, unmount,
+};
+
+use crate::error::{Context, Error, Result};
+use crate::root::record::BundleId;
+use crate::unpack::tree::As;
+
+/// Longest value of a parameter, in bytes with its end (fsconfig(2)).
+const VALUE_MAX: usize = 256;
+/// Longest parameters of mount(2) together, in bytes with their end.
+const PAGE: usize = 4096;
+
+/// What is mounted.
+#[derive(Debug)]
+pub struct Overlay<'a> {
+    /// What mountinfo calls it: [`source`].
+    pub source: &'a str,
+    /// Trees of the layers, the highest first; at least one.
+    pub lower: &'a [PathBuf],
+    /// Where changes go.
+    pub upper: &'a Path,
+    /// The kernel's own, beside it.
+    pub work: &'a Path,
+    /// Who mounts.
+    pub who: As,
+}
+
+/// What the mount of a bundle is called in mountinfo (proc(5)), by which it is known again.
+#[must_use]
+pub fn source(id: &BundleId) -> String {
+    format!("caisson-{id}")
+}
+
+/// A folder of the store, open, and what the mount calls it.
+struct Part {
+    open: OwnedFd,
+    path: String,
+}
+
+impl Part {
+    fn open(path: &Path) -> Result<Part> {
+        let words = || format!("open {path:?}");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = fs::open(path, flags, Mode::empty()).during(words)?;
+        let path = path.to_str().ok_or_else(|| Error::invalid("it is not UTF-8")).during(words)?.to_owned();
+        Ok(Part { open, path })
+    }
+
+    fn short(&self) -> String {
+        format!("/proc/self/fd/{}", self.open.as_raw_fd())
+    }
+
+    /// Its path, for who looks at the mount later, unless the kernel would read it otherwise or cut it off.
+    fn name(&self) -> String {
+        let is_plain = self.path.len() < VALUE_MAX && !self.path.contains(['\\', ':', ',']);
+        if is_plain { self.path.clone() } else { self.short() }
+    }
+}
+
+/// Mounts the overlay on the empty folder `name` of `folder`.
+///
+/// # Errors
+/// The system's reason. Where a user may not mount, it names `--copy`.
+pub fn attach(overlay: &Overlay, folder: BorrowedFd, name: &str) -> Result<()> {
+    let lower = overlay.lower.iter().map(|layer| Part::open(layer)).collect::<Result<Vec<_>>>()?;
+    let (upper, work) = (Part::open(overlay.upper)?, Part::open(overlay.work)?);
+    let is_user = overlay.who != As::Root;
+    let made = match make(overlay.source, &lower, &upper, &work, is_user) {
+        Ok(made) => move_mount(&made, "", folder, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH),
+        // No fsopen(2), no overlay by it, or no `lowerdir+`.
+        Err(Errno::NOSYS | Errno::INVAL) => {
+            let data = page(&lower, &upper, &work, is_user)?;
+            // The folder is the caller's own and was empty a moment ago: nobody puts a link there.
+            let target = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
+            mount(overlay.source, target.as_str(), "overlay", MountFlags::empty(), data.as_c_str())
+        }
+        Err(errno) => Err(errno),
+    };
+    made.during(|| "mount overlay".into()).map_err(|error| told_of_copy(error, is_user))
+}
+
+fn make(
+    source: &str,
+    lower: &[Part],
+    upper: &Part,
+    work: &Part,
+    is_user: bool,
+) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "source", source)?;
+    for layer in lower {
+        fsconfig_set_string(context.as_fd(), "lowerdir+", layer.name())?;
+    }
+    fsconfig_set_string(context.as_fd(), "upperdir", upper.name())?;
+    fsconfig_set_string(context.as_fd(), "workdir", work.name())?;
+    if is_user {
+        fsconfig_set_flag(context.as_fd(), "userxattr")?;
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+/// The parameters of mount(2).
+fn page(lower: &[Part], upper: &Part, work: &Part, is_user: bool) -> Result<CString> {
+    let layers: Vec<String> = lower.iter().map(Part::short).collect();
+    let (upper, work) = (upper.short(), work.short());
+    let mut data = format!("lowerdir={},upperdir={upper},workdir={work}", layers.join(":"));
+    if is_user {
+        data.push_str(",userxattr");
+    }
+    if data.len() >= PAGE {
+        let (count, reason) = (lower.len(), "layers need Linux 6.5 for an overlay; without one: --copy");
+        return Err(Error::invalid(format!("{count} {reason}")));
+    }
+    CString::new(data).map_err(|_| Error::invalid("a NUL in a name"))
+}
+
+fn told_of_copy(error: Error, is_user: bool) -> Error {
+    match error.kind() {
+        kind if is_user => Error::new(kind, format!("{error}; without an overlay: --copy")),
+        _ => error,
+    }
+}
+
+/// Takes the mount on `name` of `folder` away, which nobody in this mount namespace may use any more.
+///
+/// # Errors
+/// Somebody uses it; the system's reason.
+pub fn detach(folder: BorrowedFd, name: &str) -> Result<()> {
+    // By the descriptor of the folder around it, which is no part of the mount: one of the mount would keep it busy.
+    let target = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
+    unmount(target.as_str(), UnmountFlags::NOFOLLOW).during(|| format!("umount {name:?}"))
+}
+
+/// What a folder of this name is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mounted {
+    /// A folder of the one around it.
+    Nothing,
+    /// The overlay of this source.
+    Ours,
+    /// Some other mount.
+    Other,
+}
+
+/// Is the overlay of this source mounted on `name` of `folder`?
+///
+/// # Errors
+/// The system's reason.
+pub fn look(folder: BorrowedFd, name: &str, source: &str) -> Result<Mounted> {
+    let words = || format!("open {name:?}");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = fs::openat(folder, name, flags, Mode::empty()).during(words)?;
+    let id = mount_id(open.as_fd()).during(words)?;
+    if id == mount_id(folder).during(words)? {
+        return Ok(Mounted::Nothing);
+    }
+    let mounts = mounts_of(source)?;
+    Ok(if mounts.contains(&id) { Mounted::Ours } else { Mounted::Other })
+}
+
+/// Is the overlay of this source mounted anywhere in this mount namespace?
+///
+/// # Errors
+/// The system's reason.
+pub fn is_mounted(source: &str) -> Result<bool> {
+    Ok(!mounts_of(source)?.is_empty())
+}
+
+/// The numbers of the mounts of this source (proc(5), "/proc/PID/mountinfo").
+fn mounts_of(source: &str) -> Result<Vec<u64>> {
+    // Paths in it may have any bytes.
+    let mounts = std::fs::read("/proc/self/mountinfo").during(|| "mountinfo".into())?;
+    let mounts = String::from_utf8_lossy(&mounts).into_owned();
+    let is_it = |line: &&str| {
+        line.split_once(" - overlay ").is_some_and(|(_, rest)| rest.split(' ').next() == Some(source))
+    };
+    Ok(mounts.lines().filter(is_it).filter_map(|line| line.split(' ').next()?.parse().ok()).collect())
+}
+
+/// The mount that a descriptor is in, by its number in mountinfo (proc(5), "/proc/PID/fdinfo").
+fn mount_id(open: BorrowedFd) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", open.as_raw_fd()))?;
+    let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| Error::invalid("no mnt_id in fdinfo"))
+}
