@@ -90,3 +90,24 @@ fn a_check_disturbs_no_other_command_and_is_not_disturbed() {
         "0 images, 0 layers, 0 parts of content: nothing is wrong\n"
     );
 }
+
+#[test]
+fn what_is_kept_is_counted() {
+    requires!(is_root(), "unpacking layers needs root");
+    let shim = Shim::new();
+    let empty = "TYPE      TOTAL     ACTIVE    SIZE      RECLAIMABLE\nImages    0         0         0B        0B\n\
+        Bundles   0         0         0B        0B\n";
+    assert_eq!(shim.stdout(&["system", "df"]), empty);
+    let maker = ImageMaker::empty()
+        .layer("a file", |folder| fs::write(folder.join("file"), vec![0; 50_000]).unwrap());
+    shim.load(&maker.oci_archive(&shim.folder().join("made.tar")));
+    let format = "{{.Type}} {{.TotalCount}} {{.Active}} {{.Size}} {{.Reclaimable}}";
+    let counted = shim.stdout(&["system", "df", "--format", format]);
+    assert!(
+        counted.starts_with("Images 1 0 5") && counted.contains("kB (100%)\nBundles 0 0 0B 0B\n"),
+        "{counted}"
+    );
+    assert_eq!(shim.stdout(&["info", "-f", "{{.Images}} {{.Driver}} {{.OSType}}"]), "1 overlay2 linux\n");
+    let told = shim.stdout(&["system", "info"]);
+    assert!(told.contains(&format!("\n Root Dir: {}\n", shim.root().display())), "{told}");
+}

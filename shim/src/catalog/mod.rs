@@ -6,3 +6,4 @@ pub mod inspect;
 mod pattern;
 pub mod remove;
 pub mod summary;
+pub mod usage;

@@ -8,6 +8,7 @@ mod image_inspect;
 mod image_prune;
 mod images;
 mod import;
+mod info;
 mod load;
 mod login;
 mod logout;
@@ -16,6 +17,7 @@ mod rmi;
 mod save;
 mod spec_options;
 mod system_check;
+mod system_df;
 mod tag;
 mod version;
 
@@ -35,6 +37,7 @@ pub const VERBS: &[&Verb] = &[
     &image_prune::VERB,
     &images::VERB,
     &import::VERB,
+    &info::VERB,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
@@ -42,6 +45,7 @@ pub const VERBS: &[&Verb] = &[
     &rmi::VERB,
     &save::VERB,
     &system_check::VERB,
+    &system_df::VERB,
     &tag::VERB,
     &version::VERB,
 ];

@@ -36,11 +36,29 @@ pub fn render(
         text.push('\n');
     }
     for row in rows {
-        let line = template.render(row)?;
+        // JSON escapes by itself; elsewhere an image could write on the terminal what it likes, or a line of its own.
+        let line =
+            if source.contains("json") { template.render(row)? } else { template.render(&plain(row))? };
         text.push_str(&if format == "json" { escaped(&line) } else { line });
         text.push('\n');
     }
     Ok(if is_table { table::align(&text) } else { text })
+}
+
+/// The same value, in whose texts control characters are escaped.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Text(text) if text.chars().any(char::is_control) => {
+            let shown =
+                |char: char| if char.is_control() { char.escape_default().collect() } else { vec![char] };
+            Value::Text(text.chars().flat_map(shown).collect())
+        }
+        Value::List(values) => Value::List(values.iter().map(plain).collect()),
+        Value::Object(kind, members) => {
+            Value::Object(kind, members.iter().map(|(name, value)| (*name, plain(value))).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 /// JSON as Docker has it in lists: what means something in HTML is escaped.
@@ -60,6 +78,17 @@ mod tests {
 
     fn rendered(format: &str) -> String {
         render(format, "{{.Name}}\\t{{.Size}}", &[("Name", "NAME"), ("Size", "SIZE")], &rows()).unwrap()
+    }
+
+    #[test]
+    fn what_is_shown_has_no_control_characters() {
+        let row = Value::Object("row", vec![("Name", "a\u{1b}[2J\nb".into())]);
+        let rendered = |format: &str| {
+            render(format, "{{.Name}}", &[("Name", "NAME")], std::slice::from_ref(&row)).unwrap()
+        };
+        assert_eq!(rendered("table"), "NAME\na\\u{1b}[2J\\nb\n");
+        assert_eq!(rendered("{{.Name}}"), "a\\u{1b}[2J\\nb\n");
+        assert_eq!(rendered("json"), "{\"Name\":\"a\\u001b[2J\\nb\"}\n");
     }
 
     #[test]

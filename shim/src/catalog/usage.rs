@@ -1,0 +1,60 @@
+//! What images take of the disk, and what of it nobody needs.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::digest::Digest;
+use crate::error::{Context, Result};
+use crate::root::record::Bundles;
+use crate::store::Store;
+
+/// Of one kind of things.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many there are.
+    pub total: usize,
+    /// How many of them are in use.
+    pub active: usize,
+    /// Bytes that they take: packed content and unpacked files, each once.
+    pub size: u64,
+    /// Bytes that would be free without those that are not in use.
+    pub reclaimable: u64,
+}
+
+/// Of images, which bundles use, and of bundles, which are all in use: what is written into their overlays is theirs.
+///
+/// # Errors
+/// A damaged record, or the system's reason.
+pub fn usage(store: &Store) -> Result<[Usage; 2]> {
+    let bundles = Bundles::open(store.folders.root())?.list()?;
+    let in_use: BTreeSet<&Digest> = bundles.iter().map(|(_, record)| &record.image).collect();
+    let images = store.images.read()?;
+    let mut needed: BTreeSet<Digest> = bundles.iter().flat_map(|(_, record)| record.layers.clone()).collect();
+    let mut of_images = Usage::default();
+    for (id, image) in images.iter() {
+        of_images.total += 1;
+        if in_use.contains(&id) {
+            of_images.active += 1;
+            needed.extend(
+                image.content.iter().chain(&image.layers).cloned().chain([id, image.manifest.clone()]),
+            );
+        }
+    }
+    let mut add = |digest: &Digest, size: u64| {
+        of_images.size += size;
+        of_images.reclaimable += if needed.contains(digest) { 0 } else { size };
+    };
+    for digest in store.content.list()? {
+        let path = store.content.path(&digest);
+        match fs::metadata(&path) {
+            // Somebody has just removed it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            stat => add(&digest, stat.during(|| format!("stat {path:?}"))?.len()),
+        }
+    }
+    for chain_id in store.layers.list()? {
+        add(&chain_id, store.layers.get(&chain_id)?.map_or(0, |layer| layer.size));
+    }
+    let of_bundles = Usage { total: bundles.len(), active: bundles.len(), size: 0, reclaimable: 0 };
+    Ok([of_images, of_bundles])
+}
