@@ -396,6 +396,30 @@ fn what_was_cut_goes_on_where_it_stopped() {
 
 static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
+#[test]
+fn a_registry_that_wants_a_certificate_is_shown_the_one_in_its_folder() {
+    requires!(is_root(), "unpacking layers needs root");
+    requires!(docker::is_installed(), "no docker-registry");
+    let shim = Shim::in_memory();
+    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
+    let registry = Registry::start(Demands { tls: true, certificate: true, ..Demands::default() });
+    registry.put(&layout, "box", "1");
+    let name = format!("{}/box:1", registry.host());
+    let pull = || shim_call(&shim, &["pull", "-q", &name]).output();
+    let folder = shim.folder().join(format!(".config/docker/certs.d/{}", registry.host()));
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(registry.folder().join("cert.pem"), folder.join("ca.crt")).unwrap();
+    pull().expect_code(1).expect_stderr("received fatal alert");
+    fs::copy(registry.folder().join("cert.pem"), folder.join("client.cert")).unwrap();
+    pull().expect_code(1).expect_stderr("missing key");
+    // One that belongs to another.
+    let other = Registry::start(Demands { tls: true, ..Demands::default() });
+    fs::copy(other.folder().join("key.pem"), folder.join("client.key")).unwrap();
+    pull().expect_code(1).expect_stderr("client certificate for 127.0.0.1");
+    fs::copy(registry.folder().join("key.pem"), folder.join("client.key")).unwrap();
+    pull().expect_ok().expect_stdout(&format!("{name}\n"));
+}
+
 /// The call with these settings of the host's administrator, in a mount namespace of its own.
 fn with_settings(shim: &Shim, call: Call, settings: &integration::Value) -> Call {
     let file = shim.folder().join("registries.json");

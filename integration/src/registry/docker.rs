@@ -16,6 +16,8 @@ pub struct Demands {
     pub password: bool,
     /// It speaks TLS, by the certificate in its folder.
     pub tls: bool,
+    /// With TLS: it is somebody with that very certificate.
+    pub certificate: bool,
 }
 
 /// `user` and `pass word`, as htpasswd(1) -B writes it.
@@ -59,7 +61,12 @@ impl Registry {
         if demands.tls {
             make_certificate(folder);
             let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-            config += &format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display());
+            let clients = match demands.certificate {
+                true => format!(", clientcas: [{}]", certificate.display()),
+                false => String::new(),
+            };
+            let (certificate, key) = (certificate.display(), key.display());
+            config += &format!(", tls: {{certificate: {certificate}, key: {key}{clients}}}");
         }
         config += "}\n";
         if demands.password {
@@ -85,7 +92,7 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The folder with its certificate, `cert.pem`, which is its own authority's too.
+    /// The folder with its certificate, `cert.pem`, which is its own authority's too, and `key.pem`.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.scratch.path()
