@@ -18,7 +18,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::root::make::{DOCUMENT, MARKER};
 use crate::root::overlay::{self, Mounted};
 use crate::root::record::{BundleId, Bundles, Record};
-use crate::unpack::tree::remove_all;
+use crate::unpack::remove::remove_all;
 
 /// What became of the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
