@@ -15,7 +15,7 @@ demo: ## A container from nothing, and one of an image: made, looked at, ended, 
 	@scripts/demo
 
 test: ## Formatting, lints, licences, unit and integration tests, here and in virtual machines
-	@scripts/install-deps build test registry engines vm validation
+	@scripts/install-deps build test registry engines tools vm validation
 	@scripts/test
 
 test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.12|newest|5.10|generic|matrix
@@ -28,7 +28,7 @@ validation: ## The OCI's own validation programs against this runtime, runc and 
 	@scripts/validation
 
 bench: ## This runtime beside crun, runc and the kernel's own floor; writes docs/benchmarks.md
-	@scripts/install-deps build bench vm
+	@scripts/install-deps build bench registry engines vm
 	@scripts/build
 	@scripts/bench
 

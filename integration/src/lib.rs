@@ -32,6 +32,7 @@ mod scratch;
 mod shim;
 mod skip;
 mod terminal;
+pub mod tree;
 mod under_test;
 
 pub use bundle::Bundle;

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use integration::{ImageMaker, Shim, is_root, requires};
+use rustix::process::Signal;
 
 #[test]
 fn what_is_broken_is_told_and_repaired() {
@@ -110,4 +112,46 @@ fn what_is_kept_is_counted() {
     assert_eq!(shim.stdout(&["info", "-f", "{{.Images}} {{.Driver}} {{.OSType}}"]), "1 overlay2 linux\n");
     let told = shim.stdout(&["system", "info"]);
     assert!(told.contains(&format!("\n Root Dir: {}\n", shim.root().display())), "{told}");
+}
+
+#[test]
+fn no_kill_leaves_anything_broken() {
+    requires!(is_root(), "unpacking layers needs root");
+    let shim = Shim::new();
+    let mut maker = ImageMaker::empty().named("box:1");
+    for layer in ["one", "two", "three"] {
+        maker = maker.layer(layer, |folder| {
+            for number in 0..100 {
+                fs::write(folder.join(format!("{layer}-{number}")), vec![b'x'; 10_000]).unwrap();
+            }
+        });
+    }
+    let archive = maker.oci_archive(&shim.folder().join("made.tar"));
+    let load = ["load", "-i", archive.to_str().unwrap()];
+    // How long it takes here, when nobody kills it.
+    let begun = Instant::now();
+    shim.cli(&load).expect_ok();
+    let whole = begun.elapsed();
+    let killed = |words: &[&str], after: Duration| {
+        let running = shim.call(words).spawn();
+        std::thread::sleep(after);
+        running.signal(Signal::KILL);
+        running.wait();
+    };
+    for moment in 0..5 {
+        killed(&["rmi", "-f", "box:1"], whole * moment / 20);
+        shim.cli(&["system", "check", "-q"]).expect_ok().expect_stdout("");
+        shim.cli(&["rmi", "-f", "box:1"]).expect_ok();
+        killed(&load, whole * moment / 5);
+        shim.cli(&["system", "check", "-q"]).expect_ok().expect_stdout("");
+        // It goes on from whatever is there.
+        shim.cli(&load).expect_ok();
+    }
+    shim.cli(&["system", "check", "--repair"]).expect_ok();
+    let clean = "1 images, 3 layers, 5 parts of content: nothing is wrong\n";
+    assert_eq!(shim.stdout(&["system", "check"]), clean);
+    for folder in ["ingest", "leases"] {
+        assert_eq!(fs::read_dir(shim.root().join(folder)).unwrap().count(), 0, "{folder}");
+    }
+    assert_eq!(shim.stdout(&["images", "-q", "--no-trunc"]), format!("{}\n", maker.id()));
 }

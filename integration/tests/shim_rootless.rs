@@ -4,10 +4,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use integration::{
-    Bundle, Call, Container, ImageMaker, Ordinary, is_root, json, mark, requires, shim_under_test,
+    Bundle, Call, Container, ImageMaker, Ordinary, cgroup2_mount, is_root, json, mark, requires,
+    shim_under_test,
 };
 
 const USER: Ordinary = Ordinary::NOBODYS;
@@ -23,7 +24,7 @@ impl Shim {
         fs::copy(binary, &copy).unwrap();
         fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
         let config = json!({"Env": ["PATH=/bin"], "Cmd": ["sh", "-c", "id -u; id -G; stat -c '%u:%g %a' /owned; touch /x && echo made"], "User": "user"});
-        let owned = |folder: &std::path::Path| {
+        let owned = |folder: &Path| {
             fs::write(folder.join("owned"), "").unwrap();
             std::os::unix::fs::chown(folder.join("owned"), Some(1000), Some(1000)).unwrap();
             fs::set_permissions(folder.join("owned"), Permissions::from_mode(0o4750)).unwrap();
@@ -55,6 +56,16 @@ impl Shim {
             std::process::id()
         )])
     }
+
+    /// The user's crun of Debian's, which refuses to work where cgroup v1 is in use and cgroup v2 has a controller too.
+    fn run_on_crun(&self, folder: &str) -> Call {
+        let hybrid = cgroup2_mount().filter(|mount| mount.ends_with("unified"));
+        let before = hybrid.map_or(String::new(), |mount| format!("umount {} && ", mount.display()));
+        let call = Call::of("unshare").args(["--mount", "sh", "-c", &format!("{before}exec \"$0\" \"$@\"")]);
+        let call =
+            call.args([self.path("as-user")]).args(["/usr/bin/crun", "--cgroup-manager=disabled", "--root"]);
+        call.args([self.path("of-crun")]).args(["run", "--bundle"]).args([self.path(folder)]).args(["made"])
+    }
 }
 
 #[test]
@@ -79,6 +90,9 @@ fn an_ordinary_users_image_is_loaded_bundled_run_and_removed() {
     assert_eq!(fs::metadata(folder.join("rootfs/bin")).unwrap().uid(), USER.id);
     let wanted = "0\n0\n1000:1000 4750\nmade\n";
     shim.run("made", "root").output().expect_ok().expect_stdout(wanted);
+    if Path::new("/usr/bin/crun").exists() {
+        shim.run_on_crun("made").output().expect_ok().expect_stdout(wanted);
+    }
     shim.call(&["bundle", "--rm", folder.to_str().unwrap()]).output().expect_ok();
     assert!(!folder.exists());
     let checked = shim.call(&["system", "check"]).output().expect_ok();
@@ -121,11 +135,11 @@ fn who_was_granted_no_ids_has_everything_as_his_own() {
 fn root_of_a_user_namespace_mounts_an_overlay_there() {
     requires!(is_root(), "becoming root of a user namespace with a mount namespace is root's here");
     let folder = integration::Scratch::new();
-    let low = |folder: &std::path::Path| {
+    let low = |folder: &Path| {
         fs::create_dir_all(folder.join("opaque/old")).unwrap();
         fs::write(folder.join("gone"), "").unwrap();
     };
-    let high = |folder: &std::path::Path| {
+    let high = |folder: &Path| {
         fs::create_dir(folder.join("opaque")).unwrap();
         fs::write(folder.join("opaque/.wh..wh..opq"), "").unwrap();
         fs::write(folder.join(".wh.gone"), "").unwrap();

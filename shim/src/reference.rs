@@ -115,7 +115,8 @@ impl Reference {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// The name without tag and digest, as Docker shows it: `busybox`.
+    /// The name without tag and digest, as Docker shows it: `busybox`. It reads back as the same name, unlike Docker's
+    /// of `docker.io/localhost/x`.
     #[must_use]
     pub fn familiar_name(&self) -> String {
         if self.registry != DEFAULT_REGISTRY {
@@ -123,6 +124,8 @@ impl Reference {
         }
         match self.repository.strip_prefix("library/") {
             Some(short) if !short.contains('/') => short.to_owned(),
+            // What would be read as another registry's has to be named in full.
+            _ if split_registry(&self.repository).1 != self.repository => self.name(),
             _ => self.repository.clone(),
         }
     }
@@ -267,6 +270,9 @@ mod tests {
             ("docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
             ("index.docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
             ("docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
+            ("docker.io/localhost/a", "docker.io/localhost/a:latest", "docker.io/localhost/a:latest"),
+            ("docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest"),
+            ("docker.io/docker.io/a", "docker.io/docker.io/a:latest", "docker.io/docker.io/a:latest"),
             ("localhost/a", "localhost/a:latest", "localhost/a:latest"),
             ("localhost:5000/a:b", "localhost:5000/a:b", "localhost:5000/a:b"),
             ("a.b:80/c/d/e:f", "a.b:80/c/d/e:f", "a.b:80/c/d/e:f"),

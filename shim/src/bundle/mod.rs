@@ -188,7 +188,9 @@ fn namespaces(options: &Options, host: &Host) -> Vec<Namespace> {
 }
 
 fn devices(options: &Options, host: &Host) -> Result<Vec<Device>> {
-    let mut devices: Vec<Device> = if options.privileged { host.devices.clone() } else { Vec::new() };
+    // A user's container can have none of the host's but those that were asked for, which are bound there.
+    let has_all = options.privileged && host.user.is_none();
+    let mut devices: Vec<Device> = if has_all { host.devices.clone() } else { Vec::new() };
     for (device, _) in &options.devices {
         let path = process::clean(&device.path);
         if path == "/" {

@@ -24,8 +24,14 @@ pub fn mounts(options: &Options, host: &Host) -> Result<Vec<Mount>> {
         own.push(Mount { destination, ..mount.clone() });
     }
     let mut all = usual(options, host);
-    // One of the user's takes the place of Docker's; /proc and /sys too, as there.
-    all.retain(|mount| !own.iter().any(|user| user.destination == mount.destination));
+    // One of the user's takes the place of Docker's, /proc and /sys too, and hides those below it.
+    let is_hidden = |mount: &Mount| {
+        own.iter().any(|user| match mount.destination.strip_prefix(user.destination.as_str()) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        })
+    };
+    all.retain(|mount| !is_hidden(mount));
     // By depth and otherwise as given, so that no mount hides one that was asked for (as Docker sorts them).
     own.sort_by_key(|mount| mount.destination.matches('/').count());
     all.extend(own);
@@ -108,6 +114,13 @@ mod tests {
         let mounts = mounts(&options, &Host::plain()).unwrap();
         let usual = ["/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue"];
         assert_eq!(destinations(&mounts), [&usual[..], &["/a", "/z", "/dev/shm", "/a/b/c"]].concat());
+    }
+
+    #[test]
+    fn what_would_be_hidden_is_not_mounted() {
+        let options = Options { mounts: vec![bind("/dev"), bind("/sys/fs")], ..Options::default() };
+        let mounts = mounts(&options, &Host::plain()).unwrap();
+        assert_eq!(destinations(&mounts), ["/proc", "/sys", "/dev", "/sys/fs"]);
     }
 
     #[test]

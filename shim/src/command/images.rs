@@ -152,3 +152,55 @@ fn created_at(created: Option<Timestamp>) -> String {
     let Some(created) = created else { return "0001-01-01 00:00:00 +0000 UTC".to_owned() };
     created.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::image::config::ImageConfig;
+    use crate::reference::Reference;
+    use crate::store::image::Image;
+
+    fn image(tags: &[&str], digests: &[&str]) -> Summary {
+        let id = Digest::of(b"image");
+        let full = |name: &&str| Reference::parse(name).unwrap().to_string();
+        let image = Image {
+            manifest: id.clone(),
+            content: vec![],
+            layers: vec![],
+            tags: tags.iter().map(full).collect(),
+            digests: digests.iter().map(full).collect(),
+            pulled: 0,
+        };
+        Summary { id, image, config: ImageConfig::default(), size: 999_600 }
+    }
+
+    #[test]
+    fn an_image_has_a_line_for_each_tag_and_digest_as_in_docker() {
+        let digest = Digest::of(b"manifest").to_string();
+        let (of_box, of_other) = (format!("box@{digest}"), format!("other@{digest}"));
+        let tagged = image(&["box:1", "box:2", "localhost:5000/me/box:latest"], &[&of_box, &of_other]);
+        let only = image(&[], &[&of_other]);
+        let lines = |image: &Summary, shows_digests: bool| -> Vec<String> {
+            let line = |(repository, tag, digest): Name| format!("{repository} {tag} {digest}");
+            names(image, shows_digests).into_iter().map(line).collect()
+        };
+        // The lines that docker 28 prints of the same.
+        let here = "localhost:5000/me/box latest <none>".to_owned();
+        let without = ["box 1 <none>", "box 2 <none>", &here, "other <none> "];
+        assert_eq!(lines(&tagged, false), without);
+        let [one, two] = ["1", "2"].map(|tag| format!("box {tag} {digest}"));
+        assert_eq!(lines(&tagged, true), [one, two, here, format!("other <none> {digest}")]);
+        assert_eq!(lines(&only, false), ["other <none> "]);
+        assert_eq!(lines(&image(&[], &[]), true), ["<none> <none> <none>"]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_shown_as_in_docker() {
+        let row = row(&image(&[], &[]), (NONE.into(), NONE.into(), NONE.into()), true, Timestamp::UNIX_EPOCH);
+        let shown = |name: &str| row.get(name).cloned().unwrap();
+        assert_eq!(shown("CreatedAt"), "0001-01-01 00:00:00 +0000 UTC".into());
+        assert_eq!(shown("CreatedSince"), "".into());
+        assert_eq!((shown("Size"), shown("VirtualSize")), ("1e+03kB".into(), "999.6kB".into()));
+    }
+}

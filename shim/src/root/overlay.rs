@@ -4,7 +4,7 @@
 //! one string, a page at most, each by the short name of its descriptor. The mount is made detached and attached by
 //! the descriptor of the bundle's folder.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -83,10 +83,7 @@ pub fn attach(overlay: &Overlay, folder: BorrowedFd, name: &str) -> Result<()> {
         Ok(made) => move_mount(&made, "", folder, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH),
         // No fsopen(2), no overlay by it, or no `lowerdir+`.
         Err(Errno::NOSYS | Errno::INVAL) => {
-            let data = page(&lower, &upper, &work, is_user)?;
-            // The folder is the caller's own and was empty a moment ago: nobody puts a link there.
-            let target = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
-            mount(overlay.source, target.as_str(), "overlay", MountFlags::empty(), data.as_c_str())
+            mount_page(overlay.source, &page(&lower, &upper, &work, is_user)?, folder, name)
         }
         Err(errno) => Err(errno),
     };
@@ -127,6 +124,13 @@ fn page(lower: &[Part], upper: &Part, work: &Part, is_user: bool) -> Result<CStr
         return Err(Error::invalid(format!("{count} {reason}")));
     }
     CString::new(data).map_err(|_| Error::invalid("a NUL in a name"))
+}
+
+/// By mount(2).
+fn mount_page(source: &str, data: &CStr, folder: BorrowedFd, name: &str) -> rustix::io::Result<()> {
+    // The folder is the caller's own and was empty a moment ago: nobody puts a link there.
+    let target = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
+    mount(source, target.as_str(), "overlay", MountFlags::empty(), data)
 }
 
 fn told_of_copy(error: Error, is_user: bool) -> Error {
@@ -184,7 +188,7 @@ pub fn is_mounted(source: &str) -> Result<bool> {
 /// The numbers of the mounts of this source (proc(5), "/proc/PID/mountinfo").
 fn mounts_of(source: &str) -> Result<Vec<u64>> {
     // Paths in it may have any bytes.
-    let mounts = std::fs::read("/proc/self/mountinfo").during(|| "mountinfo".into())?;
+    let mounts = std::fs::read("/proc/thread-self/mountinfo").during(|| "mountinfo".into())?;
     let mounts = String::from_utf8_lossy(&mounts).into_owned();
     let is_it = |line: &&str| {
         line.split_once(" - overlay ").is_some_and(|(_, rest)| rest.split(' ').next() == Some(source))
@@ -197,4 +201,55 @@ fn mount_id(open: BorrowedFd) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", open.as_raw_fd()))?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
     id.ok_or_else(|| Error::invalid("no mnt_id in fdinfo"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::scratch::Scratch;
+    use std::fs as std_fs;
+
+    const CLONE_NEWNS: i32 = 0x2_0000;
+
+    #[test]
+    fn an_overlay_is_mounted_known_and_taken_away_by_old_and_new_calls() {
+        let scratch = Scratch::new();
+        // Its mounts are this thread's alone, and gone with it.
+        sys::process::unshare(CLONE_NEWNS).unwrap();
+        let private =
+            rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).unwrap();
+        for name in ["low", "high", "upper", "work", "bundle", "bundle/rootfs"] {
+            std_fs::create_dir(scratch.join(name)).unwrap();
+        }
+        std_fs::write(scratch.join("low/file"), "low").unwrap();
+        std_fs::write(scratch.join("high/file"), "high").unwrap();
+        let lower = [scratch.join("high"), scratch.join("low")];
+        let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+        let source = source(&BundleId::random().unwrap());
+        let folder = std_fs::File::open(scratch.join("bundle")).unwrap();
+        let look = || look(folder.as_fd(), "rootfs", &source).unwrap();
+        let overlay = Overlay { source: &source, lower: &lower, upper: &upper, work: &work, who: As::Root };
+        let by_page = || {
+            let parts: Vec<Part> = lower.iter().map(|layer| Part::open(layer).unwrap()).collect();
+            let (upper, work) = (Part::open(&upper).unwrap(), Part::open(&work).unwrap());
+            let data = page(&parts, &upper, &work, false).unwrap();
+            mount_page(&source, &data, folder.as_fd(), "rootfs").unwrap();
+        };
+        for attach in [&(|| attach(&overlay, folder.as_fd(), "rootfs").unwrap()) as &dyn Fn(), &by_page] {
+            assert_eq!((look(), is_mounted(&source).unwrap()), (Mounted::Nothing, false));
+            attach();
+            assert_eq!((look(), is_mounted(&source).unwrap()), (Mounted::Ours, true));
+            assert_eq!(std_fs::read_to_string(scratch.join("bundle/rootfs/file")).unwrap(), "high");
+            detach(folder.as_fd(), "rootfs").unwrap();
+        }
+        mount("other", &*scratch.join("bundle/rootfs"), "tmpfs", MountFlags::empty(), None).unwrap();
+        assert_eq!(look(), Mounted::Other);
+        detach(folder.as_fd(), "rootfs").unwrap();
+        assert!(detach(folder.as_fd(), "rootfs").is_err(), "there is nothing");
+        let many: Vec<Part> = (0..400).map(|_| Part::open(&upper).unwrap()).collect();
+        let error =
+            page(&many, &Part::open(&upper).unwrap(), &Part::open(&work).unwrap(), false).unwrap_err();
+        assert!(error.to_string().contains("400 layers need Linux 6.5"), "{error}");
+    }
 }

@@ -178,6 +178,10 @@ impl Making {
             .iter()
             .map(|tree| File::open(tree).map(OwnedFd::from).during(|| format!("open {tree:?}")))
             .collect::<Result<_>>()?;
+        for path in &unpacked.whiteouts {
+            drop_idle_whiteout(self.tree(), path, &opened)
+                .during(|| format!("whiteout {:?}", String::from_utf8_lossy(path)))?;
+        }
         for path in unpacked.implied_folders.iter().filter(|path| !path.is_empty()) {
             inherit(self.tree(), path, &opened)
                 .during(|| format!("folder {:?}", String::from_utf8_lossy(path)))?;
@@ -185,8 +189,12 @@ impl Making {
         if unpacked.implied_folders.iter().any(Vec::is_empty) {
             self.describe_root(root_below).during(|| "the root".into())?;
         }
-        record::write(&self.folder.join("layer.json"), layer)?;
-        // One call for all its files, which a crash of the host would otherwise leave empty.
+        let path = self.folder.join("layer.json");
+        let words = || format!("write {path:?}");
+        let text =
+            serde_json::to_vec(layer).map_err(|error| Error::invalid(error.to_string())).during(words)?;
+        std_fs::write(&path, text).during(words)?;
+        // One call for all its files, which a crash of the host would otherwise leave empty, and for the record.
         fs::syncfs(&self.tree).during(|| "syncfs".into())?;
         std_fs::rename(&self.folder, &self.done).during(|| format!("rename {:?}", self.folder))?;
         let parent = self.done.parent().unwrap_or(Path::new("/"));
@@ -230,6 +238,60 @@ fn inherit(tree: BorrowedFd, path: &[u8], below: &[OwnedFd]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Takes away a whiteout that hides nothing. overlayfs looks for whiteouts only where it merges folders: in others it
+/// would list the name of one, and then not find it.
+fn drop_idle_whiteout(tree: BorrowedFd, path: &[u8], below: &[OwnedFd]) -> Result<()> {
+    let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (&b"."[..], path),
+    };
+    let name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
+    let folder = match look_up(tree, parent)? {
+        LookUp::Folder(folder, Below::Hidden) => folder,
+        LookUp::Folder(folder, Below::Seen) if !shows(below, parent, &name)? => folder,
+        // It hides something, or an entry of the same archive has taken its folder away again.
+        _ => return Ok(()),
+    };
+    if !is_whiteout(folder.as_fd(), &name)? {
+        return Ok(());
+    }
+    let stat = fs::fstat(&folder).during(|| "fstat".into())?;
+    fs::unlinkat(&folder, &*name, AtFlags::empty()).during(|| "unlinkat".into())?;
+    fs::futimens(&folder, &times(&stat)).during(|| "utimensat".into())
+}
+
+/// Whether there is anything of this name to be seen in the folder of that path, the highest layer first.
+fn shows(layers: &[OwnedFd], parent: &[u8], name: &CStr) -> Result<bool> {
+    for layer in layers {
+        match look_up(layer.as_fd(), parent)? {
+            LookUp::Hidden => return Ok(false),
+            LookUp::Nothing => {}
+            LookUp::Folder(folder, below) => {
+                match fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(_) => return Ok(!is_whiteout(folder.as_fd(), name)?),
+                    Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(errno).during(|| "fstatat".into()),
+                }
+                if matches!(below, Below::Hidden) {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn is_whiteout(folder: BorrowedFd, name: &CStr) -> Result<bool> {
+    match fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => {
+            let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+            Ok(is_device && stat.st_rdev == 0)
+        }
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno).during(|| "fstatat".into()),
+    }
 }
 
 /// What a layer says of a path.
@@ -340,15 +402,18 @@ pub(crate) fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()>
             .during(|| format!("fsetxattr {name:?}"))?;
     }
     fs::fchmod(target, Mode::from_raw_mode(stat.st_mode & 0o7777)).during(|| "fchmod".into())?;
+    fs::futimens(target, &times(&stat)).during(|| "utimensat".into())
+}
+
+fn times(stat: &fs::Stat) -> fs::Timestamps {
     let time = |seconds, nanoseconds: u64| fs::Timespec {
         tv_sec: seconds,
         tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
     };
-    let times = fs::Timestamps {
+    fs::Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
-    };
-    fs::futimens(target, &times).during(|| "utimensat".into())
+    }
 }
 
 /// Removes a folder of the store with all in it.

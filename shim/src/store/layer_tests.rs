@@ -67,6 +67,37 @@ fn a_root_that_a_layer_does_not_describe_is_as_in_the_layers_below() {
 }
 
 #[test]
+fn a_whiteout_stays_only_where_it_hides_something() {
+    let scratch = Scratch::new();
+    let layers = Layers::open(scratch.path()).unwrap();
+    let empty = |path: &str| header(b'0', path, 0);
+    let names = |number, path: &str| {
+        let entries = std_fs::read_dir(layers.tree(&id(number)).join(path)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    make(&layers, 1, &[file("d/a", "1"), file("d/b", "1"), file("o/a", "1"), empty("d/.wh.base")], &[]);
+    assert_eq!(names(1, "d"), ["a", "b"]);
+    let second = [
+        owned(b'5', "new", 0o755, (0, 0)),
+        empty("new/.wh.x"),
+        empty("d/.wh.a"),
+        empty("d/.wh.gone"),
+        empty("o/.wh..wh..opq"),
+        empty("o/.wh.a"),
+        empty(".wh.top"),
+    ];
+    make(&layers, 2, &second, &[1]);
+    assert_eq!((names(2, "new"), names(2, "d"), names(2, "o")), (vec![], vec!["a".to_owned()], vec![]));
+    assert_eq!(names(2, ""), ["d", "new", "o"]);
+    // Not seen any more, so there is nothing to hide a second time.
+    make(&layers, 3, &[empty("d/.wh.a"), empty("d/.wh.b"), empty("o/.wh.a"), empty(".wh.o")], &[2, 1]);
+    assert_eq!((names(3, "d"), names(3, "o")), (vec!["b".to_owned()], vec![]));
+}
+
+#[test]
 fn many_make_the_same_at_once_and_one_does_it() {
     let scratch = Scratch::new();
     let layers = Layers::open(scratch.path()).unwrap();

@@ -66,6 +66,8 @@ pub struct Unpacked {
     /// Folders that the archive does not describe but has entries in: theirs are the owner, mode, … of the folder
     /// of the same name in the layers below, if there is one. The root (an empty path) is one of them.
     pub implied_folders: Vec<Vec<u8>>,
+    /// Names that the archive takes away, as far as nothing of the same archive stands there.
+    pub whiteouts: Vec<Vec<u8>>,
     /// What could not be kept, in words, such as an attribute that the file system does not have.
     pub lost: Vec<String>,
 }
@@ -251,7 +253,10 @@ impl Tree<'_> {
         }
         let place = Place { folder, name: c_string(hidden)? };
         match kind_of(&place)? {
-            None => make_node(&place, FileType::CharacterDevice, 0, 0),
+            None => {
+                self.done.whiteouts.push(join(parent, hidden));
+                make_node(&place, FileType::CharacterDevice, 0, 0)
+            }
             Some(FileType::Directory) => {
                 let path = join(parent, hidden);
                 let folder = self.open_folder(&path)?;
