@@ -20,7 +20,8 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::folder::make_private;
 use crate::store::record;
-use crate::unpack::tree::{As, Unpacked, is_overlays, remove_all};
+use crate::unpack::remove::remove_all;
+use crate::unpack::tree::{As, Unpacked, is_overlays};
 
 /// What is known of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +87,11 @@ impl Layers {
         let mut found = Vec::new();
         for entry in std_fs::read_dir(&self.done).during(words)? {
             let name = entry.during(words)?.file_name();
-            found.push(Digest::parse(&format!("sha256:{}", name.to_string_lossy())).during(words)?);
+            let hex = name.to_string_lossy();
+            // The lowest layer's chain id is its own digest, which may be of either kind.
+            let kinds = ["sha256", "sha512"].map(|kind| Digest::parse(&format!("{kind}:{hex}")));
+            let [sha256, sha512] = kinds;
+            found.push(sha256.or(sha512).during(words)?);
         }
         found.sort();
         Ok(found)
