@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use crate::check::{Broken, Problem, compare};
 use crate::digest::{Digest, Hasher, Hashing};
@@ -11,6 +11,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::store::Store;
 use crate::store::draft::Draft;
 use crate::store::image::Image;
+use crate::store::layer::drop_idle_whiteouts;
 use crate::unpack::archive::Archive;
 use crate::unpack::stream::Unpacking;
 use crate::unpack::tree::{self, As};
@@ -78,10 +79,23 @@ fn look_at(store: &Store, chain_id: &Digest, source: Option<&Digest>, who: As) -
         if diff_id != layer.diff_id {
             return Ok(Some(format!("its archive {source} is that of layer {diff_id}")));
         }
+        drop_idle_whiteouts(wanted.as_fd(), &unpacked, &below(store, layer.parent.clone())?)?;
         let mut inherited = unpacked.implied_folders;
         // Nothing describes the root of a layer that does not describe itself, and its time is that of its making.
         inherited.push(Vec::new());
         compare::difference(wanted.as_fd(), found.as_fd(), &inherited, who)
     })();
     draft.end(compared)
+}
+
+/// The trees of the layers from this one down.
+fn below(store: &Store, mut next: Option<Digest>) -> Result<Vec<OwnedFd>> {
+    let mut trees = Vec::new();
+    while let Some(chain_id) = next {
+        let Some(layer) = store.layers.get(&chain_id)? else { break };
+        let path = store.layers.tree(&chain_id);
+        trees.push(File::open(&path).during(|| format!("open {path:?}"))?.into());
+        next = layer.parent;
+    }
+    Ok(trees)
 }

@@ -178,10 +178,7 @@ impl Making {
             .iter()
             .map(|tree| File::open(tree).map(OwnedFd::from).during(|| format!("open {tree:?}")))
             .collect::<Result<_>>()?;
-        for path in &unpacked.whiteouts {
-            drop_idle_whiteout(self.tree(), path, &opened)
-                .during(|| format!("whiteout {:?}", String::from_utf8_lossy(path)))?;
-        }
+        drop_idle_whiteouts(self.tree(), unpacked, &opened)?;
         for path in unpacked.implied_folders.iter().filter(|path| !path.is_empty()) {
             inherit(self.tree(), path, &opened)
                 .during(|| format!("folder {:?}", String::from_utf8_lossy(path)))?;
@@ -238,6 +235,19 @@ fn inherit(tree: BorrowedFd, path: &[u8], below: &[OwnedFd]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Takes away the whiteouts of a tree that hide nothing of the layers `below`, the highest first: of those that are
+/// seen, none where the tree hides all below it.
+///
+/// # Errors
+/// The system's reason, with the whiteout.
+pub fn drop_idle_whiteouts(tree: BorrowedFd, unpacked: &Unpacked, below: &[OwnedFd]) -> Result<()> {
+    let below = if unpacked.hides_all_below { &[] } else { below };
+    unpacked.whiteouts.iter().try_for_each(|path| {
+        drop_idle_whiteout(tree, path, below)
+            .during(|| format!("whiteout {:?}", String::from_utf8_lossy(path)))
+    })
 }
 
 /// Takes away a whiteout that hides nothing. overlayfs looks for whiteouts only where it merges folders: in others it
