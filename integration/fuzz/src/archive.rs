@@ -452,6 +452,8 @@ pub fn check(made: &Made, gnu: bool) -> Result<Outcome, String> {
         Ok(theirs) => return explained(format!("the tar crate {theirs:?}")),
         Err(error) => return explained(format!("the tar crate says: {error}")),
     }
+    // In its lines a blank of a name cannot be told from what stands between names.
+    let gnu = gnu && !ours.iter().any(|seen| seen.path.contains(&b' '));
     match if gnu { gnu_tar(&made.bytes)? } else { None } {
         Some(theirs) if theirs != ours => explained(format!("GNU tar {theirs:?}")),
         _ => Ok(Outcome::Alike),
