@@ -28,7 +28,7 @@ validation: ## The OCI's own validation programs against this runtime, runc and 
 	@scripts/validation
 
 bench: ## This runtime beside crun, runc and the kernel's own floor; writes docs/benchmarks.md
-	@scripts/install-deps build bench vm
+	@scripts/install-deps build bench registry engines vm
 	@scripts/build
 	@scripts/bench
 

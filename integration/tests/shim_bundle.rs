@@ -233,8 +233,12 @@ fn only_what_was_made_is_removed_and_nothing_by_a_link() {
     let busy = Bundle::make(&shim, "busy", &[], &[]);
     let sleeper = Call::of("sleep").args(["600"]).current_dir(&busy.folder.join("rootfs")).spawn();
     rm(&shim, &busy.folder).expect_code(1).expect_stderr("Device or resource busy");
+    fs::write(busy.folder.join("rootfs/since"), "of the user's").unwrap();
     sleeper.signal(rustix::process::Signal::KILL);
     let _ = sleeper.wait();
+    // Nobody else ends what was refused.
+    shim.cli(&["image", "prune", "--force"]).expect_ok();
+    assert!(busy.folder.join("rootfs/since").exists());
     rm(&shim, &busy.folder).expect_ok();
     // A folder that was there before is left as it was.
     let there = shim.folder().join("there");

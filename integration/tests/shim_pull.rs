@@ -397,6 +397,78 @@ fn what_was_cut_goes_on_where_it_stopped() {
 static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
 #[test]
+fn a_registry_that_wants_a_certificate_is_shown_the_one_in_its_folder() {
+    requires!(is_root(), "unpacking layers needs root");
+    requires!(docker::is_installed(), "no docker-registry");
+    let shim = Shim::in_memory();
+    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
+    let registry = Registry::start(Demands { tls: true, certificate: true, ..Demands::default() });
+    registry.put(&layout, "box", "1");
+    let name = format!("{}/box:1", registry.host());
+    let pull = || shim_call(&shim, &["pull", "-q", &name]).output();
+    let folder = shim.folder().join(format!(".config/docker/certs.d/{}", registry.host()));
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(registry.folder().join("cert.pem"), folder.join("ca.crt")).unwrap();
+    pull().expect_code(1).expect_stderr("received fatal alert");
+    fs::copy(registry.folder().join("cert.pem"), folder.join("client.cert")).unwrap();
+    pull().expect_code(1).expect_stderr("missing key");
+    // One that belongs to another.
+    let other = Registry::start(Demands { tls: true, ..Demands::default() });
+    fs::copy(other.folder().join("key.pem"), folder.join("client.key")).unwrap();
+    pull().expect_code(1).expect_stderr("client certificate for 127.0.0.1");
+    fs::copy(registry.folder().join("key.pem"), folder.join("client.key")).unwrap();
+    pull().expect_ok().expect_stdout(&format!("{name}\n"));
+}
+
+/// The call with these settings of the host's administrator, in a mount namespace of its own.
+fn with_settings(shim: &Shim, call: Call, settings: &integration::Value) -> Call {
+    let file = shim.folder().join("registries.json");
+    fs::write(&file, settings.to_string()).unwrap();
+    let script = format!(
+        "mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work && \
+         mount -t overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work overlay /etc && \
+         mkdir -p /etc/caisson && cp {} /etc/caisson/registries.json && exec \"$0\" \"$@\"",
+        file.display()
+    );
+    call.through(&["unshare", "--mount", "sh", "-c", &script])
+}
+
+#[test]
+fn the_administrator_names_mirrors_and_insecure_registries() {
+    requires!(is_root(), "unpacking layers needs root");
+    requires!(docker::is_installed(), "no docker-registry");
+    let shim = Shim::in_memory();
+    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
+    let shown = layout.clone();
+    let mirror = Fake::start(move |request| shown.answer(request));
+    fs::create_dir(shim.folder().join("docker")).unwrap();
+    // docker.io's own password is not for the mirror.
+    let hub = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dXNlcjpwYXNzIHdvcmQ="}}}"#;
+    fs::write(shim.folder().join("docker/config.json"), hub).unwrap();
+    let settings = json!({"registry-mirrors": [format!("http://{}", mirror.host())]});
+    let pull = || shim_call(&shim, &["pull", "box"]);
+    let stdout = with_settings(&shim, pull(), &settings).output().expect_ok().stdout;
+    assert!(
+        stdout.ends_with("Status: Downloaded newer image for box:latest\ndocker.io/library/box:latest\n"),
+        "{stdout}"
+    );
+    assert_eq!(mirror.asked_for("/v2/library/box/manifests/latest"), 1);
+    assert!(mirror.requests().iter().all(|request| request.header("authorization").is_none()));
+
+    // A registry with a certificate that nobody knows.
+    let registry = Registry::start(Demands { tls: true, ..Demands::default() });
+    registry.put(&layout, "box", "1");
+    let name = format!("{}/box:1", registry.host());
+    let insecure = json!({"insecure-registries": ["127.0.0.0/8"]});
+    let pull = || shim_call(&shim, &["pull", "-q", &name]);
+    with_settings(&shim, pull(), &json!({})).output().expect_code(1).expect_stderr("unknown authority");
+    with_settings(&shim, pull(), &insecure).output().expect_ok();
+    let typo = json!({"insecure-registry": ["127.0.0.0/8"]});
+    let failed = with_settings(&shim, pull(), &typo).output().expect_code(1);
+    failed.expect_stderr("read \"/etc/caisson/registries.json\": unknown field `insecure-registry`");
+}
+
+#[test]
 fn a_terminal_shows_a_line_for_each_layer() {
     requires!(is_root(), "unpacking layers needs root");
     let shim = Shim::in_memory();

@@ -80,6 +80,10 @@ fn a_pull_that_was_killed_is_made_good_by_the_next_one() {
             let output = pull.wait();
             let again = shim_call(&shim, &["pull", &name]).output().expect_ok().expect_no_stderr();
             assert_eq!(store(&shim), wanted, "moment {number} of {whole:?}: {output}; then {again}");
+            // Slower than the pull itself.
+            if number.is_multiple_of(10) {
+                shim.cli(&["system", "check"]).expect_ok();
+            }
         }
     };
     std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
@@ -127,4 +131,27 @@ fn ctrl_c_ends_a_pull_at_once_and_what_has_come_is_kept_for_the_next() {
             .collect();
         assert_eq!(asked, [None, Some(size / 2)], "the rest, and not all of it again");
     }
+}
+
+#[test]
+fn a_signal_that_the_caller_has_it_ignore_does_not_end_a_pull() {
+    requires!(is_root(), "unpacking layers needs root");
+    let shim = Shim::in_memory();
+    let layout = image(&shim.folder().join("layout"));
+    let (asked, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (is_asked, is_told) = (Arc::clone(&asked), Arc::clone(&told));
+    let registry = Fake::start(move |request| {
+        if request.target.contains("/manifests/") {
+            is_asked.store(1, Ordering::SeqCst);
+            wait_for("the signal", || (is_told.load(Ordering::SeqCst) == 1).then_some(()));
+        }
+        layout.answer(request)
+    });
+    // As nohup does.
+    let pull = shim_call(&shim, &["pull", "-q", &format!("{}/box:1", registry.host())]);
+    let pull = pull.through(&["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""]).spawn();
+    wait_for("the first question", || (asked.load(Ordering::SeqCst) == 1).then_some(()));
+    pull.signal(Signal::HUP);
+    told.store(1, Ordering::SeqCst);
+    pull.wait().expect_ok();
 }

@@ -256,8 +256,7 @@ impl Parts {
             .map(|path| describe(path, &manifest::layer_type))
             .collect::<Result<Vec<_>>>()?;
         let manifest = Manifest { config, layers };
-        let names =
-            saved.repo_tags.iter().flatten().map(|tag| Reference::parse(tag)).collect::<Result<_>>()?;
+        let names = saved.repo_tags.iter().flatten().map(|tag| name_of(tag, None)).collect::<Result<_>>()?;
         Ok(Found { bytes: manifest.to_bytes()?, manifest, names, paths })
     }
 
@@ -361,7 +360,18 @@ fn names_of(descriptor: &Descriptor) -> Result<Vec<Reference>> {
     let Some(annotations) = &descriptor.annotations else { return Ok(Vec::new()) };
     let full = annotations.get("io.containerd.image.name");
     let short = annotations.get("org.opencontainers.image.ref.name").filter(|name| name.contains([':', '/']));
-    full.or(short).map(|name| Reference::parse(name)).transpose().map(|name| name.into_iter().collect())
+    let name = full.or(short).map(|name| name_of(name, Some(&descriptor.digest)));
+    name.transpose().map(|name| name.into_iter().collect())
+}
+
+/// A name of an archive. One with a digest would make its image pass for what a registry has under this digest: it has
+/// to be that of the manifest, where the archive has one that was checked.
+fn name_of(text: &str, checked: Option<&Digest>) -> Result<Reference> {
+    let name = Reference::parse(text)?;
+    if name.digest().is_some() && name.digest() != checked {
+        return Err(Error::invalid(format!("invalid tag {text:?}: its digest is not the image's")));
+    }
+    Ok(name)
 }
 
 #[cfg(test)]

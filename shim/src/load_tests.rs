@@ -185,3 +185,14 @@ fn an_archive_that_contradicts_itself_leaves_no_image() {
         assert_eq!(left, [""; 0], "{what}");
     }
 }
+
+#[test]
+fn no_archive_makes_its_image_pass_for_what_a_registry_has_by_digest() {
+    let scratch = Scratch::new();
+    let name = format!("busybox@{}", Digest::of(b"what everybody trusts"));
+    for archive in [saved(&format!("[{name:?}]")), layout(&name, |same| same)] {
+        let error = load_into(&scratch, &archive, "linux/amd64").unwrap_err().to_string();
+        assert!(error.ends_with("its digest is not the image's"), "{error}");
+        assert!(ImageRecord::open(scratch.path()).read().unwrap().find(&name).is_err());
+    }
+}

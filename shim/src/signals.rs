@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// What a shell says of a program that Ctrl-C has ended.
 pub const INTERRUPTED: i32 = 130;
@@ -21,8 +21,12 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The system's reason.
 pub fn on_interrupt(action: impl FnOnce() + Send + 'static) -> Result<()> {
     let mut signals = SigSet::empty();
+    let ignored = ignored()?;
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
+        // What the caller has us ignore (nohup, a shell's background) would reach who waits for it all the same.
+        if ignored & (1 << (signal as u32 - 1)) == 0 {
+            signals.add(signal);
+        }
     }
     signals
         .thread_block()
@@ -44,4 +48,13 @@ pub fn on_interrupt(action: impl FnOnce() + Send + 'static) -> Result<()> {
         .spawn(wait)
         .map(drop)
         .map_err(|error| Error::from(error).of(Kind::System))
+}
+
+/// The signals that this process was started to ignore, as a mask (proc_pid_status(5), `SigIgn`).
+fn ignored() -> Result<u64> {
+    let path = "/proc/self/status";
+    let status = std::fs::read_to_string(path).during(|| format!("read {path}"))?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.ok_or_else(|| Error::new(Kind::System, format!("read {path}: no SigIgn")))
 }

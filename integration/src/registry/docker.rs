@@ -16,6 +16,8 @@ pub struct Demands {
     pub password: bool,
     /// It speaks TLS, by the certificate in its folder.
     pub tls: bool,
+    /// With TLS: it is somebody with that very certificate.
+    pub certificate: bool,
 }
 
 /// `user` and `pass word`, as htpasswd(1) -B writes it.
@@ -59,7 +61,12 @@ impl Registry {
         if demands.tls {
             make_certificate(folder);
             let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-            config += &format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display());
+            let clients = match demands.certificate {
+                true => format!(", clientcas: [{}]", certificate.display()),
+                false => String::new(),
+            };
+            let (certificate, key) = (certificate.display(), key.display());
+            config += &format!(", tls: {{certificate: {certificate}, key: {key}{clients}}}");
         }
         config += "}\n";
         if demands.password {
@@ -85,7 +92,7 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The folder with its certificate, `cert.pem`, which is its own authority's too.
+    /// The folder with its certificate, `cert.pem`, which is its own authority's too, and `key.pem`.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.scratch.path()
@@ -94,29 +101,35 @@ impl Registry {
     /// Has the image of a layout under `repository:tag`.
     #[track_caller]
     pub fn put(&self, layout: &Layout, repository: &str, tag: &str) {
-        let root = self.scratch.path().join("store/docker/registry/v2");
-        let hex = |digest: &str| digest.strip_prefix("sha256:").expect("sha256").to_owned();
-        let link = |path: String, digest: &str| {
-            let folder = root.join("repositories").join(repository).join(path);
-            fs::create_dir_all(&folder).expect("create a folder");
-            fs::write(folder.join("link"), digest).expect("write a link");
-        };
-        let blob = |digest: &str| {
-            let folder = root.join("blobs/sha256").join(&hex(digest)[..2]).join(hex(digest));
-            fs::create_dir_all(&folder).expect("create a folder");
-            if !folder.join("data").exists() {
-                fs::copy(layout.path(digest), folder.join("data")).expect("copy a blob");
-            }
-        };
-        for digest in layout.layers.iter().map(|(digest, _)| digest).chain([&layout.config]) {
-            blob(digest);
-            link(format!("_layers/sha256/{}", hex(digest)), digest);
-        }
-        blob(&layout.manifest);
-        link(format!("_manifests/revisions/sha256/{}", hex(&layout.manifest)), &layout.manifest);
-        link(format!("_manifests/tags/{tag}/current"), &layout.manifest);
-        link(format!("_manifests/tags/{tag}/index/sha256/{}", hex(&layout.manifest)), &layout.manifest);
+        store(&self.scratch.path().join("store"), layout, repository, tag);
     }
+}
+
+/// Puts the image of a layout under `repository:tag` where a registry keeps what it has.
+#[track_caller]
+pub fn store(root: &Path, layout: &Layout, repository: &str, tag: &str) {
+    let root = root.join("docker/registry/v2");
+    let hex = |digest: &str| digest.strip_prefix("sha256:").expect("sha256").to_owned();
+    let link = |path: String, digest: &str| {
+        let folder = root.join("repositories").join(repository).join(path);
+        fs::create_dir_all(&folder).expect("create a folder");
+        fs::write(folder.join("link"), digest).expect("write a link");
+    };
+    let blob = |digest: &str| {
+        let folder = root.join("blobs/sha256").join(&hex(digest)[..2]).join(hex(digest));
+        fs::create_dir_all(&folder).expect("create a folder");
+        if !folder.join("data").exists() {
+            fs::copy(layout.path(digest), folder.join("data")).expect("copy a blob");
+        }
+    };
+    for digest in layout.layers.iter().map(|(digest, _)| digest).chain([&layout.config]) {
+        blob(digest);
+        link(format!("_layers/sha256/{}", hex(digest)), digest);
+    }
+    blob(&layout.manifest);
+    link(format!("_manifests/revisions/sha256/{}", hex(&layout.manifest)), &layout.manifest);
+    link(format!("_manifests/tags/{tag}/current"), &layout.manifest);
+    link(format!("_manifests/tags/{tag}/index/sha256/{}", hex(&layout.manifest)), &layout.manifest);
 }
 
 /// One that nobody listens on at this moment.

@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::output::human;
 use crate::store::Store;
 use crate::store::draft::KINDS;
-use crate::unpack::tree::remove_all;
+use crate::unpack::remove::remove_all;
 
 /// What there is of it, in words.
 ///

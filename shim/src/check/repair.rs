@@ -15,7 +15,8 @@ use crate::reference::Reference;
 use crate::store::Store;
 use crate::store::image::Image;
 use crate::store::intake::Intake;
-use crate::unpack::tree::{As, remove_all};
+use crate::unpack::remove::remove_all;
+use crate::unpack::tree::As;
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -15,6 +15,9 @@ use crate::image::platform::Platform;
 /// Longest configuration that is read, in bytes (as in containerd).
 pub const CONFIG_MAX: u64 = 8 << 20;
 
+/// Most layers of an image: overlayfs takes no more (OVL_MAX_STACK), and each costs a sync of the disk.
+const LAYERS_MAX: usize = 500;
+
 /// The document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -135,7 +138,7 @@ impl ImageConfig {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// No JSON of this form, or layers of another kind than `layers`.
+    /// No JSON of this form, layers of another kind than `layers`, or more of them than can be mounted.
     pub fn parse(bytes: &[u8]) -> Result<ImageConfig> {
         let config: ImageConfig = serde_json::from_slice(bytes)
             .map_err(|error| Error::invalid(format!("invalid image configuration: {error}")))?;
@@ -143,6 +146,12 @@ impl ImageConfig {
             let kind = &config.rootfs.kind;
             return Err(Error::invalid(format!(
                 "invalid image configuration: rootfs.type {kind:?} is not \"layers\""
+            )));
+        }
+        if config.rootfs.diff_ids.len() > LAYERS_MAX {
+            let count = config.rootfs.diff_ids.len();
+            return Err(Error::invalid(format!(
+                "invalid image configuration: {count} layers, of which {LAYERS_MAX} could be mounted"
             )));
         }
         Ok(config)
@@ -217,5 +226,15 @@ mod tests {
         ] {
             assert!(ImageConfig::parse(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn layers_are_as_many_as_can_be_mounted() {
+        let of = |count: usize| {
+            let ids = vec![format!("\"sha256:{}\"", "a".repeat(64)); count].join(",");
+            ImageConfig::parse(format!(r#"{{"rootfs":{{"type":"layers","diff_ids":[{ids}]}}}}"#).as_bytes())
+        };
+        assert_eq!(of(500).unwrap().rootfs.diff_ids.len(), 500);
+        assert!(of(501).unwrap_err().to_string().ends_with("501 layers, of which 500 could be mounted"));
     }
 }

@@ -8,22 +8,23 @@
 //! - Of addresses only scheme, host and path get into errors: behind them stand signatures.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ureq::http::{Request, Uri};
+use ureq::http::Request;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::reference::{DEFAULT_REGISTRY, registry_is_valid};
+use crate::reference::DEFAULT_REGISTRY;
+use crate::registry::address::{authority, origin_of, parse, shown};
 use crate::registry::cancel::Cancel;
-use crate::registry::challenge::{self, Challenge};
+use crate::registry::challenge::Challenge;
 use crate::registry::credentials::Credentials;
 use crate::registry::network;
+use crate::registry::response::Response;
 use crate::registry::settings::{Security, Settings};
 use crate::registry::tls::{self, Roots, TlsConnector};
 use crate::registry::token;
@@ -34,8 +35,8 @@ const HUB_HOST: &str = "registry-1.docker.io";
 const REDIRECTS_MAX: usize = 10;
 /// Longest headers of an answer, in bytes.
 const HEADERS_MAX: usize = 64 << 10;
-/// Longest explanation of an error, and longest answer of a token server, in bytes.
-const SMALL_MAX: u64 = 1 << 20;
+/// Longest answer of a token server, in bytes.
+const TOKEN_MAX: u64 = 1 << 20;
 /// Longest pause that a server may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
@@ -170,7 +171,8 @@ impl From<Error> for Failure {
     }
 }
 
-type Attempt<T> = std::result::Result<T, Failure>;
+/// What one try comes to.
+pub type Attempt<T> = std::result::Result<T, Failure>;
 
 /// What is asked.
 #[derive(Clone, Copy, Default)]
@@ -279,7 +281,7 @@ impl<'n> Client<'n> {
         let url = format!("{}{path}", self.origin()?);
         let shown = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let response = self.send(&url, Ask { authorization: shown.as_deref(), ..ask })?;
-        if response.status() != 401 || response.is_elsewhere {
+        if response.status() != 401 || response.is_elsewhere() {
             return response.checked();
         }
         let Some(challenge) = response.challenge() else { return response.checked() };
@@ -341,7 +343,7 @@ impl<'n> Client<'n> {
             let reason = if reason.is_empty() { "authentication required".to_owned() } else { reason };
             return Err(Error::new(Kind::Denied, format!("unauthorized: {reason}")).into());
         }
-        let bytes = response.checked()?.bytes(SMALL_MAX)?;
+        let bytes = response.checked()?.bytes(TOKEN_MAX)?;
         Ok(token::Answer::parse(&bytes)?)
     }
 
@@ -389,7 +391,7 @@ impl<'n> Client<'n> {
             let inner = self
                 .exchange(&url, Ask { authorization: shown_now, ..ask })
                 .map_err(|error| self.failure(method, &url, error))?;
-            let response = Response { inner, url: url.clone(), is_elsewhere };
+            let response = Response::new(inner, &url, is_elsewhere);
             if !matches!(response.status(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
@@ -476,6 +478,9 @@ impl<'n> Client<'n> {
                 if let Some(reason) = tls::distrust(&error) {
                     return Failure::Final(Error::invalid(words(&reason)));
                 }
+                if error.to_string().contains("Name or service not known") {
+                    return Failure::Final(Error::new(Kind::Unavailable, words("no such host")));
+                }
                 let is_refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
                 let error = Error::new(Kind::Unavailable, words(&Error::from(error).to_string()));
                 if is_refused { Failure::Final(error) } else { Failure::Again(error, None) }
@@ -500,167 +505,6 @@ impl<'n> Client<'n> {
 
 fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
-}
-
-/// An address that may be asked: http or https, a host by the grammar of image names, and no credentials.
-fn parse(url: &str) -> Result<Uri> {
-    let bad = |reason: &str| Error::invalid(format!("{:?}: {reason}", shown(url)));
-    let uri: Uri = url.parse().map_err(|_| bad("no address"))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(bad("neither http nor https"));
-    }
-    // Folders of certificates are named after it.
-    if !registry_is_valid(authority(&uri)) {
-        return Err(bad("no host"));
-    }
-    Ok(uri)
-}
-
-fn authority(uri: &Uri) -> &str {
-    uri.authority().map_or("", |authority| authority.as_str())
-}
-
-fn origin_of(uri: &Uri) -> (Option<String>, String, u16) {
-    let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    (uri.scheme_str().map(str::to_owned), host, uri.port_u16().unwrap_or(usual))
-}
-
-/// An address without what only its server should see.
-fn shown(url: &str) -> String {
-    let bare = url.split(['?', '#']).next().unwrap_or_default();
-    match bare.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
-            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-            let path = path.map(|path| format!("/{path}")).unwrap_or_default();
-            format!("{scheme}://{host}{path}")
-        }
-        None => bare.to_owned(),
-    }
-}
-
-/// An answer.
-pub struct Response {
-    inner: ureq::http::Response<ureq::Body>,
-    url: String,
-    /// It is not the registry's own.
-    is_elsewhere: bool,
-}
-
-impl Response {
-    /// The status.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.inner.status().as_u16()
-    }
-
-    /// A header, if it is text.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.inner.headers().get(name)?.to_str().ok()
-    }
-
-    /// Length of the body as told, in bytes.
-    #[must_use]
-    pub fn length(&self) -> Option<u64> {
-        self.header("content-length")?.parse().ok()
-    }
-
-    fn challenge(&self) -> Option<Challenge> {
-        let headers = self.inner.headers().get_all("www-authenticate").iter();
-        challenge::best(headers.filter_map(|header| header.to_str().ok()))
-    }
-
-    /// An error about this answer.
-    pub fn wrong(&self, reason: &str) -> Failure {
-        Failure::Final(Error::invalid(format!("GET {:?}: {reason}", shown(&self.url))))
-    }
-
-    /// Lets through what is of use.
-    fn checked(self) -> Attempt<Response> {
-        let status = self.status();
-        if matches!(status, 200..=299 | 416) {
-            return Ok(self);
-        }
-        let after = self.header("retry-after").and_then(retry_after);
-        let place = format!("GET {:?}", shown(&self.url));
-        let text = self.inner.status().canonical_reason().unwrap_or("status").to_owned();
-        let reason = self.reason();
-        let reason = if reason.is_empty() { format!("{status} {text}") } else { reason };
-        let error = |kind: Kind| Error::new(kind, format!("{place}: {reason}"));
-        Err(match status {
-            401 | 403 => Failure::Final(error(Kind::Denied)),
-            404 => Failure::Final(error(Kind::NotFound)),
-            408 | 429 | 500 | 502..=504 => Failure::Again(error(Kind::Unavailable), after),
-            _ => Failure::Final(error(Kind::Invalid)),
-        })
-    }
-
-    /// What the body says about an error: the distribution specification's form of it.
-    fn reason(self) -> String {
-        #[derive(serde::Deserialize)]
-        struct Errors {
-            errors: Vec<One>,
-        }
-        #[derive(serde::Deserialize)]
-        struct One {
-            #[serde(default)]
-            code: String,
-            #[serde(default)]
-            message: String,
-        }
-        let Ok(bytes) = self.bytes(SMALL_MAX) else { return String::new() };
-        let Ok(errors) = serde_json::from_slice::<Errors>(&bytes) else { return String::new() };
-        let Some(first) = errors.errors.into_iter().next() else { return String::new() };
-        let code = first.code.to_lowercase().replace('_', " ");
-        let message: String = first.message.chars().take(500).collect();
-        match (code.is_empty(), message.is_empty()) {
-            (false, false) => format!("{code}: {message}"),
-            _ => format!("{code}{message}"),
-        }
-    }
-
-    /// The whole body.
-    ///
-    /// # Errors
-    /// One longer than `max` bytes; a cut connection.
-    pub fn bytes(self, max: u64) -> Attempt<Vec<u8>> {
-        let place = format!("GET {:?}", shown(&self.url));
-        let mut bytes = Vec::new();
-        let read = self
-            .inner
-            .into_body()
-            .into_with_config()
-            .limit(u64::MAX)
-            .reader()
-            .take(max + 1)
-            .read_to_end(&mut bytes);
-        if let Err(error) = read {
-            let reason = Error::from(error);
-            return Err(Failure::Again(Error::new(Kind::Unavailable, format!("{place}: {reason}")), None));
-        }
-        if bytes.len() as u64 > max {
-            return Err(Error::invalid(format!("{place}: more than {max} bytes")).into());
-        }
-        Ok(bytes)
-    }
-
-    /// The body as a stream, without an end of ours.
-    #[must_use]
-    pub fn reader(self) -> ureq::BodyReader<'static> {
-        self.inner.into_body().into_with_config().limit(u64::MAX).reader()
-    }
-}
-
-/// RFC 9110, section 10.2.3: seconds, or a time.
-fn retry_after(header: &str) -> Option<Duration> {
-    if let Ok(seconds) = header.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(header.trim()).ok()?;
-    let wait = then.as_second() - jiff::Timestamp::now().as_second();
-    Some(Duration::from_secs(u64::try_from(wait).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::registry::cancel::Cancel;
+use crate::registry::response::retry_after;
 
 #[test]
 fn only_what_may_be_seen_of_an_address_is_shown() {
@@ -17,7 +18,13 @@ fn only_what_may_be_seen_of_an_address_is_shown() {
 
 #[test]
 fn an_address_is_of_http_has_a_host_and_no_credentials() {
-    for url in ["https://h/x", "http://127.0.0.1:5000/v2/", "https://[::1]:5000/", "https://h?x=y"] {
+    for url in [
+        "https://h/x",
+        "http://127.0.0.1:5000/v2/",
+        "https://[::1]:5000/",
+        "https://h?x=y",
+        "https://my_store.s3.example.org/x",
+    ] {
         parse(url).unwrap();
     }
     for url in [
@@ -29,7 +36,6 @@ fn an_address_is_of_http_has_a_host_and_no_credentials() {
         "https:///x",
         "/x",
         "",
-        "https://a_b/",
         "https://.h/",
     ] {
         let error = parse(url).unwrap_err().to_string();

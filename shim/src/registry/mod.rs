@@ -8,6 +8,7 @@
 //! Sources: OCI distribution-spec 1.1; the distribution project's "Docker Registry v2 authentication via central
 //! service" and "… using OAuth2"; RFC 6750 and 7235 for challenges.
 
+pub mod address;
 pub mod blob;
 pub mod cancel;
 pub mod challenge;
@@ -16,6 +17,7 @@ pub mod credentials;
 pub mod helper;
 pub mod manifest;
 pub mod network;
+pub mod response;
 pub mod settings;
 pub mod tls;
 pub mod token;

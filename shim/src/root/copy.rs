@@ -20,7 +20,8 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::root::make::check;
 use crate::store::layer::{copy_description, is_opaque};
-use crate::unpack::tree::{is_overlays, remove_all};
+use crate::unpack::remove::remove_all;
+use crate::unpack::tree::is_overlays;
 
 /// Copies the trees of the layers, the lowest first, into an empty folder.
 ///
@@ -32,24 +33,32 @@ pub fn copy(layers: &[PathBuf], target: BorrowedFd, interrupted: &AtomicBool) ->
         let words = || format!("copy {layer:?}");
         let source = fs::open(layer, FOLDER, Mode::empty()).during(words)?;
         let target = target.try_clone_to_owned().during(words)?;
-        Copy { links: HashMap::new(), interrupted }.folder(&source, &target).during(words)?;
+        let mut copy = Copy { root: target.as_fd(), at: Vec::new(), links: HashMap::new(), interrupted };
+        copy.folder(&source, &target).during(words)?;
     }
     Ok(())
 }
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Folders in folders that are copied: each is open on both sides meanwhile, and 1024 descriptors are what is usual.
+const DEPTH_MAX: usize = 400;
+
 struct Copy<'a> {
-    /// Where the first name of a file with several was copied to: a folder's descriptor would be one for each, so it
-    /// is a descriptor of the file itself.
-    links: HashMap<(u64, u64), OwnedFd>,
+    /// Where everything is copied to.
+    root: BorrowedFd<'a>,
+    /// Names of the folders down to the one that is being copied.
+    at: Vec<CString>,
+    /// Where, below the root, the first name of a file with several was copied to. Descriptors of them would run out.
+    links: HashMap<(u64, u64), Vec<u8>>,
     interrupted: &'a AtomicBool,
 }
 
 impl Copy<'_> {
     fn folder(&mut self, source: &OwnedFd, target: &OwnedFd) -> Result<()> {
-        for entry in fs::Dir::read_from(source).during(|| "getdents".into())? {
-            let entry = entry.during(|| "getdents".into())?;
+        // All names first: what reads them has a descriptor of its own.
+        let entries = fs::Dir::read_from(source).and_then(Iterator::collect::<rustix::io::Result<Vec<_>>>);
+        for entry in entries.during(|| "getdents".into())? {
             let name = entry.file_name().to_owned();
             if !matches!(name.as_bytes(), b"." | b"..") {
                 self.entry(source, target, &name).during(|| format!("{name:?}"))?;
@@ -71,7 +80,7 @@ impl Copy<'_> {
         clear(target, name)?;
         let several = stat.st_nlink > 1;
         if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-            return link(first, target, name);
+            return self.link(first, target, name);
         }
         match kind {
             FileType::RegularFile => copy_file(source, target, name, &stat)?,
@@ -87,15 +96,26 @@ impl Copy<'_> {
             }
         }
         if several {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let open = fs::openat(target, &**name, flags, Mode::empty()).during(|| "openat".into())?;
-            self.links.insert((stat.st_dev, stat.st_ino), open);
+            let path = self.at.iter().chain([name]).map(|part| part.as_bytes()).collect::<Vec<_>>();
+            self.links.insert((stat.st_dev, stat.st_ino), path.join(&b'/'));
         }
         Ok(())
     }
 
+    /// One more name for a file that is copied.
+    fn link(&self, first: &[u8], target: &OwnedFd, name: &CStr) -> Result<()> {
+        let (folder, first) = match first.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (open_folder(self.root, &c_string(&first[..at])?)?, &first[at + 1..]),
+            None => (self.root.try_clone_to_owned().during(|| "dup".into())?, first),
+        };
+        fs::linkat(folder, &*c_string(first)?, target, name, AtFlags::empty()).during(|| "linkat".into())
+    }
+
     fn inner_folder(&mut self, source: &OwnedFd, target: &OwnedFd, name: &CString) -> Result<()> {
-        let source = open_folder(source, name)?;
+        if self.at.len() >= DEPTH_MAX {
+            return Err(Error::invalid(format!("more than {DEPTH_MAX} folders in one another")));
+        }
+        let source = open_folder(source.as_fd(), name)?;
         let there = match fs::statat(target, &**name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some(FileType::from_raw_mode(stat.st_mode)),
             Err(Errno::NOENT) => None,
@@ -106,12 +126,19 @@ impl Copy<'_> {
             clear(target, name)?;
             fs::mkdirat(target, &**name, Mode::RWXU).during(|| "mkdirat".into())?;
         }
-        let target = open_folder(target, name)?;
-        self.folder(&source, &target)
+        let target = open_folder(target.as_fd(), name)?;
+        self.at.push(name.clone());
+        let result = self.folder(&source, &target);
+        self.at.pop();
+        result
     }
 }
 
-fn open_folder(parent: &OwnedFd, name: &CStr) -> Result<OwnedFd> {
+fn c_string(bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes).map_err(|_| Error::invalid("a NUL in a name"))
+}
+
+fn open_folder(parent: BorrowedFd, name: &CStr) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     fs::openat2(parent, name, FOLDER, Mode::empty(), resolve).during(|| "openat2".into())
 }
@@ -123,13 +150,6 @@ fn clear(target: &OwnedFd, name: &CString) -> Result<()> {
         Err(Errno::ISDIR) => remove_all(target.as_fd(), name),
         Err(errno) => Err(errno).during(|| "unlinkat".into()),
     }
-}
-
-/// One more name for a file that is open.
-fn link(first: &OwnedFd, target: &OwnedFd, name: &CStr) -> Result<()> {
-    // By /proc, as AT_EMPTY_PATH needs a right that root of a user namespace has not (linkat(2)).
-    let by = format!("/proc/self/fd/{}", first.as_raw_fd());
-    fs::linkat(fs::CWD, by, target, name, AtFlags::SYMLINK_FOLLOW).during(|| "linkat".into())
 }
 
 /// A file with its data; holes stay holes, and where the file system can, the data is shared (copy_file_range(2)).
@@ -359,5 +379,38 @@ mod tests {
         assert_eq!(stat("sparse").len(), 60 << 20);
         assert!(stat("sparse").blocks() * 512 < 1 << 20, "the hole is one");
         assert_eq!(std_fs::read_link(target.join("link")).unwrap().to_str(), Some("/nowhere"));
+    }
+
+    #[test]
+    fn hard_links_and_deep_folders_use_up_neither_descriptors_nor_the_stack() {
+        // As much stack as the main thread has, and not what the test harness gives.
+        let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(copy_links_and_deep_folders);
+        thread.unwrap().join().unwrap();
+    }
+
+    fn copy_links_and_deep_folders() {
+        let scratch = Scratch::new();
+        let low = scratch.join("low/d");
+        std_fs::create_dir_all(&low).unwrap();
+        // More than there are descriptors, as a rule.
+        for number in 0..1100 {
+            std_fs::write(low.join(format!("{number}a")), "x").unwrap();
+            std_fs::hard_link(low.join(format!("{number}a")), low.join(format!("{number}b"))).unwrap();
+        }
+        let deep: PathBuf = std::iter::repeat_n("n", DEPTH_MAX - 1).collect();
+        std_fs::create_dir_all(low.join(&deep)).unwrap();
+        let target = copied(&scratch, &["low"]);
+        for number in [0, 1099] {
+            let inode = |name: String| std_fs::metadata(target.join("d").join(name)).unwrap().ino();
+            assert_eq!(inode(format!("{number}a")), inode(format!("{number}b")));
+        }
+        assert!(target.join("d").join(&deep).is_dir());
+
+        std_fs::create_dir(low.join(deep).join("n")).unwrap();
+        std_fs::create_dir(scratch.join("second")).unwrap();
+        let second = std_fs::File::open(scratch.join("second")).unwrap();
+        let error =
+            copy(&[scratch.join("low")], second.as_fd(), &AtomicBool::new(false)).unwrap_err().to_string();
+        assert!(error.ends_with("more than 400 folders in one another"), "{error}");
     }
 }

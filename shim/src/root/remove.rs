@@ -18,7 +18,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::root::make::{DOCUMENT, MARKER};
 use crate::root::overlay::{self, Mounted};
 use crate::root::record::{BundleId, Bundles, Record};
-use crate::unpack::tree::remove_all;
+use crate::unpack::remove::remove_all;
 
 /// What became of the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,14 +80,24 @@ fn read_marker(folder: BorrowedFd) -> Result<BundleId> {
 /// # Errors
 /// Something of it is in use; the system's reason. What is left is known of.
 pub fn parts(bundles: &Bundles, id: &BundleId, record: &Record) -> Result<Folder> {
-    // From here on it is something to be swept.
-    bundles.write(id, &Record { complete: false, ..record.clone() })?;
     let source = overlay::source(id);
-    let state = match open_place(record)? {
-        Some(folder) => clear(folder, id, record, &source)?,
+    let folder = match open_place(record)? {
+        // An inode's number is given away again.
+        Some(folder) => is_of(&folder, id)?.then_some(folder),
         None if overlay::is_mounted(&source)? => {
             return Err(Error::conflict("its folder was moved, and its root is mounted"));
         }
+        None => None,
+    };
+    // First what may be refused: a bundle whose root is in use stays one. It would be swept otherwise as soon as it
+    // is not in use any more, with all that its user has put into it since.
+    if let Some(folder) = folder.as_ref().filter(|_| record.is_overlay) {
+        unmount(folder, &source)?;
+    }
+    // From here on it is something to be swept.
+    bundles.write(id, &Record { complete: false, ..record.clone() })?;
+    let state = match folder {
+        Some(folder) => clear(folder, record)?,
         None => Folder::Missing,
     };
     bundles.remove(id)?;
@@ -109,31 +119,39 @@ pub(crate) fn open_place(record: &Record) -> Result<Option<OwnedFd>> {
     Ok(((stat.st_dev, stat.st_ino) == (record.device, record.inode)).then_some(folder))
 }
 
-fn clear(folder: OwnedFd, id: &BundleId, record: &Record, source: &str) -> Result<Folder> {
-    // An inode's number is given away again: a folder with another marker, or other files and none, is another's.
+/// A folder with another marker, or other files and none, is another's.
+fn is_of(folder: &OwnedFd, id: &BundleId) -> Result<bool> {
     match read_marker(folder.as_fd()) {
-        Ok(found) if found == *id => {}
-        Ok(_) => return Ok(Folder::Missing),
+        Ok(found) => Ok(found == *id),
         // Not yet, or no more.
-        Err(_) if is_empty(&folder)? => {}
-        Err(_) => return Ok(Folder::Missing),
+        Err(_) => is_empty(folder),
     }
-    let root = CString::new(ROOT).map_err(|_| Error::invalid("a NUL in a name"))?;
-    match fs::statat(&folder, ROOT, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno).during(|| format!("stat {ROOT:?}")),
-        Ok(_) if record.is_overlay => {
-            match overlay::look(folder.as_fd(), ROOT, source)? {
-                Mounted::Ours => overlay::detach(folder.as_fd(), ROOT)?,
-                Mounted::Nothing => {}
-                Mounted::Other => {
-                    return Err(Error::conflict(format!("something else is mounted on its {ROOT}")));
-                }
-            }
-            // Empty, or somebody has put something below the mount.
-            fs::unlinkat(&folder, ROOT, AtFlags::REMOVEDIR).during(|| format!("rmdir {ROOT:?}"))?;
-        }
-        Ok(_) => remove_all(folder.as_fd(), &root)?,
+}
+
+/// Takes the overlay off its folder, if it is there.
+fn unmount(folder: &OwnedFd, source: &str) -> Result<()> {
+    match fs::statat(folder, ROOT, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        result => drop(result.during(|| format!("stat {ROOT:?}"))?),
+    }
+    match overlay::look(folder.as_fd(), ROOT, source)? {
+        Mounted::Ours => overlay::detach(folder.as_fd(), ROOT),
+        Mounted::Nothing => Ok(()),
+        Mounted::Other => Err(Error::conflict(format!("something else is mounted on its {ROOT}"))),
+    }
+}
+
+fn clear(folder: OwnedFd, record: &Record) -> Result<Folder> {
+    let removed = if record.is_overlay {
+        // Empty, or somebody has put something below the mount.
+        fs::unlinkat(&folder, ROOT, AtFlags::REMOVEDIR).during(|| format!("rmdir {ROOT:?}"))
+    } else {
+        let root = CString::new(ROOT).map_err(|_| Error::invalid("a NUL in a name"))?;
+        remove_all(folder.as_fd(), &root)
+    };
+    match removed {
+        Err(error) if error.kind() != Kind::NotFound => return Err(error),
+        _ => {}
     }
     // The marker last: it is what makes the folder a bundle.
     for name in [DOCUMENT, MARKER] {

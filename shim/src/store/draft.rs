@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::store::folder::make_private;
 use crate::store::lease::Leases;
 use crate::store::record::unique_name;
-use crate::unpack::tree::remove_all;
+use crate::unpack::remove::remove_all;
 
 /// What names of such folders begin with.
 pub const KINDS: [&str; 3] = ["load-", "import-", "check-"];

@@ -74,10 +74,14 @@ impl Images {
     /// Gives an image this name and takes it from whoever had it, whose id is the answer.
     ///
     /// # Errors
-    /// No such image.
+    /// No such image; a name that reads like an id, in Docker's words.
     pub fn name(&mut self, id: &Digest, reference: &Reference) -> Result<Option<Digest>> {
         if self.get(id).is_none() {
             return Err(no_such_image(&id.to_string()));
+        }
+        // `sha256:HEX` is to mean an id, whatever an archive or a registry calls its images.
+        if matches!(reference.familiar_name().as_str(), "sha256" | "sha512") {
+            return Err(Error::usage("refusing to create an ambiguous tag using digest algorithm as name"));
         }
         let name = reference.to_string();
         let mut before = None;
@@ -301,5 +305,16 @@ mod tests {
         assert!(failed.is_err() && record.read().unwrap().get(&digest(0)).is_some());
         let reachable = record.read().unwrap().reachable();
         assert!([0, 100, 101, 102].iter().all(|number| reachable.contains(&digest(*number))));
+    }
+
+    #[test]
+    fn no_name_reads_like_an_id() {
+        let mut images = Images::default();
+        images.add(&digest(1), image(1));
+        for name in [format!("sha256:{}", "a".repeat(64)), "sha256".to_owned(), "sha512:x".to_owned()] {
+            let error = images.name(&digest(1), &Reference::parse(&name).unwrap()).unwrap_err().to_string();
+            assert!(error.contains("ambiguous tag"), "{name}: {error}");
+        }
+        images.name(&digest(1), &Reference::parse("me/sha256:x").unwrap()).unwrap();
     }
 }

@@ -20,7 +20,8 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::folder::make_private;
 use crate::store::record;
-use crate::unpack::tree::{As, Unpacked, is_overlays, remove_all};
+use crate::unpack::remove::remove_all;
+use crate::unpack::tree::{As, Unpacked, is_overlays};
 
 /// What is known of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +87,11 @@ impl Layers {
         let mut found = Vec::new();
         for entry in std_fs::read_dir(&self.done).during(words)? {
             let name = entry.during(words)?.file_name();
-            found.push(Digest::parse(&format!("sha256:{}", name.to_string_lossy())).during(words)?);
+            let hex = name.to_string_lossy();
+            // The lowest layer's chain id is its own digest, which may be of either kind.
+            let kinds = ["sha256", "sha512"].map(|kind| Digest::parse(&format!("{kind}:{hex}")));
+            let [sha256, sha512] = kinds;
+            found.push(sha256.or(sha512).during(words)?);
         }
         found.sort();
         Ok(found)
@@ -167,8 +172,12 @@ impl Making {
     /// The system's reason; the layer is then not there.
     pub fn complete(self, layer: &Layer, unpacked: &Unpacked, below: &[PathBuf]) -> Result<()> {
         settle(self.tree(), unpacked, below)?;
-        record::write(&self.folder.join("layer.json"), layer)?;
-        // One call for all its files, which a crash of the host would otherwise leave empty.
+        let path = self.folder.join("layer.json");
+        let words = || format!("write {path:?}");
+        let text =
+            serde_json::to_vec(layer).map_err(|error| Error::invalid(error.to_string())).during(words)?;
+        std_fs::write(&path, text).during(words)?;
+        // One call for all its files, which a crash of the host would otherwise leave empty, and for the record.
         fs::syncfs(&self.tree).during(|| "syncfs".into())?;
         std_fs::rename(&self.folder, &self.done).during(|| format!("rename {:?}", self.folder))?;
         let parent = self.done.parent().unwrap_or(Path::new("/"));

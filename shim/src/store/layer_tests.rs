@@ -153,3 +153,16 @@ fn a_folder_that_a_layer_does_not_describe_is_as_it_was_below() {
     make(&layers, 5, &[file("a/b/z", "7")], &[4, 3, 2, 1]);
     assert_eq!(description(&layers, 5, "a/b"), (0o755, 0, 0), "layer 4's own, not layer 1's");
 }
+
+#[test]
+fn the_lowest_layer_may_be_named_by_sha512() {
+    let scratch = Scratch::new();
+    let layers = Layers::open(scratch.path()).unwrap();
+    make(&layers, 1, &[file("a", "1")], &[]);
+    let id = Digest::parse(&format!("sha512:{}", "0".repeat(128))).unwrap();
+    let making = layers.begin(&id).unwrap().unwrap();
+    making.complete(&layer(2), &Unpacked::default(), &[]).unwrap();
+    assert_eq!(layers.list().unwrap(), [self::id(1), id.clone()]);
+    layers.remove(&id).unwrap();
+    assert_eq!(layers.list().unwrap(), [self::id(1)]);
+}

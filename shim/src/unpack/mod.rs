@@ -3,6 +3,7 @@
 pub mod archive;
 mod header;
 mod pax;
+pub mod remove;
 pub mod stream;
 pub mod tree;
 #[cfg(test)]

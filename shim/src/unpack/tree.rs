@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::unpack::archive::{Archive, Entry, Kind, Piece};
+use crate::unpack::remove::remove_all;
 
 /// Before the name of what a layer hides of the layers below.
 const WHITEOUT: &[u8] = b".wh.";
@@ -26,6 +27,8 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// aufs's own notes, which mean nothing to others.
 const AUFS: &[u8] = b".wh..wh.";
+/// Longest name, in bytes: no program could use a longer one (PATH_MAX, without the NUL).
+const NAME_MAX: usize = 4095;
 /// Folders kept open between entries, so that names need not be walked from the root each time.
 const OPEN_FOLDERS_MAX: usize = 64;
 
@@ -78,7 +81,11 @@ pub fn unpack<R: Read>(archive: &mut Archive<R>, folder: BorrowedFd, who: As) ->
     let mut tree =
         Tree { root: folder, who, open: HashMap::new(), times: Vec::new(), done: Unpacked::default() };
     while let Some(entry) = archive.next_entry()? {
-        let name = String::from_utf8_lossy(&entry.path).into_owned();
+        let name = String::from_utf8_lossy(&entry.path[..entry.path.len().min(NAME_MAX)]).into_owned();
+        if entry.path.len() > NAME_MAX {
+            let (name, length): (String, _) = (name.chars().take(64).collect(), entry.path.len());
+            return Err(Error::invalid(format!("entry {name:?}…: a name of {length} bytes is too long")));
+        }
         tree.add(archive, entry).during(|| format!("entry {name:?}"))?;
     }
     tree.finish()
@@ -208,7 +215,7 @@ impl Tree<'_> {
         if pieces.last().map_or(0, |last| last.offset + last.length) < size {
             fs::ftruncate(&file, size).during(|| "ftruncate".into())?;
         }
-        self.done.size += size;
+        self.done.size = self.done.size.saturating_add(size);
         // The owner first: changing it takes set-id bits and capabilities away.
         fs::fchown(&file, Some(uid(entry)), Some(gid(entry))).during(|| chown_words(entry))?;
         for (name, value) in self.attributes(entry)? {
@@ -288,12 +295,26 @@ impl Tree<'_> {
 
     /// The folder with this path, made with those above it where the archive has not described them (yet).
     fn make_folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>> {
-        let error = match self.open_folder(path) {
-            Err(error) => error,
+        let mut folder = match self.open_folder(path) {
+            Err(error) if path.is_empty() => return Err(error),
+            Err(_) => self.open_folder(b"")?,
             found => return found,
         };
-        let (parent, name) = split_last(path).ok_or_else(|| Error::invalid("the root is missing"))?;
-        let place = Place { folder: self.make_folder(parent)?, name: c_string(name)? };
+        // From the root down and not by recursion: a name may have thousands of parts.
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in slashes.chain([path.len()]) {
+            folder = match self.open_folder(&path[..end]) {
+                Err(error) => self.imply_folder(folder, &path[..end], error)?,
+                Ok(there) => there,
+            };
+        }
+        Ok(folder)
+    }
+
+    /// Makes one folder that the archive has not described, in the folder `parent`. It could not be opened: `error`.
+    fn imply_folder(&mut self, parent: Rc<OwnedFd>, path: &[u8], error: Error) -> Result<Rc<OwnedFd>> {
+        let (_, name) = split_last(path).ok_or_else(|| Error::invalid("the root is missing"))?;
+        let place = Place { folder: parent, name: c_string(name)? };
         let hid = match kind_of(&place)? {
             None => false,
             Some(FileType::CharacterDevice) if is_whiteout(&place)? => {
@@ -392,29 +413,6 @@ impl Tree<'_> {
         self.done.implied_folders.sort();
         Ok(self.done)
     }
-}
-
-/// Removes a folder with all in it; links are removed, not followed, and nothing of another mount is touched.
-///
-/// # Errors
-/// The system's reason, EXDEV for what is mounted in it; what was not removed yet stays.
-pub fn remove_all(parent: BorrowedFd, name: &CString) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let folder =
-        fs::openat2(parent, &**name, flags, Mode::empty(), resolve).during(|| format!("openat2 {name:?}"))?;
-    for entry in fs::Dir::read_from(&folder).during(|| format!("getdents {name:?}"))? {
-        let entry = entry.during(|| format!("getdents {name:?}"))?;
-        let inner = entry.file_name().to_owned();
-        if matches!(inner.as_bytes(), b"." | b"..") {
-            continue;
-        }
-        match fs::unlinkat(&folder, &*inner, AtFlags::empty()) {
-            Err(Errno::ISDIR) => remove_all(folder.as_fd(), &inner)?,
-            result => result.during(|| format!("unlinkat {inner:?}"))?,
-        }
-    }
-    fs::unlinkat(parent, &**name, AtFlags::REMOVEDIR).during(|| format!("unlinkat {name:?}"))
 }
 
 /// Whether an extended attribute is one of overlayfs's own.

@@ -268,3 +268,29 @@ fn a_sparse_file_has_its_holes() {
     assert!(stat.blocks() < 100, "{} blocks", stat.blocks());
     assert_eq!(&std::fs::read(place.root().join("s")).unwrap()[4095..4100], b"\0abc\0");
 }
+
+#[test]
+fn a_name_of_any_length_takes_neither_memory_nor_stack() {
+    let ground = Ground::new("long");
+    let pax = |path: &str| {
+        let text = String::from_utf8(record("path", path.as_bytes())).unwrap();
+        [extended(b'x', &text), file("short", "x")].concat()
+    };
+    let longest = format!("{}x", "d/".repeat(2047));
+    ground.unpack(&[pax(&longest)]).unwrap();
+    let error = ground.unpack(&[pax(&format!("{longest}/"))]).unwrap_err().to_string();
+    assert!(error.ends_with("…: a name of 4096 bytes is too long") && error.len() < 200, "{error}");
+    let error = ground.unpack(&[pax(&"d/".repeat(500_000))]).unwrap_err().to_string();
+    assert!(error.ends_with("…: a name of 1000000 bytes is too long"), "{error}");
+    // Through a link it goes deeper than any name does; it is removed all the same.
+    let entries = [
+        pax(&longest),
+        link(b'2', "deeper", &"d/".repeat(45)),
+        pax(&format!("deeper/{}x", "d/".repeat(2040))),
+        file("replaced/x", "x"),
+        pax(&format!("replaced/{}x", "d/".repeat(2040))),
+        file("replaced", "by a file"),
+    ];
+    ground.unpack(&entries).unwrap();
+    ground.assert_untouched("deep names");
+}
