@@ -217,7 +217,12 @@ pub fn registry_is_valid(registry: &str) -> bool {
         },
     };
     let port_is_valid = match port {
-        Some(port) => !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()),
+        // One that is none would be left out further down, and another server asked.
+        Some(port) => {
+            port.len() <= 5
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse::<u16>().is_ok_and(|port| port > 0)
+        }
         // What follows a bracket and is no port.
         None => !registry.starts_with('['),
     };
@@ -361,5 +366,15 @@ mod tests {
         assert_eq!(reference.with_tag("e").unwrap().to_string(), "a.b/c:e");
         assert_eq!(reference.with_digest(Digest::parse(SHA).unwrap()).to_string(), format!("a.b/c@{SHA}"));
         assert!(reference.with_tag("/").is_err());
+    }
+
+    #[test]
+    fn a_port_is_one_that_can_be_asked() {
+        for registry in ["host:1", "host:65535", "[::1]:5000", "[::1]"] {
+            assert!(registry_is_valid(registry), "{registry}");
+        }
+        for registry in ["host:", "host:0", "host:65536", "host:99999", "host:+1", "[::1]:65536", "[::1]x"] {
+            assert!(!registry_is_valid(registry), "{registry}");
+        }
     }
 }

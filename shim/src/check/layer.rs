@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 
 use crate::check::{Broken, Problem, compare};
 use crate::digest::{Digest, Hasher, Hashing};
@@ -11,7 +12,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::store::Store;
 use crate::store::draft::Draft;
 use crate::store::image::Image;
-use crate::store::layer::drop_idle_whiteouts;
+use crate::store::layer::{Layer, settle};
 use crate::unpack::archive::Archive;
 use crate::unpack::stream::Unpacking;
 use crate::unpack::tree::{self, As};
@@ -79,23 +80,26 @@ fn look_at(store: &Store, chain_id: &Digest, source: Option<&Digest>, who: As) -
         if diff_id != layer.diff_id {
             return Ok(Some(format!("its archive {source} is that of layer {diff_id}")));
         }
-        drop_idle_whiteouts(wanted.as_fd(), &unpacked, &below(store, layer.parent.clone())?)?;
-        let mut inherited = unpacked.implied_folders;
-        // Nothing describes the root of a layer that does not describe itself, and its time is that of its making.
-        inherited.push(Vec::new());
-        compare::difference(wanted.as_fd(), found.as_fd(), &inherited, who)
+        settle(wanted.as_fd(), &unpacked, &trees_below(store, &layer)?)?;
+        // What its archive does not say of these folders, the umask and the moment may have said.
+        compare::difference(wanted.as_fd(), found.as_fd(), &unpacked.implied_folders, who)
     })();
     draft.end(compared)
 }
 
-/// The trees of the layers from this one down.
-fn below(store: &Store, mut next: Option<Digest>) -> Result<Vec<OwnedFd>> {
+/// The trees that a layer stands on, the highest first.
+fn trees_below(store: &Store, layer: &Layer) -> Result<Vec<PathBuf>> {
     let mut trees = Vec::new();
-    while let Some(chain_id) = next {
-        let Some(layer) = store.layers.get(&chain_id)? else { break };
-        let path = store.layers.tree(&chain_id);
-        trees.push(File::open(&path).during(|| format!("open {path:?}"))?.into());
-        next = layer.parent;
+    let mut below = layer.parent.clone();
+    while let Some(chain_id) = below {
+        trees.push(store.layers.tree(&chain_id));
+        let words = || format!("layer {chain_id}, on which it stands");
+        below = store
+            .layers
+            .get(&chain_id)?
+            .ok_or_else(|| Error::not_found("it is not there"))
+            .during(words)?
+            .parent;
     }
     Ok(trees)
 }

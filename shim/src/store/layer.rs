@@ -171,21 +171,7 @@ impl Making {
     /// # Errors
     /// The system's reason; the layer is then not there.
     pub fn complete(self, layer: &Layer, unpacked: &Unpacked, below: &[PathBuf]) -> Result<()> {
-        // What it hides is what the root holds, not the root itself, which each layer has.
-        let root_below = below.first();
-        let below = if unpacked.hides_all_below { &[] } else { below };
-        let opened: Vec<OwnedFd> = below
-            .iter()
-            .map(|tree| File::open(tree).map(OwnedFd::from).during(|| format!("open {tree:?}")))
-            .collect::<Result<_>>()?;
-        drop_idle_whiteouts(self.tree(), unpacked, &opened)?;
-        for path in unpacked.implied_folders.iter().filter(|path| !path.is_empty()) {
-            inherit(self.tree(), path, &opened)
-                .during(|| format!("folder {:?}", String::from_utf8_lossy(path)))?;
-        }
-        if unpacked.implied_folders.iter().any(Vec::is_empty) {
-            self.describe_root(root_below).during(|| "the root".into())?;
-        }
+        settle(self.tree(), unpacked, below)?;
         let path = self.folder.join("layer.json");
         let words = || format!("write {path:?}");
         let text =
@@ -198,18 +184,6 @@ impl Making {
         File::open(parent).and_then(|parent| parent.sync_all()).during(|| format!("fsync {parent:?}"))
     }
 
-    /// The root, of which its own archive says nothing, is as in the layer below, which has all that those below it
-    /// say. A root that no archive describes has no time that could be told: the same one always, as with umoci.
-    fn describe_root(&self, below: Option<&PathBuf>) -> Result<()> {
-        if let Some(below) = below {
-            let below = File::open(below).map(OwnedFd::from).during(|| format!("open {below:?}"))?;
-            return copy_description(&below, &self.tree);
-        }
-        let never = fs::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let times = fs::Timestamps { last_access: never, last_modification: never };
-        fs::futimens(&self.tree, &times).during(|| "utimensat".into())
-    }
-
     /// Throws it away.
     ///
     /// # Errors
@@ -217,6 +191,44 @@ impl Making {
     pub fn abandon(self) -> Result<()> {
         remove(&self.folder)
     }
+}
+
+/// Gives an unpacked tree what it has because of the layers below, `below`, the highest first: whiteouts that hide nothing
+/// go, and folders that its archive does not describe are as theirs.
+///
+/// # Errors
+/// The system's reason.
+pub fn settle(tree: BorrowedFd, unpacked: &Unpacked, below: &[PathBuf]) -> Result<()> {
+    // What it hides is what the root holds, not the root itself, which each layer has.
+    let root_below = below.first();
+    let below = if unpacked.hides_all_below { &[] } else { below };
+    let opened: Vec<OwnedFd> = below
+        .iter()
+        .map(|tree| File::open(tree).map(OwnedFd::from).during(|| format!("open {tree:?}")))
+        .collect::<Result<_>>()?;
+    for path in &unpacked.whiteouts {
+        drop_idle_whiteout(tree, path, &opened)
+            .during(|| format!("whiteout {:?}", String::from_utf8_lossy(path)))?;
+    }
+    for path in unpacked.implied_folders.iter().filter(|path| !path.is_empty()) {
+        inherit(tree, path, &opened).during(|| format!("folder {:?}", String::from_utf8_lossy(path)))?;
+    }
+    if unpacked.implied_folders.iter().any(Vec::is_empty) {
+        describe_root(tree, root_below).during(|| "the root".into())?;
+    }
+    Ok(())
+}
+
+/// The root, of which its own archive says nothing, is as in the layer below, which has all that those below it
+/// say. A root that no archive describes has no time that could be told: the same one always, as with umoci.
+fn describe_root(tree: BorrowedFd, below: Option<&PathBuf>) -> Result<()> {
+    if let Some(below) = below {
+        let below = File::open(below).map(OwnedFd::from).during(|| format!("open {below:?}"))?;
+        return copy_description(&below, &tree.try_clone_to_owned()?);
+    }
+    let never = fs::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let times = fs::Timestamps { last_access: never, last_modification: never };
+    fs::futimens(tree, &times).during(|| "utimensat".into())
 }
 
 /// Gives a folder what the folder of the same name in the layers below has, if overlayfs would show one.
@@ -235,19 +247,6 @@ fn inherit(tree: BorrowedFd, path: &[u8], below: &[OwnedFd]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Takes away the whiteouts of a tree that hide nothing of the layers `below`, the highest first: of those that are
-/// seen, none where the tree hides all below it.
-///
-/// # Errors
-/// The system's reason, with the whiteout.
-pub fn drop_idle_whiteouts(tree: BorrowedFd, unpacked: &Unpacked, below: &[OwnedFd]) -> Result<()> {
-    let below = if unpacked.hides_all_below { &[] } else { below };
-    unpacked.whiteouts.iter().try_for_each(|path| {
-        drop_idle_whiteout(tree, path, below)
-            .during(|| format!("whiteout {:?}", String::from_utf8_lossy(path)))
-    })
 }
 
 /// Takes away a whiteout that hides nothing. overlayfs looks for whiteouts only where it merges folders: in others it
