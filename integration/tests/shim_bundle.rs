@@ -240,6 +240,18 @@ fn only_what_was_made_is_removed_and_nothing_by_a_link() {
     shim.cli(&["image", "prune", "--force"]).expect_ok();
     assert!(busy.folder.join("rootfs/since").exists());
     rm(&shim, &busy.folder).expect_ok();
+    // So is a copy in which something is mounted: neither is that harmed, nor the copy half gone.
+    let copy = Bundle::make(&shim, "copy of it", &["--copy"], &[]);
+    let inside = copy.folder.join("rootfs/of the user");
+    fs::create_dir(&inside).unwrap();
+    Call::of("mount").args(["-t", "tmpfs", "mine"]).args([&inside]).output().expect_ok();
+    fs::write(inside.join("file"), "").unwrap();
+    let refused = rm(&shim, &copy.folder);
+    let whole = inside.join("file").exists() && copy.folder.join("rootfs/bin/busybox").exists();
+    Call::of("umount").args([&inside]).output().expect_ok();
+    refused.expect_code(1).expect_stderr("something is mounted in its rootfs");
+    assert!(whole);
+    rm(&shim, &copy.folder).expect_ok();
     // A folder that was there before is left as it was.
     let there = shim.folder().join("there");
     fs::create_dir(&there).unwrap();

@@ -1,7 +1,9 @@
 //! Images on this host: loaded, listed, looked at.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
-use integration::{ImageMaker, Shim, is_root, json, requires};
+use std::process::{Command, Stdio};
+
+use integration::{Call, ImageMaker, Shim, is_root, json, requires, shim_under_test};
 
 #[test]
 fn images_of_every_kind_of_archive_are_loaded_and_listed() {
@@ -213,4 +215,36 @@ fn names_are_given_and_taken_and_images_go_with_their_last() {
     assert!(output.stdout.starts_with(&deleted), "{output}");
     let left = |folder: &str| std::fs::read_dir(shim.root().join(folder)).unwrap().count();
     assert_eq!((left("content/sha256"), left("layers"), left("ingest"), left("leases")), (0, 0, 0, 0));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_list_without_a_word() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let call = Command::new(shim_under_test()).arg("--help").stdout(writer).stderr(Stdio::piped()).spawn();
+    let output = call.unwrap().wait_with_output().unwrap();
+    // 128 and SIGPIPE, as docker in a shell's pipe.
+    assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
+}
+
+#[test]
+fn images_can_be_removed_from_a_full_disk() {
+    requires!(is_root(), "a file system of its own is mounted");
+    let shim = Shim::new();
+    let archive = ImageMaker::busybox().named("box:1").oci_archive(&shim.folder().join("layout.tar"));
+    let script = r#"
+        shim=$1 disk=$2 archive=$3
+        mkdir "$disk"
+        mount -t tmpfs -o size=16m full "$disk"
+        "$shim" --root "$disk/root" --state "$disk/state" load -qi "$archive"
+        "$shim" --root "$disk/root" --state "$disk/state" tag box:1 box:2
+        dd if=/dev/zero of="$disk/fill" bs=4096 2>/dev/null || true
+        "$shim" --root "$disk/root" --state "$disk/state" rmi box:1 box:2 >&2
+        "$shim" --root "$disk/root" --state "$disk/state" images -q
+        ls "$disk/root/layers""#;
+    let call = Call::of("unshare").args(["--mount", "sh", "-ec", script, "sh"]);
+    let call = call.args([shim_under_test(), &shim.folder().join("disk"), &archive]);
+    let output = call.output().expect_ok();
+    assert_eq!(output.stdout, "Loaded image: box:1\n");
+    assert!(output.stderr.contains("Untagged: box:2"), "{output}");
 }

@@ -22,6 +22,10 @@ pub enum Kind {
     Unavailable,
     /// Somebody ended the work: Ctrl-C.
     Interrupted,
+    /// There is no space left.
+    Full,
+    /// Nobody reads the output any more.
+    Unread,
     /// The system refused a call.
     System,
 }
@@ -130,6 +134,7 @@ impl From<io::Error> for Error {
             let kind = match error.kind() {
                 io::ErrorKind::NotFound => Kind::NotFound,
                 io::ErrorKind::PermissionDenied => Kind::Denied,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Full,
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Kind::Invalid,
                 _ => Kind::System,
             };

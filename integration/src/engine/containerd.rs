@@ -131,7 +131,15 @@ impl Containerd {
     #[must_use]
     #[track_caller]
     pub fn watch(&self) -> Running {
-        self.world.daemon("events", &["ctr", "events"])
+        let running = self.world.daemon("events", &["ctr", "events"]);
+        // What happens before it listens it does not hear: something harmless happens until it has heard of that.
+        let log = self.world.folder().join("events.log");
+        wait_for("ctr events", || {
+            self.ctr(&["namespaces", "label", "default", "caisson.test=watched"]).expect_ok();
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            said.contains("/namespaces/update").then_some(())
+        });
+        running
     }
 
     /// Waits for an event (its topic) of a container; its line.

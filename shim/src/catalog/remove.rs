@@ -36,7 +36,7 @@ pub fn remove(store: &Store, word: &str, by_force: bool) -> Result<Removal> {
         Found::Name(id, name) => Ok(remove_name(images, &id, &name)),
         Found::Id(id) => remove_id(images, &id, by_force),
     })?;
-    finish(store, names, image.into_iter().collect())
+    finish(store, names, image.into_iter().collect(), false)
 }
 
 /// Removes the images that a filter means and that have no tag, or all that it means.
@@ -59,7 +59,8 @@ pub fn prune(store: &Store, filter: &Filter, with_tags: bool) -> Result<Removal>
         }
         Ok((names, removed))
     })?;
-    finish(store, names, images)
+    // Garbage that others have left goes too, even if no image does: this is the command to get space by.
+    finish(store, names, images, true)
 }
 
 /// Names that are gone, and the image if it is.
@@ -119,10 +120,15 @@ fn repository_of(name: &str) -> String {
 }
 
 /// Frees what nothing leads to any more, and tells what of it belonged to these images.
-fn finish(store: &Store, names: Vec<String>, images: Vec<(Digest, Image)>) -> Result<Removal> {
+fn finish(
+    store: &Store,
+    names: Vec<String>,
+    images: Vec<(Digest, Image)>,
+    in_any_case: bool,
+) -> Result<Removal> {
     let shown = |name: String| Reference::parse(&name).map_or(name, |name| name.familiar());
     let mut gone: Vec<Gone> = names.into_iter().map(|name| Gone::Name(shown(name))).collect();
-    if images.is_empty() {
+    if images.is_empty() && !in_any_case {
         return Ok(Removal { gone, freed: 0 });
     }
     let removed = store.collect()?;

@@ -20,7 +20,7 @@ use crate::unpack::tree::As;
 pub(super) fn difference(
     wanted: BorrowedFd,
     found: BorrowedFd,
-    inherited: &[Vec<u8>],
+    inherited: &BTreeSet<Vec<u8>>,
     who: As,
 ) -> Result<Option<String>> {
     // By path and not by recursion: a tree may be deeper than there are descriptors.

@@ -1,18 +1,12 @@
-//! What is of no use to anybody: what crashes and broken downloads have left, and garbage that nobody has collected.
+//! What is of no use to anybody, in words: garbage that nobody has collected, and what `ingest` has of the dead.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
-use std::fs::{self, File, TryLockError};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::fs;
 
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::Result;
 use crate::output::human;
-use crate::store::Store;
-use crate::store::draft::KINDS;
-use crate::unpack::remove::remove_all;
+use crate::store::{Store, leftover};
 
 /// What there is of it, in words.
 ///
@@ -30,74 +24,14 @@ pub(super) fn find(
     if content + layers > 0 {
         found.push(format!("{content} parts of content and {layers} layers are of no image"));
     }
-    each(store.folders.root(), |name, path, _| {
-        let size = fs::symlink_metadata(path).map_or(0, |stat| if stat.is_file() { stat.len() } else { 0 });
-        found.push(match name.split_once('-') {
-            Some(("sha256" | "sha512", _)) => {
-                format!("a download that stopped after {}: {name:?}", human::size(size))
-            }
-            _ => format!("what a crash has left: {name:?}"),
+    leftover::each(store.folders.root(), |name, path, _| {
+        found.push(if leftover::is_download(name) {
+            let size = fs::symlink_metadata(path).map_or(0, |stat| stat.len());
+            format!("a download that stopped after {}: {name:?}", human::size(size))
+        } else {
+            format!("what a crash has left: {name:?}")
         });
         Ok(())
     })?;
     Ok(found)
-}
-
-/// Removes what crashes and broken downloads have left; how many there were. The caller has closed the gate.
-///
-/// # Errors
-/// The system's reason.
-pub(super) fn sweep(root: &Path) -> Result<usize> {
-    let ingest = root.join("ingest");
-    let folder = File::open(&ingest).during(|| format!("open {ingest:?}"))?;
-    let mut count = 0;
-    each(root, |name, path, is_folder| {
-        count += 1;
-        let c_name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
-        if is_folder {
-            remove_all(folder.as_fd(), &c_name)
-        } else {
-            fs::remove_file(path).during(|| format!("remove {path:?}"))
-        }
-    })?;
-    Ok(count)
-}
-
-/// Folders that appear, or are taken away, without a lock, named by the process that does it.
-fn is_of_the_dead(name: &str) -> bool {
-    let rest = name.strip_prefix("gone-").or_else(|| name.strip_prefix("bundle-"));
-    let pid = rest.and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
-    pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-}
-
-/// Calls with name, path and whether it is a folder for each that nobody has locked; the lock is held meanwhile.
-fn each(root: &Path, mut with: impl FnMut(&str, &Path, bool) -> Result<()>) -> Result<()> {
-    let ingest = root.join("ingest");
-    let words = || format!("read {ingest:?}");
-    for entry in fs::read_dir(&ingest).during(words)? {
-        let entry = entry.during(words)?;
-        let (name, path) = (entry.file_name(), entry.path());
-        let name = name.to_string_lossy();
-        let mut locked = ["sha256-", "sha512-", "layer-"].iter().chain(&KINDS);
-        if !locked.any(|kind| name.starts_with(kind)) && !is_of_the_dead(&name) {
-            continue;
-        }
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            open => open.during(|| format!("open {path:?}"))?,
-        };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => continue,
-            Err(TryLockError::Error(error)) => return Err(error).during(|| format!("lock {path:?}")),
-        }
-        // Whoever had the lock until now may have given it its name in the store, or removed it, and the name may be
-        // another's by now.
-        let mine = file.metadata().during(|| format!("stat {path:?}"))?;
-        let is_same = |there: fs::Metadata| (there.dev(), there.ino()) == (mine.dev(), mine.ino());
-        if fs::symlink_metadata(&path).is_ok_and(is_same) {
-            with(&name, &path, mine.is_dir())?;
-        }
-    }
-    Ok(())
 }

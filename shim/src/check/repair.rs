@@ -7,14 +7,14 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::check::{Broken, Report, bundle, image, images, leftover, of_content};
+use crate::check::{Broken, Report, bundle, image, images, of_content};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{CONFIG_MAX, ImageConfig};
 use crate::reference::Reference;
-use crate::store::Store;
 use crate::store::image::Image;
 use crate::store::intake::Intake;
+use crate::store::{Store, leftover};
 use crate::unpack::remove::remove_all;
 use crate::unpack::tree::As;
 
@@ -51,7 +51,7 @@ pub fn repair(store: &Store, report: &Report, who: As) -> Result<Repaired> {
             .push(format!("removed {content} parts of content and {layers} layers that are of no image"));
     }
     let (_gate, _) = store.leases.close()?;
-    let count = leftover::sweep(store.folders.root())?;
+    let count = leftover::sweep(store.folders.root(), true)?;
     if count > 0 {
         repaired.done.push(format!("removed what crashes and broken downloads have left: {count}"));
     }

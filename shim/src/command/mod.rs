@@ -58,11 +58,17 @@ const WITH_OWNERS: [&str; 7] =
 pub const FAILURE: u8 = 1;
 /// Exit status of a command that was interrupted: that of a shell's child that SIGINT ended.
 pub const INTERRUPTED: u8 = 130;
+/// Exit status when nobody reads the output any more: 128 and SIGPIPE.
+pub const UNREAD: u8 = 141;
 
 /// Tells why a command failed, in one line; the exit status.
 #[must_use]
 pub fn report(error: &Error) -> u8 {
-    output::complain(&error.to_string());
+    match error.kind() {
+        // As programs end that SIGPIPE ends, docker's among them.
+        Kind::Unread => return UNREAD,
+        _ => output::complain(&error.to_string()),
+    }
     if error.kind() == Kind::Interrupted { INTERRUPTED } else { FAILURE }
 }
 

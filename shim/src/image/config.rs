@@ -142,6 +142,12 @@ impl ImageConfig {
     pub fn parse(bytes: &[u8]) -> Result<ImageConfig> {
         let config: ImageConfig = serde_json::from_slice(bytes)
             .map_err(|error| Error::invalid(format!("invalid image configuration: {error}")))?;
+        if !matches!(&*config.platform.os, "" | "linux") {
+            let os = &config.platform.os;
+            return Err(Error::invalid(format!(
+                "image operating system {os:?} cannot be used on this platform"
+            )));
+        }
         if config.rootfs.kind != "layers" {
             let kind = &config.rootfs.kind;
             return Err(Error::invalid(format!(

@@ -6,6 +6,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, Mode, OFlags};
@@ -183,6 +184,43 @@ pub fn look(folder: BorrowedFd, name: &str, source: &str) -> Result<Mounted> {
 /// The system's reason.
 pub fn is_mounted(source: &str) -> Result<bool> {
     Ok(!mounts_of(source)?.is_empty())
+}
+
+/// Is anything mounted in `name` of `folder`, or on it?
+///
+/// # Errors
+/// The system's reason.
+pub fn has_mounts(folder: BorrowedFd, name: &str) -> Result<bool> {
+    let place =
+        std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).during(|| "readlink".into())?;
+    let place = place.join(name);
+    let place = place.as_os_str().as_bytes();
+    let is_in = |mounted: &[u8]| {
+        mounted.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    let mounts = std::fs::read("/proc/thread-self/mountinfo").during(|| "mountinfo".into())?;
+    let mut points =
+        mounts.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    Ok(points.any(|point| is_in(&plain(point))))
+}
+
+/// A path of mountinfo, in which blanks and backslashes are three octal digits (proc(5)).
+fn plain(mut escaped: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(escaped.len());
+    while let Some((&byte, rest)) = escaped.split_first() {
+        let digits = rest.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(blank) if byte == b'\\' => {
+                path.push(blank);
+                escaped = &rest[3..];
+            }
+            _ => {
+                path.push(byte);
+                escaped = rest;
+            }
+        }
+    }
+    path
 }
 
 /// The numbers of the mounts of this source (proc(5), "/proc/PID/mountinfo").

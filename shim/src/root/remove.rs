@@ -94,6 +94,11 @@ pub fn parts(bundles: &Bundles, id: &BundleId, record: &Record) -> Result<Folder
     if let Some(folder) = folder.as_ref().filter(|_| record.is_overlay) {
         unmount(folder, &source)?;
     }
+    if let Some(folder) = folder.as_ref().filter(|_| !record.is_overlay)
+        && overlay::has_mounts(folder.as_fd(), ROOT)?
+    {
+        return Err(Error::conflict(format!("something is mounted in its {ROOT}")));
+    }
     // From here on it is something to be swept.
     bundles.write(id, &Record { complete: false, ..record.clone() })?;
     let state = match folder {

@@ -14,6 +14,7 @@ use crate::store::content::Content;
 use crate::store::image::ImageRecord;
 use crate::store::layer::Layers;
 use crate::store::lease::Leases;
+use crate::store::leftover;
 
 /// What was removed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub fn collect(root: &Path, held: impl FnOnce() -> Result<BTreeSet<Digest>>) -> 
     let (_gate, mut used) = Leases::open(root)?.close()?;
     used.extend(ImageRecord::open(root).read()?.reachable());
     used.extend(held()?);
+    leftover::sweep(root, false)?;
     let bundles = Bundles::open(root)?;
     // What crashes have left of bundles holds layers until it is gone.
     bundles.sweep()?;
@@ -63,6 +65,7 @@ pub fn collect(root: &Path, held: impl FnOnce() -> Result<BTreeSet<Digest>>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::draft::Draft;
     use crate::store::image::Image;
     use crate::store::layer::Layer;
     use crate::store::scratch::Scratch;
@@ -101,11 +104,21 @@ mod tests {
         let mut lease = Leases::open(scratch.path()).unwrap().begin().unwrap();
         lease.claim(&[&claimed, &claimed_layer]).unwrap();
         let (garbage, garbage_layer) = (put("garbage"), layer(4));
+        // Of somebody at work, of a load that was killed, and of a download that stopped.
+        let at_work = Draft::new(scratch.path(), "load-").unwrap();
+        let ingest = scratch.join("ingest");
+        fs::create_dir(ingest.join("load-1-1")).unwrap();
+        fs::write(ingest.join("load-1-1/file"), "").unwrap();
+        let download = format!("sha256-{}", garbage.hex());
+        fs::write(ingest.join(&download), "part").unwrap();
 
         let collect = || collect(scratch.path(), || Ok(BTreeSet::from([of_container.clone()]))).unwrap();
         let expected =
             Removed { content: vec![garbage.clone()], layers: vec![garbage_layer.clone()], freed: 17 };
         assert_eq!(collect(), expected);
+        let mut left: Vec<_> = fs::read_dir(&ingest).unwrap().map(|entry| entry.unwrap().path()).collect();
+        left.sort();
+        assert_eq!(left, [at_work.path().to_owned(), ingest.join(download)]);
         assert_eq!(collect(), Removed::default());
         assert!(!content.has(&garbage).unwrap() && layers.get(&garbage_layer).unwrap().is_none());
         assert!([&config, &manifest, &packed, &claimed].iter().all(|digest| content.has(digest).unwrap()));

@@ -5,12 +5,14 @@
 //! that is not there. Garbage is what nothing in it, no container and no lease leads to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::reference::Reference;
 use crate::store::record::{self, Lock};
 
@@ -166,13 +168,20 @@ fn no_such_image(word: &str) -> Error {
 pub struct ImageRecord {
     path: PathBuf,
     lock: PathBuf,
+    /// Space for this record on a full disk: without it, nothing could be removed there.
+    reserve: PathBuf,
 }
+
+/// Of a record of some thousand images, in bytes.
+const RESERVE: u64 = 1 << 18;
 
 impl ImageRecord {
     /// The one below this folder.
     #[must_use]
     pub fn open(root: &Path) -> ImageRecord {
-        ImageRecord { path: root.join("images.json"), lock: root.join("images.lock") }
+        let [path, lock, reserve] =
+            ["images.json", "images.lock", "images.reserve"].map(|name| root.join(name));
+        ImageRecord { path, lock, reserve }
     }
 
     /// The images of this moment.
@@ -193,9 +202,31 @@ impl ImageRecord {
         let mut images = before.clone();
         let result = change(&mut images)?;
         if images != before {
-            record::write(&self.path, &images)?;
+            self.write(&images)?;
         }
         Ok(result)
+    }
+
+    fn write(&self, images: &Images) -> Result<()> {
+        match record::write(&self.path, images) {
+            Err(error) if error.kind() == Kind::Full => {
+                fs::remove_file(&self.reserve).map_err(|_| error)?;
+                record::write(&self.path, images)?;
+            }
+            result => result?,
+        }
+        // Where there is no space for it now, there will be after what is removed now.
+        let _ = self.keep_reserve();
+        Ok(())
+    }
+
+    fn keep_reserve(&self) -> std::io::Result<()> {
+        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.reserve) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+            open => open?,
+        };
+        let there = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE);
+        there.or_else(|_| fs::remove_file(&self.reserve))
     }
 }
 

@@ -106,7 +106,11 @@ impl Layers {
         let done = self.done.join(chain_id.hex());
         let words = || format!("layer {chain_id}");
         loop {
-            make_private(&folder)?;
+            match make_private(&folder) {
+                // Whoever made the same has just given it its name in the store.
+                Err(error) if error.kind() == Kind::NotFound => continue,
+                made => made?,
+            }
             let lock = match File::open(&folder) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 open => open.during(words)?,
@@ -213,7 +217,7 @@ pub fn settle(tree: BorrowedFd, unpacked: &Unpacked, below: &[PathBuf]) -> Resul
     for path in unpacked.implied_folders.iter().filter(|path| !path.is_empty()) {
         inherit(tree, path, &opened).during(|| format!("folder {:?}", String::from_utf8_lossy(path)))?;
     }
-    if unpacked.implied_folders.iter().any(Vec::is_empty) {
+    if unpacked.implied_folders.contains(&b""[..]) {
         describe_root(tree, root_below).during(|| "the root".into())?;
     }
     Ok(())

@@ -14,6 +14,7 @@ pub mod image;
 pub mod intake;
 pub mod layer;
 pub mod lease;
+pub mod leftover;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod scratch;

@@ -3,6 +3,8 @@
 //! Source: POSIX.1-2017 `pax`, "pax Extended Header"; GNU tar manual, "Storing Sparse Files". Readers that disagree
 //! about where a record ends see different archives (CVE-2025-62518 and its kin): what is not exactly so is refused.
 
+use std::collections::HashMap;
+
 use crate::error::{Error, Result};
 
 /// What an extended header says of the entry behind it.
@@ -48,6 +50,8 @@ const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 pub fn parse(mut rest: &[u8]) -> Result<Records> {
     let mut records = Records::default();
     let mut version = (None, None);
+    // Where each attribute is: of two with one name the later one counts.
+    let mut known: HashMap<&[u8], usize> = HashMap::new();
     while !rest.is_empty() {
         let (record, behind) = split_record(rest).ok_or_else(|| bad("a record is malformed"))?;
         rest = behind;
@@ -80,11 +84,14 @@ pub fn parse(mut rest: &[u8]) -> Result<Records> {
             }
             _ => {
                 if let Some(key) = key.strip_prefix(ATTRIBUTE) {
-                    records.attributes.retain(|(known, _)| known != key);
                     if key.is_empty() || key.contains(&0) {
                         return Err(bad("an extended attribute has no name"));
                     }
-                    records.attributes.push((key.to_vec(), value.to_vec()));
+                    let next = records.attributes.len();
+                    match *known.entry(key).or_insert(next) {
+                        at if at < next => records.attributes[at].1 = value.to_vec(),
+                        _ => records.attributes.push((key.to_vec(), value.to_vec())),
+                    }
                 }
             }
         }

@@ -8,7 +8,7 @@
 //! Whiteouts (OCI image-spec, "Image Layer Filesystem Changeset") become overlayfs's (kernel documentation,
 //! "Overlay Filesystem", section "whiteouts and opaque directories").
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -65,7 +65,7 @@ pub struct Unpacked {
     pub hides_all_below: bool,
     /// Folders that the archive does not describe but has entries in: theirs are the owner, mode, … of the folder
     /// of the same name in the layers below, if there is one. The root (an empty path) is one of them.
-    pub implied_folders: Vec<Vec<u8>>,
+    pub implied_folders: BTreeSet<Vec<u8>>,
     /// Names that the archive takes away, as far as nothing of the same archive stands there.
     pub whiteouts: Vec<Vec<u8>>,
     /// What could not be kept, in words, such as an attribute that the file system does not have.
@@ -79,7 +79,7 @@ pub struct Unpacked {
 /// folder away.
 pub fn unpack<R: Read>(archive: &mut Archive<R>, folder: BorrowedFd, who: As) -> Result<Unpacked> {
     let mut tree =
-        Tree { root: folder, who, open: HashMap::new(), times: Vec::new(), done: Unpacked::default() };
+        Tree { root: folder, who, open: HashMap::new(), times: BTreeMap::new(), done: Unpacked::default() };
     while let Some(entry) = archive.next_entry()? {
         let name = String::from_utf8_lossy(&entry.path[..entry.path.len().min(NAME_MAX)]).into_owned();
         if entry.path.len() > NAME_MAX {
@@ -97,7 +97,7 @@ struct Tree<'a> {
     /// By their path without leading or trailing slash.
     open: HashMap<Vec<u8>, Rc<OwnedFd>>,
     /// Of folders, set when nothing changes in them any more.
-    times: Vec<(Vec<u8>, (i64, u32))>,
+    times: BTreeMap<Vec<u8>, (i64, u32)>,
     done: Unpacked,
 }
 
@@ -124,7 +124,7 @@ impl Tree<'_> {
         let Some((parent, name)) = split_last(&path) else {
             return match entry.kind {
                 Kind::Folder => {
-                    self.times.push((path, entry.mtime));
+                    self.times.insert(path, entry.mtime);
                     let root = self.open_folder(b"")?;
                     self.describe_folder(&root, &entry)
                 }
@@ -136,7 +136,7 @@ impl Tree<'_> {
         }
         let place = Place { folder: self.make_folder(parent)?, name: c_string(name)? };
         if entry.kind == Kind::Folder {
-            self.times.push((path.clone(), entry.mtime));
+            self.times.insert(path.clone(), entry.mtime);
             return self.add_folder(&place, &path, &entry);
         }
         self.make_room(&place, &path)?;
@@ -170,7 +170,7 @@ impl Tree<'_> {
         match kind_of(place)? {
             Some(FileType::Directory) => {
                 // It was made before for what is in it; now it is described.
-                self.done.implied_folders.retain(|implied| implied != path);
+                self.done.implied_folders.remove(path);
             }
             other => {
                 hid = other == Some(FileType::CharacterDevice) && is_whiteout(place)?;
@@ -283,8 +283,21 @@ impl Tree<'_> {
             Some(FileType::Directory) => {
                 let below = join(path, b"");
                 self.open.retain(|open, _| open != path && !open.starts_with(&below));
-                self.done.implied_folders.retain(|implied| implied != path && !implied.starts_with(&below));
-                self.times.retain(|(timed, _)| timed != path && !timed.starts_with(&below));
+                // Only those are looked at: an archive may do this as often as it has entries.
+                let implied = &mut self.done.implied_folders;
+                implied.remove(path);
+                let from = implied.range(below.clone()..);
+                let gone: Vec<Vec<u8>> = from.take_while(|path| path.starts_with(&below)).cloned().collect();
+                for path in &gone {
+                    implied.remove(path);
+                }
+                self.times.remove(path);
+                let from = self.times.range(below.clone()..);
+                let gone: Vec<Vec<u8>> =
+                    from.map(|(path, _)| path).take_while(|path| path.starts_with(&below)).cloned().collect();
+                for path in &gone {
+                    self.times.remove(path);
+                }
                 remove_all(place.folder.as_fd(), &place.name)
             }
             Some(_) => {
@@ -325,7 +338,7 @@ impl Tree<'_> {
             Some(_) => return Err(error),
         };
         fs::mkdirat(&*place.folder, &*place.name, Mode::from_raw_mode(0o755)).during(|| "mkdirat".into())?;
-        self.done.implied_folders.push(path.to_vec());
+        self.done.implied_folders.insert(path.to_vec());
         let folder = self.open_folder(path)?;
         if hid {
             self.make_opaque(&folder, path)?;
@@ -402,15 +415,14 @@ impl Tree<'_> {
     /// The folders' times, from the innermost outwards.
     fn finish(mut self) -> Result<Unpacked> {
         let times_of_folders = std::mem::take(&mut self.times);
-        if !times_of_folders.iter().any(|(path, _)| path.is_empty()) {
-            self.done.implied_folders.push(Vec::new());
+        if !times_of_folders.contains_key(&b""[..]) {
+            self.done.implied_folders.insert(Vec::new());
         }
         for (path, time) in times_of_folders.into_iter().rev() {
             let words = || format!("entry {:?}: utimensat", String::from_utf8_lossy(&path));
             let folder = self.open_folder(&path).during(words)?;
             fs::futimens(&*folder, &times(time)).during(words)?;
         }
-        self.done.implied_folders.sort();
         Ok(self.done)
     }
 }

@@ -230,7 +230,7 @@ fn whiteouts_become_overlayfss_in_any_order() {
     );
     let root = place.root();
     assert_eq!(["d", "e", "f", "g"].map(|name| opaque(&root.join(name))), [true; 4]);
-    assert_eq!(unpacked.implied_folders, [b"".to_vec(), b"g".to_vec()]);
+    assert_eq!(unpacked.implied_folders, [b"".to_vec(), b"g".to_vec()].into());
     assert!(!unpacked.hides_all_below);
     assert!(place.unpack(&[empty(".wh..wh..opq")]).unwrap().hides_all_below);
     for wrong in [".wh.", "d/.wh..", "d/.wh..."] {
@@ -243,7 +243,7 @@ fn folders_that_nobody_describes_are_told() {
     let place = Ground::new("implied");
     let unpacked =
         place.unpack(&[file("a/b/c", "1"), owned(b'5', "a", 0o700, (1, 1)), file("x/y", "2")]).unwrap();
-    assert_eq!(unpacked.implied_folders, [b"".to_vec(), b"a/b".to_vec(), b"x".to_vec()]);
+    assert_eq!(unpacked.implied_folders, [b"".to_vec(), b"a/b".to_vec(), b"x".to_vec()].into());
     assert_eq!(place.root().join("x").metadata().unwrap().mode(), 0o40755);
 }
 
