@@ -6,33 +6,44 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use integration::registry::docker::{self, Demands};
 use integration::{
-    Bundle, Call, Container, ImageMaker, Ordinary, cgroup2_mount, is_root, json, mark, requires,
-    shim_under_test,
+    Bundle, Call, Container, ImageMaker, Layout, Ordinary, Registry, Scratch, cgroup2_mount, is_root, json,
+    mark, requires, shim_under_test,
 };
 
 const USER: Ordinary = Ordinary::NOBODYS;
 
 /// The user's own shim, below a folder that is his. The container is never created: it has the folder, and the scripts
 /// that become the user.
-struct Shim(Container);
+struct Shim(Container, Ordinary);
+
+/// Busybox, and a file of user 1000.
+fn image() -> ImageMaker {
+    let config = json!({"Env": ["PATH=/bin"], "Cmd": ["sh", "-c", "id -u; id -G; stat -c '%u:%g %a' /owned; touch /x && echo made"], "User": "user"});
+    let owned = |folder: &Path| {
+        fs::write(folder.join("owned"), "").unwrap();
+        std::os::unix::fs::chown(folder.join("owned"), Some(1000), Some(1000)).unwrap();
+        fs::set_permissions(folder.join("owned"), Permissions::from_mode(0o4750)).unwrap();
+    };
+    ImageMaker::busybox().layer_with_owners("owned", owned).with("config", config).named("box")
+}
 
 impl Shim {
     fn new() -> Shim {
+        Shim::of(USER)
+    }
+
+    fn of(user: Ordinary) -> Shim {
         let place = Bundle::new();
         let (binary, copy) = (shim_under_test(), place.scratch_file("shim"));
         fs::copy(binary, &copy).unwrap();
         fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
-        let config = json!({"Env": ["PATH=/bin"], "Cmd": ["sh", "-c", "id -u; id -G; stat -c '%u:%g %a' /owned; touch /x && echo made"], "User": "user"});
-        let owned = |folder: &Path| {
-            fs::write(folder.join("owned"), "").unwrap();
-            std::os::unix::fs::chown(folder.join("owned"), Some(1000), Some(1000)).unwrap();
-            fs::set_permissions(folder.join("owned"), Permissions::from_mode(0o4750)).unwrap();
-        };
-        let maker =
-            ImageMaker::busybox().layer_with_owners("owned", owned).with("config", config).named("box");
-        let _ = maker.docker_archive(&place.scratch().join("image.tar"));
-        Shim(USER.container(place))
+        let _ = image().docker_archive(&place.scratch().join("image.tar"));
+        for name in ["home", "home/.docker", "run"] {
+            fs::create_dir(place.scratch().join(name)).unwrap();
+        }
+        Shim(user.container(place), user)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -44,7 +55,12 @@ impl Shim {
         let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
         let program = [text(&shim), "--root".into(), text(&root), "--state".into(), text(&state)];
         let words = program.iter().map(String::as_str).chain(words.iter().copied());
-        USER.call(&self.0, &words.collect::<Vec<_>>())
+        let mut call = self.1.call(&self.0, &words.collect::<Vec<_>>());
+        call = call.env("HOME", self.path("home")).env("XDG_RUNTIME_DIR", self.path("run"));
+        for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "HTTP_PROXY", "http_proxy"] {
+            call = call.env_remove(name);
+        }
+        call
     }
 
     /// The user's runtime.
@@ -107,6 +123,58 @@ fn an_ordinary_users_image_is_loaded_bundled_run_and_removed() {
     shim.call(&["bundle", "--rm", folder.to_str().unwrap()]).output().expect_ok();
     shim.call(&["rmi", "box"]).output().expect_ok();
     assert_eq!(fs::read_dir(shim.path("root/layers")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_ordinary_user_pulls_by_his_own_password() {
+    requires!(is_root(), "becoming another user needs root");
+    requires!(docker::is_installed(), "no docker-registry");
+    let scratch = Scratch::new();
+    image().oci_layout(&scratch.path().join("layout"));
+    let layout = Layout::open(&scratch.path().join("layout"));
+    let registry = Registry::start(Demands { password: true, ..Demands::default() });
+    registry.put(&layout, "box", "1");
+    let name = format!("{}/box:1", registry.host());
+    let shim = Shim::new();
+    let denied = shim.call(&["pull", &name]).output().expect_code(1);
+    denied.expect_stderr("pull access denied").expect_stderr("no basic auth credentials");
+    // His file, as docker writes it.
+    let login = ["login", "-u", "user", "--password-stdin", &registry.host()];
+    shim.call(&login).stdin_bytes("pass word").output().expect_ok();
+    let config = shim.path("home/.docker/config.json");
+    let stat = fs::metadata(&config).unwrap();
+    assert_eq!((stat.uid(), stat.mode() & 0o777), (USER.id, 0o600));
+
+    let output = shim.call(&["pull", &name]).output().expect_ok().expect_no_stderr();
+    assert_eq!(output.stdout.matches(": Pull complete\n").count(), layout.layers.len(), "{output}");
+    assert!(!output.stdout.contains("pass word"), "{output}");
+    let listed = shim.call(&["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+    listed.output().expect_ok().expect_stdout(&format!("{name} {}\n", layout.config));
+    let checked = shim.call(&["system", "check"]).output().expect_ok();
+    assert!(checked.stdout.contains("nothing is wrong"), "{checked}");
+    let folder = shim.path("made");
+    shim.call(&["bundle", "-u", "root", &name, folder.to_str().unwrap()])
+        .output()
+        .expect_ok()
+        .expect_no_stderr();
+    let stat = fs::metadata(folder.join("rootfs/owned")).unwrap();
+    assert_eq!(
+        (stat.uid(), stat.gid(), stat.mode() & 0o7777),
+        (USER.subordinate + 999, USER.subordinate + 999, 0o4750)
+    );
+    shim.run("made", "pulled").output().expect_ok().expect_stdout("0\n0\n1000:1000 4750\nmade\n");
+
+    // Somebody else, with and without the knowledge where that file is.
+    let other = Shim::of(Ordinary { id: USER.id + 1, subordinate: USER.subordinate + 100_000 });
+    other.call(&["pull", &name]).output().expect_code(1).expect_stderr("no basic auth credentials");
+    let curious = other.call(&["pull", &name]).env("DOCKER_CONFIG", shim.path("home/.docker")).output();
+    curious.expect_code(1).expect_stderr("config.json\": Permission denied");
+    assert_eq!(other.call(&["images", "-q"]).output().expect_ok().stdout, "");
+
+    shim.call(&["bundle", "--rm", folder.to_str().unwrap()]).output().expect_ok();
+    shim.call(&["rmi", &name]).output().expect_ok();
+    assert_eq!(fs::read_dir(shim.path("root/layers")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(shim.path("root/content/sha256")).unwrap().count(), 0);
 }
 
 #[test]
