@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OutputModes, Winsize, tcgetattr, tcgetwinsize, tcsetwinsize};
+use rustix::termios::{LocalModes, OutputModes, Winsize, tcgetattr, tcgetwinsize, tcsetwinsize};
 
 use crate::PATIENCE;
 
@@ -106,6 +106,19 @@ impl Terminal {
     pub fn has_onlcr(&self) -> bool {
         let attributes = tcgetattr(&self.master).expect("get the terminal's attributes");
         attributes.output_modes.contains(OutputModes::ONLCR)
+    }
+
+    /// Whether the terminal shows what is typed (ECHO).
+    #[must_use]
+    pub fn has_echo(&self) -> bool {
+        let attributes = tcgetattr(&self.master).expect("get the terminal's attributes");
+        attributes.local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// All attributes (termios(3)), for comparison.
+    #[must_use]
+    pub fn attributes(&self) -> String {
+        format!("{:?}", tcgetattr(&self.master).expect("get the terminal's attributes"))
     }
 
     /// The descriptor, for more.

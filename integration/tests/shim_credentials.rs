@@ -4,10 +4,14 @@
 mod pulled;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use integration::{Answer, Body, Fake, ImageMaker, Layout, Request, Shim, is_root, json, requires};
+use integration::{
+    Answer, Body, Fake, ImageMaker, Layout, Request, Running, Shim, Terminal, is_root, json, requires,
+};
 use pulled::{contents, layout, shim_call};
+use rustix::process::Signal;
 
 /// `user` with the password `pass word`, as a header has it.
 const PASSWORD: &str = "dXNlcjpwYXNzIHdvcmQ=";
@@ -153,4 +157,111 @@ fn a_token_server_that_redirects_leads_no_secret_away() {
         let told = told(&request);
         assert!(!told.contains("identity") && !told.contains(PASSWORD), "{told}");
     }
+}
+
+/// A registry that is `user`'s with the password `pass word`.
+fn registry_of_user(layout: Option<Layout>) -> Fake {
+    Fake::start(move |request| match (request.header("authorization"), &layout) {
+        (Some(shown), Some(layout)) if shown == format!("Basic {PASSWORD}") => layout.answer(request),
+        _ => Answer::status(401).header("WWW-Authenticate", "Basic realm=\"of user\""),
+    })
+}
+
+/// `shim login` at a terminal, whose attributes are told too.
+fn login(shim: &Shim, host: &str) -> (Terminal, Running, String) {
+    let (terminal, other) = Terminal::pair();
+    let attributes = terminal.attributes();
+    let running = shim_call(shim, &["login", host]).on_terminal(other).spawn();
+    (terminal, running, attributes)
+}
+
+#[test]
+fn a_password_is_typed_unseen_and_pulls_until_the_logout() {
+    requires!(is_root(), "unpacking layers needs root");
+    let shim = Shim::in_memory();
+    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
+    let registry = registry_of_user(Some(layout));
+    let (host, name) = (registry.host(), format!("{}/box:1", registry.host()));
+    let config = shim.folder().join("docker/config.json");
+
+    let (mut terminal, running, attributes) = login(&shim, &host);
+    terminal.read_until("Username: ");
+    assert!(terminal.has_echo(), "a name is no secret");
+    terminal.send("user\n");
+    terminal.read_until("Password: ");
+    assert!(!terminal.has_echo(), "the prompt is for who may type now");
+    terminal.send("pass wrong\n");
+    running.wait().expect_code(1);
+    let shown = terminal.read_to_end();
+    assert!(shown.contains("unauthorized") && !shown.contains("pass wrong"), "{shown:?}");
+    assert_eq!(terminal.attributes(), attributes);
+    assert!(!config.exists(), "nothing was kept");
+
+    let (mut terminal, running, attributes) = login(&shim, &host);
+    terminal.read_until("Username: ");
+    terminal.send("user\n");
+    terminal.read_until("Password: ");
+    terminal.send("pass word\n");
+    running.wait().expect_ok();
+    let shown = terminal.read_to_end();
+    assert!(shown.contains("Password: \r\n") && shown.contains("Login Succeeded\r\n"), "{shown:?}");
+    assert!(!shown.contains("pass word"), "{shown:?}");
+    assert_eq!(terminal.attributes(), attributes);
+    assert_eq!(fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o600);
+
+    shim_call(&shim, &["pull", "-q", &name]).output().expect_ok().expect_no_stderr();
+    shim_call(&shim, &["logout", &host]).output().expect_ok();
+    shim_call(&shim, &["pull", "-q", &name])
+        .output()
+        .expect_code(1)
+        .expect_stderr("no basic auth credentials");
+    // At the end of the input there is no password.
+    let (mut terminal, running, attributes) = login(&shim, &host);
+    terminal.read_until("Username: ");
+    terminal.send("user\n");
+    terminal.read_until("Password: ");
+    terminal.send("\x04");
+    running.wait().expect_code(1);
+    assert!(terminal.read_to_end().contains("password is empty"));
+    assert_eq!(terminal.attributes(), attributes);
+}
+
+#[test]
+fn whoever_gives_up_at_a_prompt_gets_his_terminal_back() {
+    let shim = Shim::in_memory();
+    let registry = registry_of_user(None);
+    for (prompt, key, name) in [
+        ("Username: ", "\x03", "Ctrl-C at the name"),
+        ("Password: ", "\x03", "Ctrl-C"),
+        ("Password: ", "\x1c", "Ctrl-\\"),
+        ("Password: ", "", "SIGTERM"),
+    ] {
+        let (mut terminal, running, attributes) = login(&shim, &registry.host());
+        if prompt == "Password: " {
+            terminal.read_until("Username: ");
+            terminal.send("user\n");
+        }
+        terminal.read_until(prompt);
+        match key {
+            "" => running.signal(Signal::TERM),
+            key => terminal.send(key),
+        }
+        running.wait().expect_code(130);
+        assert_eq!(terminal.attributes(), attributes, "{name}");
+        // The shell's prompt begins a line of its own.
+        assert!(terminal.read_to_end().ends_with('\n'), "{name}");
+    }
+    assert!(!shim.folder().join("docker/config.json").exists());
+    // Where somebody is known who is not taken any more, he is asked for after a conversation with the registry.
+    fs::create_dir(shim.folder().join("docker")).unwrap();
+    let stale = json!({"auths": {registry.host(): {"auth": "dTpw"}}});
+    fs::write(shim.folder().join("docker/config.json"), stale.to_string()).unwrap();
+    let (mut terminal, running, attributes) = login(&shim, &registry.host());
+    terminal.read_until("Login did not succeed with the existing credentials");
+    terminal.read_until("Username: ");
+    terminal.send("user\n");
+    terminal.read_until("Password: ");
+    terminal.send("\x03");
+    running.wait().expect_code(130);
+    assert_eq!(terminal.attributes(), attributes);
 }

@@ -156,7 +156,9 @@ fn a_helper_keeps_passwords_in_the_files_place() {
     let (helpers, safe) = (shim.folder().join("helpers"), shim.folder().join("safe"));
     fs::create_dir(&helpers).unwrap();
     let script = format!(
-        "#!/bin/sh\ncase $1 in\nstore) cat > {safe} ;;\nget) if [ -e {safe} ]; then cat {safe}; else \
+        "#!/bin/sh\nwhile read name value; do [ $name != SigBlk: ] || blocked=$value; done </proc/self/status\n\
+         case $blocked in *[1-9a-f]*) echo signals are blocked; exit 1 ;; esac\n\
+         case $1 in\nstore) cat > {safe} ;;\nget) if [ -e {safe} ]; then cat {safe}; else \
          echo credentials not found in native keychain; exit 1; fi ;;\nerase) rm {safe} ;;\nesac\n",
         safe = safe.display()
     );

@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub fn on_interrupt(action: impl FnOnce() + Send + 'static) -> Result<()> {
     let mut signals = SigSet::empty();
     let ignored = ignored()?;
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
         // What the caller has us ignore (nohup, a shell's background) would reach who waits for it all the same.
         if ignored & (1 << (signal as u32 - 1)) == 0 {
             signals.add(signal);

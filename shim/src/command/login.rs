@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
@@ -68,6 +68,7 @@ fn run(_: &Globals, given: &Given) -> Result<u8> {
         None if given.is_on("password-stdin") => Some(from_stdin()?),
         password => password.map(str::to_owned),
     };
+    let prompt = if given.is_on("password-stdin") { None } else { Prompt::open()? };
     let config = ConfigFile::of_user()?;
     let check = |credentials: &Credentials| check(&server, credentials);
 
@@ -87,14 +88,14 @@ fn run(_: &Globals, given: &Given) -> Result<u8> {
     }
     let user = match user.filter(|user| !user.is_empty()) {
         Some(user) => user.to_owned(),
-        None => ask("Username: ", Echo::On)?,
+        None => ask(prompt.as_ref(), "Username: ", Echo::On)?,
     };
     if user.is_empty() {
         return Err(Error::usage("username is empty"));
     }
     let password = match password {
         Some(password) => password,
-        None => ask("Password: ", Echo::Off)?,
+        None => ask(prompt.as_ref(), "Password: ", Echo::Off)?,
     };
     if password.is_empty() {
         return Err(Error::usage("password is empty"));
@@ -139,34 +140,56 @@ enum Echo {
     Off,
 }
 
-/// Asks whoever sits at the terminal.
-fn ask(prompt: &str, echo: Echo) -> Result<String> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(Error::usage("Cannot perform an interactive login from a non TTY device"));
-    }
-    let words = || "terminal".to_owned();
-    output::print(prompt)?;
-    let before = tcgetattr(&stdin).during(words)?;
-    if matches!(echo, Echo::Off) {
-        // Whoever gives up here gets a terminal back that shows what is typed.
-        let shown = before.clone();
+/// Whoever sits at the terminal.
+struct Prompt {
+    /// The terminal as it was found.
+    found: Termios,
+}
+
+impl Prompt {
+    /// Where standard input is a terminal. Whoever gives up from now on gets it back as it was.
+    ///
+    /// To be called before anything is asked of the registry: that has threads, which would get the signals otherwise.
+    fn open() -> Result<Option<Prompt>> {
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(None);
+        }
+        let found = tcgetattr(&stdin).during(|| "terminal".to_owned())?;
+        let shown = found.clone();
         signals::on_interrupt(move || {
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &shown);
+            // Without a lock: the thread that waits for an answer may hold it.
+            let _ = rustix::io::write(std::io::stdout(), b"\n");
             std::process::exit(signals::INTERRUPTED);
         })?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Flush, &silent).during(words)?;
+        Ok(Some(Prompt { found }))
     }
-    let mut line = String::new();
-    let read = stdin.lock().take(PASSWORD_MAX).read_line(&mut line);
-    if matches!(echo, Echo::Off) {
-        tcsetattr(&stdin, OptionalActions::Now, &before).during(words)?;
-        let _ = std::io::stdout().write_all(b"\n");
+
+    fn ask(&self, question: &str, echo: Echo) -> Result<String> {
+        let words = || "terminal".to_owned();
+        let stdin = std::io::stdin();
+        // Before the question is seen: whoever answers quickly is not to be shown. What was typed ahead stays.
+        if matches!(echo, Echo::Off) {
+            let mut silent = self.found.clone();
+            silent.local_modes.remove(LocalModes::ECHO);
+            tcsetattr(&stdin, OptionalActions::Now, &silent).during(words)?;
+        }
+        let mut line = String::new();
+        let read = output::print(question)
+            .and_then(|()| stdin.lock().take(PASSWORD_MAX).read_line(&mut line).map(drop).during(words));
+        if matches!(echo, Echo::Off) {
+            tcsetattr(&stdin, OptionalActions::Now, &self.found).during(words)?;
+            let _ = std::io::stdout().write_all(b"\n");
+        }
+        read?;
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     }
-    read.during(words)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn ask(prompt: Option<&Prompt>, question: &str, echo: Echo) -> Result<String> {
+    let nobody = "Cannot perform an interactive login from a non TTY device";
+    prompt.ok_or_else(|| Error::usage(nobody))?.ask(question, echo)
 }
 
 #[cfg(test)]

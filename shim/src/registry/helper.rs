@@ -80,13 +80,11 @@ impl Helper {
 
     fn call(&self, word: &str, input: &[u8]) -> Result<Answer> {
         let words = || format!("{} {word}", self.program);
-        let mut child = Command::new(&self.program)
-            .arg(word)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .during(words)?;
+        let mut command = Command::new(&self.program);
+        command.arg(word).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        // Signals are blocked here for a thread that waits for them: Ctrl-C would not end a helper that asks somebody.
+        sys::spawn::inherit_nothing(&mut command);
+        let mut child = command.spawn().during(words)?;
         if let Some(mut stdin) = child.stdin.take() {
             match stdin.write_all(input) {
                 // One that does not read has said all it has to.
