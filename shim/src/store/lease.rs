@@ -78,9 +78,13 @@ impl Leases {
                 open => open.during(words)?,
             };
             match file.try_lock() {
-                Ok(()) => fs::remove_file(&path).during(words)?,
+                // It may end, and take its file with it, at any of these calls.
+                Ok(()) => match fs::remove_file(&path) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    result => result.during(words)?,
+                },
                 Err(TryLockError::WouldBlock) => {
-                    let text = fs::read_to_string(&path).during(words)?;
+                    let text = std::io::read_to_string(file).during(words)?;
                     for line in text.lines() {
                         claimed.insert(Digest::parse(line).during(words)?);
                     }
@@ -124,6 +128,28 @@ impl Drop for Lease {
 mod tests {
     use super::*;
     use crate::store::scratch::Scratch;
+
+    #[test]
+    fn leases_may_end_while_they_are_read() {
+        let scratch = Scratch::new();
+        let leases = Leases::open(scratch.path()).unwrap();
+        let digest = Digest::of(b"x");
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        leases.begin().unwrap().claim(&[&digest]).unwrap();
+                    }
+                });
+            }
+            for _ in 0..300 {
+                let (gate, claimed) = leases.close().unwrap();
+                assert!(claimed.iter().all(|claimed| *claimed == digest));
+                drop(gate);
+                std::thread::yield_now();
+            }
+        });
+    }
 
     #[test]
     fn a_claim_holds_until_its_command_ends() {
