@@ -469,27 +469,3 @@ fn the_administrator_names_mirrors_and_insecure_registries() {
     let failed = with_settings(&shim, pull(), &typo).output().expect_code(1);
     failed.expect_stderr("read \"/etc/caisson/registries.json\": unknown field `insecure-registry`");
 }
-
-#[test]
-fn a_terminal_shows_a_line_for_each_layer() {
-    requires!(is_root(), "unpacking layers needs root");
-    let shim = Shim::in_memory();
-    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
-    let digest = layout.layers[0].0.clone();
-    let registry = Fake::start(move |request| layout.answer(request));
-    let words = format!(
-        "script -qec '{} --root {} --state {} pull {}/box:1' /dev/null",
-        integration::shim_under_test().display(),
-        shim.root().display(),
-        shim.state().display(),
-        registry.host()
-    );
-    let output = Call::of("sh")
-        .args(["-c", &words])
-        .env("HOME", shim.folder())
-        .env_remove("DOCKER_CONFIG")
-        .output()
-        .expect_ok();
-    let line = format!("\r{}: Pull complete", short(&digest));
-    assert!(output.stdout.contains(&line) && output.stdout.contains("\x1b[1A\x1b[2K"), "{output}");
-}

@@ -77,9 +77,16 @@ fn report(is_quiet: bool) -> Box<dyn Report> {
     if is_quiet {
         return Box::new(Quiet);
     }
-    if !stdout.is_terminal() {
+    // One that cannot go up gets lines as a file does.
+    let is_dumb = std::env::var_os("TERM").is_some_and(|kind| kind == "dumb");
+    if !stdout.is_terminal() || is_dumb {
         return Box::new(Lines::new(stdout));
     }
-    let width = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
-    Box::new(Terminal::new(stdout, if width == 0 { 80 } else { usize::from(width) }))
+    let size = || {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+        // A serial line tells none.
+        let or = |told: Option<u16>, usual: usize| told.filter(|told| *told > 0).map_or(usual, usize::from);
+        (or(size.map(|size| size.ws_row), 24), or(size.map(|size| size.ws_col), 80))
+    };
+    Box::new(Terminal::new(stdout, size))
 }

@@ -105,23 +105,28 @@ pub struct Terminal<W> {
     screen: Mutex<Screen<W>>,
 }
 
+/// Rows and columns of a terminal; it may be made smaller or larger at any moment.
+pub type Size = (usize, usize);
+
 struct Screen<W> {
     output: W,
-    /// In columns.
-    width: usize,
+    size: Box<dyn Fn() -> Size + Send>,
     layers: Vec<Shown>,
 }
 
 struct Shown {
     number: usize,
+    id: String,
     status: Status,
     since: Instant,
+    /// Width of its line, as it was written.
+    columns: usize,
 }
 
 impl<W: Write> Terminal<W> {
-    /// On this terminal, which is `width` columns wide.
-    pub fn new(output: W, width: usize) -> Terminal<W> {
-        Terminal { screen: Mutex::new(Screen { output, width: width.max(20), layers: Vec::new() }) }
+    /// On this terminal, whose size is asked for before each picture.
+    pub fn new(output: W, size: impl Fn() -> Size + Send + 'static) -> Terminal<W> {
+        Terminal { screen: Mutex::new(Screen { output, size: Box::new(size), layers: Vec::new() }) }
     }
 }
 
@@ -146,13 +151,11 @@ impl<W: Write + Send> Report for Terminal<W> {
 impl<W: Write> Screen<W> {
     fn show(&mut self, number: usize, id: &str, status: Status) -> std::io::Result<()> {
         let now = Instant::now();
-        let text = line(id, status, self.width);
         let Some(at) = self.layers.iter().position(|shown| shown.number == number) else {
-            self.layers.push(Shown { number, status, since: now });
-            writeln!(self.output, "{text}")?;
-            return self.output.flush();
+            let (_, columns) = (self.size)();
+            self.layers.push(Shown { number, id: id.to_owned(), status, since: now, columns: 0 });
+            return self.write_anew(self.layers.len() - 1, columns);
         };
-        let up = self.layers.len() - at;
         let shown = &mut self.layers[at];
         let goes_on = shown.status.words() == status.words();
         let is_whole = status.amount().is_some_and(|(done, whole)| done == whole);
@@ -164,13 +167,38 @@ impl<W: Write> Screen<W> {
             return Ok(());
         }
         (shown.status, shown.since) = (status, now);
+        let (rows, columns) = (self.size)();
+        // The terminal has become narrower. Some wrap then what they show, others cut it off: nobody knows which line
+        // is where, so that all of them are written once more below.
+        if self.layers.iter().any(|shown| shown.columns > columns) {
+            return self.write_anew(0, columns);
+        }
+        let up = self.layers.len() - at;
+        // What has left the terminal at its top is out of reach.
+        if up >= rows {
+            return Ok(());
+        }
+        let text = line(id, status, columns);
+        self.layers[at].columns = text.len();
         write!(self.output, "\x1b[{up}A\x1b[2K\r{text}\x1b[{up}B\r")?;
+        self.output.flush()
+    }
+
+    /// Writes the lines from this one on where the cursor is.
+    fn write_anew(&mut self, from: usize, columns: usize) -> std::io::Result<()> {
+        for shown in &mut self.layers[from..] {
+            let text = line(&shown.id, shown.status, columns);
+            shown.columns = text.len();
+            writeln!(self.output, "{text}")?;
+        }
         self.output.flush()
     }
 }
 
-/// `4f4fb700ef54: Downloading [=====>      ]  10.2MB/29.1MB`, within this many columns.
+/// `4f4fb700ef54: Downloading [=====>      ]  10.2MB/29.1MB`, within this many columns. The last one stays free, which
+/// some terminals wrap behind.
 fn line(id: &str, status: Status, width: usize) -> String {
+    let width = width.max(2);
     let words = format!("{id}: {}", status.words());
     let Some((done, whole)) = status.amount() else { return words.chars().take(width - 1).collect() };
     let numbers = format!("{}/{}", bytes(done), bytes(whole));
@@ -230,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_terminal_has_a_line_for_each_layer_that_changes_in_place() {
-        let terminal = Terminal::new(Vec::new(), 80);
+        let terminal = Terminal::new(Vec::new(), || (24, 80));
         terminal.layer(0, "a", Status::Pulling);
         terminal.layer(1, "b", Status::Pulling);
         terminal.layer(0, "a", Status::Downloading(0, 10));
@@ -244,10 +272,40 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_that_is_resized_has_no_line_that_is_wrapped_and_none_in_the_wrong_place() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let size = Arc::new([AtomicUsize::new(24), AtomicUsize::new(80)]);
+        let asked = Arc::clone(&size);
+        let terminal = Terminal::new(Vec::new(), move || {
+            (asked[0].load(Ordering::Relaxed), asked[1].load(Ordering::Relaxed))
+        });
+        let printed =
+            || String::from_utf8(std::mem::take(&mut terminal.screen.lock().unwrap().output)).unwrap();
+        terminal.layer(0, "a", Status::Pulling);
+        terminal.layer(1, "b", Status::Pulling);
+        printed();
+        // Wide enough for what is there.
+        size[1].store(19, Ordering::Relaxed);
+        terminal.layer(0, "a", Status::Waiting);
+        assert_eq!(printed(), "\x1b[2A\x1b[2K\ra: Waiting\x1b[2B\r");
+        size[1].store(18, Ordering::Relaxed);
+        terminal.layer(0, "a", Status::Complete);
+        assert_eq!(printed(), "a: Pull complete\nb: Pulling fs lay\n");
+        terminal.layer(1, "b", Status::Complete);
+        assert_eq!(printed(), "\x1b[1A\x1b[2K\rb: Pull complete\x1b[1B\r");
+        // The first of two lines is above the top, as the last row is the cursor's.
+        size[0].store(2, Ordering::Relaxed);
+        terminal.layer(0, "a", Status::Exists);
+        terminal.layer(1, "b", Status::Exists);
+        assert_eq!(printed(), "\x1b[1A\x1b[2K\rb: Already exists\x1b[1B\r");
+    }
+
+    #[test]
     fn a_bar_fits_the_terminal() {
         assert_eq!(line("a", Status::Downloading(5, 10), 45), "a: Downloading [=========>        ]  5B/10B");
         assert_eq!(line("a", Status::Downloading(10, 10), 30), "a: Downloading 10B/10B");
-        for width in 20..200 {
+        for width in 2..200 {
             for done in [0, 1, 999_999, 1_000_000] {
                 assert!(line("0123456789ab", Status::Extracting(done, 1_000_000), width).len() < width);
             }
