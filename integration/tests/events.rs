@@ -279,8 +279,11 @@ fn a_limit_that_comes_later_is_watched_too() {
     container.update(&["--memory", "16m", "--memory-swap", "16m"]).expect_ok();
     let before = printed().lines().count();
     wait_for("statistics with the limit", || (printed().lines().count() >= before + 3).then_some(()));
-    std::io::Write::write_all(&mut run.stdin(), b"go\n").unwrap();
+    // While its input is open the container goes on, and its cgroup with the count of kills.
+    let mut input = run.stdin();
+    std::io::Write::write_all(&mut input, b"go\n").unwrap();
     wait_for("the kill", || printed().contains("\"oom\"").then_some(()));
+    drop(input);
     run.wait();
     call.wait().expect_ok();
 }
