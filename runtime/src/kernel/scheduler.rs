@@ -132,7 +132,9 @@ mod tests {
             return;
         }
         let field = |name: &str| own.lines().find(|line| line.starts_with(name)).map(str::to_owned);
-        assert!(field("dl.runtime").unwrap().ends_with(" 1000000"), "{own}");
+        // What is left of it: on a busy machine a part was used up by now, or more than all.
+        let left: i64 = field("dl.runtime").unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(left <= 1_000_000, "{own}");
         assert!(field("dl.deadline").is_some());
     }
 
