@@ -13,6 +13,15 @@ fn short(digest: &str) -> &str {
     &digest["sha256:".len()..][..12]
 }
 
+/// A store, and a registry that has `box:1` for whoever meets its demands.
+fn demanding(demands: Demands) -> (Shim, Registry) {
+    let shim = Shim::in_memory();
+    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
+    let registry = Registry::start(demands);
+    registry.put(&layout, "box", "1");
+    (shim, registry)
+}
+
 #[test]
 fn an_image_comes_from_debians_registry_in_dockers_words() {
     requires!(is_root(), "unpacking layers needs root");
@@ -85,10 +94,7 @@ fn an_image_comes_from_debians_registry_in_dockers_words() {
 fn a_registry_with_passwords_wants_a_login() {
     requires!(is_root(), "unpacking layers needs root");
     requires!(docker::is_installed(), "no docker-registry");
-    let shim = Shim::in_memory();
-    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
-    let registry = Registry::start(Demands { password: true, ..Demands::default() });
-    registry.put(&layout, "box", "1");
+    let (shim, registry) = demanding(Demands { password: true, ..Demands::default() });
     let (host, name) = (registry.host(), format!("{}/box:1", registry.host()));
     let call = |words: &[&str]| shim_call(&shim, words);
     let denied = call(&["pull", &name]).output().expect_code(1);
@@ -148,10 +154,7 @@ fn a_registry_with_passwords_wants_a_login() {
 fn a_helper_keeps_passwords_in_the_files_place() {
     requires!(is_root(), "unpacking layers needs root");
     requires!(docker::is_installed(), "no docker-registry");
-    let shim = Shim::in_memory();
-    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
-    let registry = Registry::start(Demands { password: true, ..Demands::default() });
-    registry.put(&layout, "box", "1");
+    let (shim, registry) = demanding(Demands { password: true, ..Demands::default() });
     let host = registry.host();
     let (helpers, safe) = (shim.folder().join("helpers"), shim.folder().join("safe"));
     fs::create_dir(&helpers).unwrap();
@@ -192,10 +195,7 @@ fn a_helper_keeps_passwords_in_the_files_place() {
 fn a_certificate_is_believed_when_it_lies_in_the_registrys_folder() {
     requires!(is_root(), "unpacking layers needs root");
     requires!(docker::is_installed(), "no docker-registry");
-    let shim = Shim::in_memory();
-    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
-    let registry = Registry::start(Demands { tls: true, ..Demands::default() });
-    registry.put(&layout, "box", "1");
+    let (shim, registry) = demanding(Demands { tls: true, ..Demands::default() });
     let name = format!("{}/box:1", registry.host());
     let pull = || shim_call(&shim, &["pull", "-q", &name]).output();
     pull().expect_code(1).expect_stderr("certificate signed by unknown authority");
@@ -402,10 +402,7 @@ static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::n
 fn a_registry_that_wants_a_certificate_is_shown_the_one_in_its_folder() {
     requires!(is_root(), "unpacking layers needs root");
     requires!(docker::is_installed(), "no docker-registry");
-    let shim = Shim::in_memory();
-    let layout = layout(&shim.folder().join("layout"), &ImageMaker::busybox());
-    let registry = Registry::start(Demands { tls: true, certificate: true, ..Demands::default() });
-    registry.put(&layout, "box", "1");
+    let (shim, registry) = demanding(Demands { tls: true, certificate: true, ..Demands::default() });
     let name = format!("{}/box:1", registry.host());
     let pull = || shim_call(&shim, &["pull", "-q", &name]).output();
     let folder = shim.folder().join(format!(".config/docker/certs.d/{}", registry.host()));

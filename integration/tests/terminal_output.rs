@@ -4,11 +4,10 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use integration::{Bundle, Container, Ordinary, asleep, json, known_gap, wait_for};
+use integration::{Bundle, Call, Container, Ordinary, asleep, json, known_gap, wait_for};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 
@@ -16,15 +15,15 @@ fn with_terminal(script: &str) -> Container {
     Bundle::new().set("/process/terminal", json!(true)).sh(script).container()
 }
 
-/// A shell that becomes the call, whose standard output is this file.
-fn writing_to(path: &str) -> [String; 3] {
-    ["sh".into(), "-c".into(), format!("exec \"$0\" \"$@\" >{path}")]
+/// The call, through a shell that becomes it, with this file as its standard output.
+fn writing_to(path: &str, call: Call) -> Call {
+    call.through(&["sh", "-c", &format!("exec \"$0\" \"$@\" >{path}")])
 }
 
 /// A pipe with a name, held open at both ends and read by nobody.
-fn pipe(container: &Container) -> (PathBuf, File) {
-    let path = container.bundle().scratch().join("output");
-    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+fn pipe(container: &Container) -> (String, File) {
+    let path = container.bundle().scratch_file("output");
+    nix::unistd::mkfifo(path.as_str(), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let held = File::options().read(true).write(true).open(&path).unwrap();
     (path, held)
 }
@@ -47,15 +46,13 @@ fn output_that_cannot_be_written_is_lost_and_the_program_goes_on() {
     // More than the terminal holds: it has to be read on.
     let script = "head -c 300000 /dev/zero | tr '\\0' x; touch /went-on; exit 7";
     let container = with_terminal(script);
-    let shell = writing_to("/dev/full");
-    let shell: Vec<&str> = shell.iter().map(String::as_str).collect();
-    let output = container.birth("run", &[]).through(&shell).output().expect_code(7);
+    let output = writing_to("/dev/full", container.birth("run", &[])).output().expect_code(7);
     output.clone().expect_stderr("output of the program was lost: write(stdout): no space left on device");
     assert_eq!(output.stderr.lines().count(), 1, "{output}");
     assert!(container.bundle().rootfs().join("went-on").exists());
     container.state_output().expect_code(1).expect_stderr("does not exist");
     let (container, _) = asleep(Bundle::new());
-    let call = container.exec_call(&["-t"], &["sh", "-c", script]).through(&shell);
+    let call = writing_to("/dev/full", container.exec_call(&["-t"], &["sh", "-c", script]));
     call.output().expect_code(7).expect_stderr("output of the program was lost");
     wait_for("nothing but init", || (container.ps() == [container.init_pid()]).then_some(()));
 }
@@ -78,9 +75,7 @@ fn signals_reach_a_program_whose_output_nobody_reads() {
     let script = "trap 'exit 7' TERM; yes & while :; do sleep 0.1; done";
     let container = with_terminal(script);
     let (path, mut held) = pipe(&container);
-    let shell = writing_to(path.to_str().unwrap());
-    let shell: Vec<&str> = shell.iter().map(String::as_str).collect();
-    let mut running = container.birth("run", &[]).through(&shell).spawn();
+    let mut running = writing_to(&path, container.birth("run", &[])).spawn();
     container.wait_running(&mut running);
     wait_full(&held);
     let init = container.init();
@@ -112,9 +107,7 @@ fn a_signal_ends_a_run_that_only_waits_for_the_reader_of_what_was_printed() {
     known_gap!(Crun, "1.8.1 wants a terminal of its own");
     let container = with_terminal("yes");
     let (path, held) = pipe(&container);
-    let shell = writing_to(path.to_str().unwrap());
-    let shell: Vec<&str> = shell.iter().map(String::as_str).collect();
-    let mut running = container.birth("run", &[]).through(&shell).spawn();
+    let mut running = writing_to(&path, container.birth("run", &[])).spawn();
     container.wait_running(&mut running);
     wait_full(&held);
     let init = container.init();
@@ -132,15 +125,13 @@ fn the_end_of_exec_is_seen_though_nobody_reads_its_output() {
     known_gap!(Crun, "1.8.1 wants a terminal of its own");
     let (container, _) = asleep(Bundle::new());
     let (path, held) = pipe(&container);
-    let shell = writing_to(path.to_str().unwrap());
-    let shell: Vec<&str> = shell.iter().map(String::as_str).collect();
-    let running = container.exec_call(&["-t"], &["yes"]).through(&shell).spawn();
+    let running = writing_to(&path, container.exec_call(&["-t"], &["yes"])).spawn();
     wait_full(&held);
     running.signal(Signal::KILL); // not even that leaves the program: its terminal hangs up
     assert_eq!(running.wait().code(), 137);
     wait_for("nothing but init", || (container.ps() == [container.init_pid()]).then_some(()));
     let script = "touch /began; yes & sleep 0.5; kill -9 $!; exit 3";
-    let running = container.exec_call(&["-t"], &["sh", "-c", script]).through(&shell).spawn();
+    let running = writing_to(&path, container.exec_call(&["-t"], &["sh", "-c", script])).spawn();
     wait_for("its beginning", || container.bundle().rootfs().join("began").exists().then_some(()));
     wait_for("the end of the program", || (container.ps() == [container.init_pid()]).then_some(()));
     running.signal(Signal::TERM);

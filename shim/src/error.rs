@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io;
 
+use crate::escape::one_line;
+
 /// What a caller may want to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -102,12 +104,7 @@ impl fmt::Display for Error {
                 f.write_str(": ")?;
             }
             // Names from images and registries stay on this line, whatever is in them.
-            for char in words.chars() {
-                match char {
-                    char if char.is_control() => write!(f, "{}", char.escape_default())?,
-                    char => write!(f, "{char}")?,
-                }
-            }
+            f.write_str(&one_line(words))?;
         }
         for also in &self.also {
             write!(f, " (and: {also})")?;

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod command;
 pub mod digest;
 pub mod error;
+pub mod escape;
 pub mod host;
 pub mod image;
 pub mod import;

@@ -185,33 +185,14 @@ fn listen_fds(fds: Option<&str>, pid: Option<&str>, own_pid: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::tests::TempDir;
 
-    /// A folder of a test's own, removed with the value.
-    struct Folder(std::path::PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("caisson-test-{name}-{}", std::process::id()));
-            std::fs::create_dir(&path).unwrap();
-            Self(path)
-        }
-
-        fn names(&self) -> Vec<String> {
-            let entries = std::fs::read_dir(&self.0).unwrap();
-            let mut names: Vec<_> =
-                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-            names.sort();
-            names
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            for name in self.names() {
-                let _ = std::fs::remove_file(self.0.join(name));
-            }
-            let _ = std::fs::remove_dir(&self.0);
-        }
+    fn names(folder: &TempDir) -> Vec<String> {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     type Write = fn(&Path, &Path, &[u8]) -> Result<()>;
@@ -222,15 +203,15 @@ mod tests {
     #[test]
     fn a_pid_file_holds_the_number_and_nothing_else() {
         for write in WAYS {
-            let folder = Folder::new("pid");
+            let folder = TempDir::new();
             // The longest name there is.
             let name = "n".repeat(255);
-            let path = folder.0.join(&name);
+            let path = folder.path().join(&name);
             for number in ["42", "7"] {
-                write(&path, &folder.0, number.as_bytes()).unwrap();
+                write(&path, folder.path(), number.as_bytes()).unwrap();
                 assert_eq!(std::fs::read_to_string(&path).unwrap(), number);
             }
-            assert_eq!(folder.names(), [name]);
+            assert_eq!(names(&folder), [name]);
         }
         let error = write_pid_file(Path::new("/nonexistent/pid"), 42).unwrap_err().to_string();
         assert_eq!(
@@ -244,27 +225,27 @@ mod tests {
     #[test]
     fn a_link_that_waits_for_the_pid_file_is_not_followed() {
         for write in WAYS {
-            let folder = Folder::new("pid-link");
-            let precious = folder.0.join("precious");
+            let folder = TempDir::new();
+            let precious = folder.path().join("precious");
             std::fs::write(&precious, "precious").unwrap();
             for name in [&format!(".pid-{}", std::process::id()), "pid"] {
-                std::os::unix::fs::symlink(&precious, folder.0.join(name)).unwrap();
+                std::os::unix::fs::symlink(&precious, folder.path().join(name)).unwrap();
             }
-            write(&folder.0.join("pid"), &folder.0, b"42").unwrap();
+            write(&folder.path().join("pid"), folder.path(), b"42").unwrap();
             assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
-            assert!(!folder.0.join("pid").is_symlink());
-            assert_eq!(std::fs::read(folder.0.join("pid")).unwrap(), b"42");
+            assert!(!folder.path().join("pid").is_symlink());
+            assert_eq!(std::fs::read(folder.path().join("pid")).unwrap(), b"42");
         }
     }
 
     #[test]
     fn a_folder_where_the_pid_file_goes_stays() {
         for write in WAYS {
-            let folder = Folder::new("pid-folder");
-            let path = folder.0.join("pid");
+            let folder = TempDir::new();
+            let path = folder.path().join("pid");
             std::fs::create_dir(&path).unwrap();
-            assert_eq!(write(&path, &folder.0, b"42").unwrap_err().errno(), libc::EISDIR);
-            assert_eq!(folder.names(), ["pid"]);
+            assert_eq!(write(&path, folder.path(), b"42").unwrap_err().errno(), libc::EISDIR);
+            assert_eq!(names(&folder), ["pid"]);
             std::fs::remove_dir(&path).unwrap();
         }
     }

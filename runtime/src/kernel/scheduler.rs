@@ -126,16 +126,12 @@ mod tests {
         };
         set_scheduler(&scheduler::scheduler(&document).unwrap()).unwrap();
         assert_eq!(stat()[1], "6");
-        let own = std::fs::read_to_string("/proc/thread-self/sched").unwrap_or_default();
-        if own.is_empty() {
-            eprintln!("left out: the times of SCHED_DEADLINE, as this kernel has no /proc/PID/sched");
-            return;
-        }
-        let field = |name: &str| own.lines().find(|line| line.starts_with(name)).map(str::to_owned);
-        // What is left of it: on a busy machine a part was used up by now, or more than all.
-        let left: i64 = field("dl.runtime").unwrap().rsplit(' ').next().unwrap().parse().unwrap();
-        assert!(left <= 1_000_000, "{own}");
-        assert!(field("dl.deadline").is_some());
+        // /proc/PID/sched has what is left of the times; chrt(1) asks sched_getattr(2) for those that were set.
+        let own = nix::unistd::gettid().to_string();
+        let chrt = Command::new("chrt").args(["--pid", &own]).output().unwrap();
+        let told = String::from_utf8(chrt.stdout).unwrap();
+        assert!(told.contains("SCHED_DEADLINE|SCHED_RESET_ON_FORK\n"), "{told}");
+        assert!(told.contains(": 1000000/50000000/100000000\n"), "{told}");
     }
 
     #[test]

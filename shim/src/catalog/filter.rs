@@ -191,15 +191,7 @@ mod tests {
 
     fn image(number: u8, tags: &[&str], digests: &[&str], label: Option<(&str, &str)>) -> Summary {
         let id = Digest::of(&[number]);
-        let full = |name: &&str| Reference::parse(name).unwrap().to_string();
-        let image = Image {
-            manifest: id.clone(),
-            content: vec![],
-            layers: vec![],
-            tags: tags.iter().map(full).collect(),
-            digests: digests.iter().map(full).collect(),
-            pulled: 0,
-        };
+        let image = Image::named(id.clone(), tags, digests);
         let labels = label.map(|(key, value)| [(key.to_owned(), value.to_owned())].into());
         let config = ImageConfig {
             created: Some(format!("2024-05-0{number}T00:00:00Z")),

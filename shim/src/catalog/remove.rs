@@ -36,7 +36,10 @@ pub fn remove(store: &Store, word: &str, by_force: bool) -> Result<Removal> {
         Found::Name(id, name) => Ok(remove_name(images, &id, &name)),
         Found::Id(id) => remove_id(images, &id, by_force),
     })?;
-    finish(store, names, image.into_iter().collect(), false)
+    match image {
+        Some(image) => finish(store, names, vec![image]),
+        None => Ok(Removal { gone: shown(names), freed: 0 }),
+    }
 }
 
 /// Removes the images that a filter means and that have no tag, or all that it means.
@@ -60,7 +63,7 @@ pub fn prune(store: &Store, filter: &Filter, with_tags: bool) -> Result<Removal>
         Ok((names, removed))
     })?;
     // Garbage that others have left goes too, even if no image does: this is the command to get space by.
-    finish(store, names, images, true)
+    finish(store, names, images)
 }
 
 /// Names that are gone, and the image if it is.
@@ -119,18 +122,15 @@ fn repository_of(name: &str) -> String {
     Reference::parse(name).map_or_else(|_| name.to_owned(), |name| name.name())
 }
 
+/// Names as Docker shows them.
+fn shown(names: Vec<String>) -> Vec<Gone> {
+    let familiar = |name: String| Reference::parse(&name).map_or(name, |name| name.familiar());
+    names.into_iter().map(|name| Gone::Name(familiar(name))).collect()
+}
+
 /// Frees what nothing leads to any more, and tells what of it belonged to these images.
-fn finish(
-    store: &Store,
-    names: Vec<String>,
-    images: Vec<(Digest, Image)>,
-    in_any_case: bool,
-) -> Result<Removal> {
-    let shown = |name: String| Reference::parse(&name).map_or(name, |name| name.familiar());
-    let mut gone: Vec<Gone> = names.into_iter().map(|name| Gone::Name(shown(name))).collect();
-    if images.is_empty() && !in_any_case {
-        return Ok(Removal { gone, freed: 0 });
-    }
+fn finish(store: &Store, names: Vec<String>, images: Vec<(Digest, Image)>) -> Result<Removal> {
+    let mut gone = shown(names);
     let removed = store.collect()?;
     for (id, image) in images {
         gone.push(Gone::Content(id));

@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
+use crate::unpack::c_string;
 use crate::unpack::tree::As;
 
 /// The first difference of two trees, in words. Of the folders named in `inherited` only what is in them counts: the
@@ -68,8 +69,7 @@ fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 fn open_folder(tree: BorrowedFd, path: &[u8]) -> Result<OwnedFd> {
-    let path =
-        CString::new(if path.is_empty() { b"." } else { path }).map_err(|_| Error::invalid("a NUL"))?;
+    let path = c_string(if path.is_empty() { b"." } else { path })?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     fs::openat2(tree, &*path, flags, Mode::empty(), resolve).during(|| "openat2".into())

@@ -1,7 +1,6 @@
 //! What is broken goes, and comes again where it is kept packed. See the module above for the order.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,6 +14,7 @@ use crate::reference::Reference;
 use crate::store::image::Image;
 use crate::store::intake::Intake;
 use crate::store::{Store, leftover};
+use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 use crate::unpack::tree::As;
 
@@ -111,8 +111,7 @@ fn remove(path: &Path) -> Result<()> {
     }
     let folder = File::open(path.parent().unwrap_or(Path::new("/"))).during(words)?;
     let name = path.file_name().unwrap_or_default().as_bytes();
-    remove_all(folder.as_fd(), &CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?)
-        .during(words)
+    remove_all(folder.as_fd(), &c_string(name)?).during(words)
 }
 
 /// Brings layers back that images need and whose archives are there.

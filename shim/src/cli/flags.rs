@@ -13,6 +13,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::escape::one_line;
 
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,10 +368,7 @@ fn boolean(text: &str) -> Option<bool> {
 
 /// On one line, whatever it is: these messages go to a terminal.
 fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .map(|char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() })
-        .collect()
+    one_line(&String::from_utf8_lossy(bytes)).into_owned()
 }
 
 #[cfg(test)]

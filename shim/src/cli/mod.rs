@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::flags::{Arity, Flag, Form, Given, Scan, scan, switch, value};
 use crate::error::Result;
+use crate::escape::one_line;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -171,7 +172,7 @@ fn find<'a>(
     if !GROUPS.iter().any(|(group, _)| *group == first) {
         let message = format!(
             "shim: unknown command: shim {}\n\nRun 'shim --help' for more information",
-            quoted(&first)
+            one_line(&first)
         );
         return Err(Misuse { message, code: 1 });
     }
@@ -183,20 +184,13 @@ fn find<'a>(
     match by_name(&name) {
         Some(verb) => Ok((Some(verb), name, &words[2..])),
         None => {
-            let unknown = format!("shim: unknown command: shim {}", quoted(&name));
+            let unknown = format!("shim: unknown command: shim {}", one_line(&name));
             let message = format!(
                 "{unknown}\n\nUsage:  shim {first}\n\nRun 'shim {first} --help' for more information"
             );
             Err(Misuse { message, code: 1 })
         }
     }
-}
-
-/// On one line, whatever it is.
-fn quoted(text: &str) -> String {
-    text.chars()
-        .flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] })
-        .collect()
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use crate::catalog::history::{Step, steps};
 use crate::catalog::summary;
 use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
-use crate::command::store;
+use crate::command::{PLATFORM, platform, store};
 use crate::error::Result;
-use crate::image::platform::Platform;
 use crate::output::value::Value;
 use crate::output::{self, format, human};
 
@@ -21,7 +20,7 @@ pub(super) const VERB: Verb = Verb {
             value("format", "string", format::HELP),
             switch("human", "Print sizes and dates in human readable format (default true)").short('H'),
             switch("no-trunc", "Don't truncate output"),
-            value("platform", "string", "Fail unless the image is for this platform (e.g., \"linux/amd64\")"),
+            PLATFORM,
             switch("quiet", "Only show image IDs").short('q'),
         ]],
         arity: Arity::Exactly(1),
@@ -44,7 +43,7 @@ const COMMAND_MAX: usize = 45;
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let word = given.words()?[0];
-    let platform = given.text("platform")?.map(Platform::parse).transpose()?;
+    let platform = platform(given)?;
     let store = store(globals)?;
     let (image, _) = summary::find(&store, word)?;
     image.expect_platform(word, platform.as_ref())?;

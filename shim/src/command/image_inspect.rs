@@ -3,7 +3,7 @@
 use crate::catalog::{inspect, summary};
 use crate::cli::flags::{Arity, Form, Given, value};
 use crate::cli::{Globals, Verb};
-use crate::command::{report, store};
+use crate::command::{PLATFORM, platform, report, store};
 use crate::error::Result;
 use crate::image::platform::Platform;
 use crate::output;
@@ -18,7 +18,7 @@ pub(super) const VERB: Verb = Verb {
         usage: "[OPTIONS] IMAGE [IMAGE...]",
         flags: &[&[
             value("format", "string", "Format output using the given Go template, or as 'json'").short('f'),
-            value("platform", "string", "Fail unless the image is for this platform (e.g., \"linux/amd64\")"),
+            PLATFORM,
         ]],
         arity: Arity::AtLeast(1),
         flags_end_at_argument: false,
@@ -38,7 +38,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
             return Ok(NO_TEMPLATE);
         }
     };
-    let platform = given.text("platform")?.map(Platform::parse).transpose()?;
+    let platform = platform(given)?;
     let store = store(globals)?;
     let (mut text, mut found, mut code) = (String::new(), Vec::new(), 0);
     for word in given.words()? {

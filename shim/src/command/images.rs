@@ -158,20 +158,11 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::image::config::ImageConfig;
-    use crate::reference::Reference;
     use crate::store::image::Image;
 
     fn image(tags: &[&str], digests: &[&str]) -> Summary {
         let id = Digest::of(b"image");
-        let full = |name: &&str| Reference::parse(name).unwrap().to_string();
-        let image = Image {
-            manifest: id.clone(),
-            content: vec![],
-            layers: vec![],
-            tags: tags.iter().map(full).collect(),
-            digests: digests.iter().map(full).collect(),
-            pulled: 0,
-        };
+        let image = Image::named(id.clone(), tags, digests);
         Summary { id, image, config: ImageConfig::default(), size: 999_600 }
     }
 

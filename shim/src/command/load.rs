@@ -7,9 +7,8 @@ use std::path::Path;
 
 use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
-use crate::command::store;
+use crate::command::{platform, store};
 use crate::error::{Context, Error, Result};
-use crate::image::platform::Platform;
 use crate::load::load;
 use crate::output;
 use crate::rootless;
@@ -35,7 +34,7 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let platform = given.text("platform")?.map(Platform::parse).transpose()?;
+    let platform = platform(given)?;
     let input = open(given.path("input"))?;
     let store = store(globals)?;
     let mut text = String::new();

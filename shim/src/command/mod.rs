@@ -21,9 +21,10 @@ mod system_df;
 mod tag;
 mod version;
 
-use crate::cli::flags::Given;
+use crate::cli::flags::{Flag, Given, value};
 use crate::cli::{Globals, Verb};
 use crate::error::{Error, Kind, Result};
+use crate::image::platform::Platform;
 use crate::output;
 use crate::rootless::{self, Side};
 use crate::store::Store;
@@ -70,6 +71,15 @@ pub fn report(error: &Error) -> u8 {
         _ => output::complain(&error.to_string()),
     }
     if error.kind() == Kind::Interrupted { INTERRUPTED } else { FAILURE }
+}
+
+/// `--platform` of commands that look at images.
+const PLATFORM: Flag =
+    value("platform", "string", "Fail unless the image is for this platform (e.g., \"linux/amd64\")");
+
+/// What `--platform` says.
+fn platform(given: &Given) -> Result<Option<Platform>> {
+    given.text("platform")?.map(Platform::parse).transpose()
 }
 
 /// The store of `--root` and `--state`.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::cli::flags::{Arity, Form, Given, value};
 use crate::cli::{Globals, Verb};
-use crate::command::store;
+use crate::command::{PLATFORM, platform, store};
 use crate::error::{Context, Error, Result};
 use crate::image::platform::Platform;
 use crate::save::save;
@@ -19,10 +19,7 @@ pub(super) const VERB: Verb = Verb {
     about: "Save one or more images to a tar archive (streamed to STDOUT by default)",
     form: Form {
         usage: "[OPTIONS] IMAGE [IMAGE...]",
-        flags: &[&[
-            value("output", "string", "Write to a file, instead of STDOUT").short('o'),
-            value("platform", "string", "Fail unless the image is for this platform (e.g., \"linux/amd64\")"),
-        ]],
+        flags: &[&[value("output", "string", "Write to a file, instead of STDOUT").short('o'), PLATFORM]],
         arity: Arity::AtLeast(1),
         flags_end_at_argument: false,
     },
@@ -33,7 +30,7 @@ pub(super) const VERB: Verb = Verb {
 const BUFFER: usize = 1 << 17;
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let platform = given.text("platform")?.map(Platform::parse).transpose()?;
+    let platform = platform(given)?;
     let words = given.words()?;
     match given.path("output").filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => to_file(&store(globals)?, &words, platform.as_ref(), path)?,

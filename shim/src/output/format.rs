@@ -1,6 +1,7 @@
 //! `--format` of commands that list things: a table, JSON, or a template, one line each.
 
 use crate::error::Result;
+use crate::escape::one_line;
 use crate::output::table;
 use crate::output::template::Template;
 use crate::output::value::Value;
@@ -48,11 +49,7 @@ pub fn render(
 /// The same value, in whose texts control characters are escaped.
 fn plain(value: &Value) -> Value {
     match value {
-        Value::Text(text) if text.chars().any(char::is_control) => {
-            let shown =
-                |char: char| if char.is_control() { char.escape_default().collect() } else { vec![char] };
-            Value::Text(text.chars().flat_map(shown).collect())
-        }
+        Value::Text(text) => Value::Text(one_line(text).into_owned()),
         Value::List(values) => Value::List(values.iter().map(plain).collect()),
         Value::Object(kind, members) => {
             Value::Object(kind, members.iter().map(|(name, value)| (*name, plain(value))).collect())

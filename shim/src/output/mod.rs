@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::escape::harmless;
 
 /// Writes text to standard output. A terminal gets control characters other than ends of lines and tabs escaped: what
 /// images and registries say does not command it. Others get the text as it is.
@@ -32,25 +33,4 @@ pub fn print(text: &str) -> Result<()> {
 /// Writes a line to standard error. There is nobody to tell if that fails.
 pub fn complain(line: &str) {
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
-}
-
-fn harmless(text: &str) -> Cow<'_, str> {
-    let commands = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
-    if !text.contains(commands) {
-        return Cow::Borrowed(text);
-    }
-    let shown =
-        |char: char| if commands(char) { char.escape_default().to_string() } else { char.to_string() };
-    Cow::Owned(text.chars().map(shown).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_commands_a_terminal_is_escaped() {
-        assert_eq!(harmless("a\x1b[2J\u{9b}1m\r\u{7f}\t\nü"), "a\\u{1b}[2J\\u{9b}1m\\r\\u{7f}\t\nü");
-        assert!(matches!(harmless("a\tb\n"), Cow::Borrowed(_)));
-    }
 }

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::root::make::check;
 use crate::store::layer::{copy_description, is_opaque};
+use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 use crate::unpack::tree::is_overlays;
 
@@ -134,10 +135,6 @@ impl Copy<'_> {
     }
 }
 
-fn c_string(bytes: &[u8]) -> Result<CString> {
-    CString::new(bytes).map_err(|_| Error::invalid("a NUL in a name"))
-}
-
 fn open_folder(parent: BorrowedFd, name: &CStr) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     fs::openat2(parent, name, FOLDER, Mode::empty(), resolve).during(|| "openat2".into())
@@ -240,8 +237,7 @@ fn describe(
 fn copy_attributes(source: &OwnedFd, target: &OwnedFd, name: &CString) -> Result<()> {
     let by = |folder: &OwnedFd| {
         let folder = format!("/proc/self/fd/{}/", folder.as_raw_fd());
-        CString::new([folder.as_bytes(), name.as_bytes()].concat())
-            .map_err(|_| Error::invalid("a NUL in a name"))
+        c_string([folder.as_bytes(), name.as_bytes()].concat())
     };
     let (from, to) = (by(source)?, by(target)?);
     let mut names = vec![0; 1 << 16];

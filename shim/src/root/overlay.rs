@@ -18,6 +18,7 @@ use rustix::mount::{
 
 use crate::error::{Context, Error, Result};
 use crate::root::record::BundleId;
+use crate::unpack::c_string;
 use crate::unpack::tree::As;
 
 /// Longest value of a parameter, in bytes with its end (fsconfig(2)).
@@ -124,7 +125,7 @@ fn page(lower: &[Part], upper: &Part, work: &Part, is_user: bool) -> Result<CStr
         let (count, reason) = (lower.len(), "layers need Linux 6.5 for an overlay; without one: --copy");
         return Err(Error::invalid(format!("{count} {reason}")));
     }
-    CString::new(data).map_err(|_| Error::invalid("a NUL in a name"))
+    c_string(data)
 }
 
 /// By mount(2).
@@ -198,10 +199,15 @@ pub fn has_mounts(folder: BorrowedFd, name: &str) -> Result<bool> {
     let is_in = |mounted: &[u8]| {
         mounted.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     };
-    let mounts = std::fs::read("/proc/thread-self/mountinfo").during(|| "mountinfo".into())?;
+    let mounts = mountinfo()?;
     let mut points =
         mounts.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     Ok(points.any(|point| is_in(&plain(point))))
+}
+
+/// The mounts of this mount namespace, a line each, as bytes: paths may have any (proc(5), "/proc/PID/mountinfo").
+fn mountinfo() -> Result<Vec<u8>> {
+    std::fs::read("/proc/thread-self/mountinfo").during(|| "mountinfo".into())
 }
 
 /// A path of mountinfo, in which blanks and backslashes are three octal digits (proc(5)).
@@ -223,10 +229,9 @@ fn plain(mut escaped: &[u8]) -> Vec<u8> {
     path
 }
 
-/// The numbers of the mounts of this source (proc(5), "/proc/PID/mountinfo").
+/// The numbers of the mounts of this source.
 fn mounts_of(source: &str) -> Result<Vec<u64>> {
-    // Paths in it may have any bytes.
-    let mounts = std::fs::read("/proc/thread-self/mountinfo").during(|| "mountinfo".into())?;
+    let mounts = mountinfo()?;
     let mounts = String::from_utf8_lossy(&mounts).into_owned();
     let is_it = |line: &&str| {
         line.split_once(" - overlay ").is_some_and(|(_, rest)| rest.split(' ').next() == Some(source))

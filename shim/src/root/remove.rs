@@ -3,7 +3,6 @@
 //! A folder is a bundle of ours if it says so by its marker and the store's record says the same of this very folder.
 //! What the user has put beside it stays, and then the folder does too.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -18,6 +17,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::root::make::{DOCUMENT, MARKER};
 use crate::root::overlay::{self, Mounted};
 use crate::root::record::{BundleId, Bundles, Record};
+use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 
 /// What became of the folder.
@@ -151,7 +151,7 @@ fn clear(folder: OwnedFd, record: &Record) -> Result<Folder> {
         // Empty, or somebody has put something below the mount.
         fs::unlinkat(&folder, ROOT, AtFlags::REMOVEDIR).during(|| format!("rmdir {ROOT:?}"))
     } else {
-        let root = CString::new(ROOT).map_err(|_| Error::invalid("a NUL in a name"))?;
+        let root = c_string(ROOT)?;
         remove_all(folder.as_fd(), &root)
     };
     match removed {
@@ -190,8 +190,7 @@ fn is_empty(folder: &OwnedFd) -> Result<bool> {
 pub(crate) fn forget(folder: &Path) -> Result<()> {
     let parent =
         File::open(folder.parent().unwrap_or(Path::new("/"))).during(|| format!("open above {folder:?}"))?;
-    let name = CString::new(folder.file_name().unwrap_or_default().as_bytes())
-        .map_err(|_| Error::invalid("a NUL in a name"))?;
+    let name = c_string(folder.file_name().unwrap_or_default().as_bytes())?;
     match remove_all(parent.as_fd(), &name) {
         Err(error) if error.kind() == Kind::NotFound => Ok(()),
         result => result,

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::store::folder::make_private;
 use crate::store::lease::Leases;
 use crate::store::record::unique_name;
+use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 
 /// What names of such folders begin with.
@@ -40,7 +41,7 @@ impl Draft {
         let words = || format!("folder {path:?}");
         let ingest = File::open(&ingest).during(words)?;
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        let name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
+        let name = c_string(name)?;
         // Nobody sweeps between the folder's birth and its lock.
         let _gate = Leases::open(root)?.keep_open()?;
         rustix::fs::mkdirat(&ingest, &*name, Mode::RWXU).during(words)?;

@@ -86,12 +86,9 @@ mod tests {
         };
         let (config, manifest, packed, base) = (put("config"), put("manifest"), put("packed"), layer(1));
         let image = Image {
-            manifest: manifest.clone(),
             content: vec![packed.clone()],
             layers: vec![base.clone()],
-            tags: BTreeSet::new(),
-            digests: BTreeSet::new(),
-            pulled: 0,
+            ..Image::named(manifest.clone(), &[], &[])
         };
         let images = ImageRecord::open(scratch.path());
         images

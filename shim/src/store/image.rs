@@ -231,6 +231,22 @@ impl ImageRecord {
 }
 
 #[cfg(test)]
+impl Image {
+    /// One without content, for tests: with these names, as people write them.
+    pub(crate) fn named(manifest: Digest, tags: &[&str], digests: &[&str]) -> Image {
+        let full = |name: &&str| Reference::parse(name).unwrap().to_string();
+        Image {
+            manifest,
+            content: vec![],
+            layers: vec![],
+            tags: tags.iter().map(full).collect(),
+            digests: digests.iter().map(full).collect(),
+            pulled: 0,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::scratch::Scratch;
@@ -241,12 +257,9 @@ mod tests {
 
     fn image(number: u8) -> Image {
         Image {
-            manifest: digest(number + 100),
             content: vec![digest(number + 101)],
             layers: vec![digest(number + 102)],
-            tags: BTreeSet::new(),
-            digests: BTreeSet::new(),
-            pulled: 0,
+            ..Image::named(digest(number + 100), &[], &[])
         }
     }
 

@@ -5,7 +5,7 @@
 //! unpacked at the same time but completed from the lowest up, because what a layer does not say of a folder
 //! (owner, mode, …) it has from the layers below.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::{self as std_fs, File};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,6 +20,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::folder::make_private;
 use crate::store::record;
+use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 use crate::unpack::tree::{As, Unpacked, is_overlays};
 
@@ -260,7 +261,7 @@ fn drop_idle_whiteout(tree: BorrowedFd, path: &[u8], below: &[OwnedFd]) -> Resul
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (&b"."[..], path),
     };
-    let name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
+    let name = c_string(name)?;
     let folder = match look_up(tree, parent)? {
         LookUp::Folder(folder, Below::Hidden) => folder,
         LookUp::Folder(folder, Below::Seen) if !shows(below, parent, &name)? => folder,
@@ -349,7 +350,7 @@ fn look_up(layer: BorrowedFd, path: &[u8]) -> Result<LookUp> {
 
 /// The folder with this path, if all of it is folders.
 fn open_beneath(tree: BorrowedFd, path: &[u8]) -> Result<Option<OwnedFd>> {
-    let at = CString::new(path).map_err(|_| Error::invalid("a NUL in a name"))?;
+    let at = c_string(path)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     match fs::openat2(tree, &*at, flags, Mode::empty(), resolve) {
@@ -365,7 +366,7 @@ fn exists(tree: BorrowedFd, path: &[u8]) -> Result<bool> {
         Some(at) => (open_beneath(tree, &path[..at])?, &path[at + 1..]),
         None => (None, path),
     };
-    let name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
+    let name = c_string(name)?;
     let folder = parent.as_ref().map_or(tree, OwnedFd::as_fd);
     match fs::statat(folder, &*name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Ok(true),
@@ -434,7 +435,7 @@ fn remove(folder: &Path) -> Result<()> {
     let parent =
         File::open(folder.parent().unwrap_or(Path::new("/"))).during(|| format!("open above {folder:?}"))?;
     let name = folder.file_name().unwrap_or_default().as_bytes();
-    let name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
+    let name = c_string(name)?;
     remove_all(parent.as_fd(), &name)
 }
 
@@ -442,8 +443,7 @@ fn remove(folder: &Path) -> Result<()> {
 fn empty(folder: &Path) -> Result<()> {
     let open = File::open(folder)?;
     for entry in std_fs::read_dir(folder)? {
-        let name =
-            CString::new(entry?.file_name().as_bytes()).map_err(|_| Error::invalid("a NUL in a name"))?;
+        let name = c_string(entry?.file_name().as_bytes())?;
         let stat = fs::statat(&open, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             remove_all(open.as_fd(), &name)?;

@@ -2,15 +2,15 @@
 //!
 //! What nobody has locked is nobody's work; a download that stopped is worth keeping until somebody cleans up for good.
 
-use std::ffi::CString;
 use std::fs::{self, File, TryLockError};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::store::draft::KINDS;
 use crate::store::folder::make_private;
+use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 
 /// Removes what crashes have left, with downloads that stopped if that is asked for; how many there were. The caller has
@@ -28,7 +28,7 @@ pub fn sweep(root: &Path, with_downloads: bool) -> Result<usize> {
             return Ok(());
         }
         count += 1;
-        let c_name = CString::new(name).map_err(|_| Error::invalid("a NUL in a name"))?;
+        let c_name = c_string(name)?;
         if is_folder {
             remove_all(folder.as_fd(), &c_name)
         } else {

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::unpack::archive::{Archive, Entry, Kind, Piece};
+use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 
 /// Before the name of what a layer hides of the layers below.
@@ -144,7 +145,7 @@ impl Tree<'_> {
             Kind::File(size, pieces) => return self.add_file(archive, &place, &entry, *size, pieces),
             Kind::HardLink(target) => return self.link(&place, target),
             Kind::Symlink(target) => {
-                fs::symlinkat(&*c_string(target)?, &*place.folder, &*place.name)
+                fs::symlinkat(&*c_string(&target[..])?, &*place.folder, &*place.name)
                     .during(|| "symlinkat".into())?;
                 self.done.size += target.len() as u64;
             }
@@ -381,7 +382,7 @@ impl Tree<'_> {
             // There is no lsetxattrat(2) before Linux 6.13; the folder is reached by its descriptor, the last part is
             // not followed.
             let by = format!("/proc/self/fd/{}/", std::os::fd::AsRawFd::as_raw_fd(&*place.folder));
-            let by = c_string(&[by.as_bytes(), place.name.as_bytes()].concat())?;
+            let by = c_string([by.as_bytes(), place.name.as_bytes()].concat())?;
             let result = fs::lsetxattr(&*by, &*name, value, fs::XattrFlags::empty());
             self.note_attribute(entry, &name, result)?;
         }
@@ -392,7 +393,7 @@ impl Tree<'_> {
     /// Those that an image may set: overlayfs's own would lead its look-ups elsewhere.
     fn attributes<'e>(&self, entry: &'e Entry) -> Result<Vec<(CString, &'e [u8])>> {
         let attributes = entry.attributes.iter().filter(|(name, _)| !is_overlays(name));
-        attributes.map(|(name, value)| Ok((c_string(name)?, &value[..]))).collect()
+        attributes.map(|(name, value)| Ok((c_string(&name[..])?, &value[..]))).collect()
     }
 
     /// As Docker: what the file system or the user may not have is left out, and told.
@@ -460,10 +461,6 @@ fn split_last(path: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
-}
-
-fn c_string(bytes: &[u8]) -> Result<CString> {
-    CString::new(bytes).map_err(|_| Error::invalid("a NUL in a name"))
 }
 
 /// What is there under this name.
