@@ -3,6 +3,7 @@
 //! Global flags stand before the command. Only the flags of the command that was chosen are looked at; help texts are
 //! made of the same tables (`help`), when somebody asks for them.
 
+pub mod create_flags;
 pub mod flags;
 pub mod help;
 pub mod spec_flags;
