@@ -16,8 +16,9 @@ mod piece;
 mod settings;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::container::record::Container;
 use crate::error::Result;
 use journald::Journald;
 use json_file::JsonFile;
@@ -63,6 +64,12 @@ pub struct Origin<'a> {
     pub path: &'a Path,
 }
 
+/// Where `json-file` writes a container's newest lines, below the container's folder.
+#[must_use]
+pub fn path(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("{id}-json.log"))
+}
+
 /// Takes the output of one container.
 #[derive(Debug)]
 pub struct Writer {
@@ -78,10 +85,30 @@ enum Sink {
 }
 
 impl Writer {
-    /// Opens the log. A line that was cut off by the death of the one who wrote it is put in order.
+    /// Opens the log of a container whose folder this is. A line that was cut off by the death of the one who wrote it is
+    /// put in order.
     ///
     /// # Errors
     /// A file that cannot be opened; journald that is not there; a `tag` that is no template.
+    pub fn open(container: &Container, folder: &Path) -> Result<Writer> {
+        let config = &container.host_config.log_config;
+        let settings = Settings::parse(&config.kind, &config.config)?;
+        let origin = Origin {
+            id: &container.id,
+            name: &container.name,
+            labels: &container.config.labels,
+            env: &container.config.env,
+            image_name: &container.config.image,
+            image_id: &container.image.to_string(),
+            path: &path(folder, &container.id),
+        };
+        Writer::new(&settings, &origin)
+    }
+
+    /// The same by what is known otherwise.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
     pub fn new(settings: &Settings, origin: &Origin) -> Result<Writer> {
         let sink = match settings {
             Settings::JsonFile(options) => Sink::JsonFile(JsonFile::open(options, origin)?),
