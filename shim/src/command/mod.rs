@@ -3,6 +3,7 @@
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
 mod bundle;
+mod complete;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -33,6 +34,8 @@ use crate::store::folder::Folders;
 /// All commands.
 pub const VERBS: &[&Verb] = &[
     &bundle::VERB,
+    &complete::ASK,
+    &complete::SCRIPT,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
