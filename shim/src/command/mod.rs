@@ -13,6 +13,7 @@ mod info;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod pull;
 mod rmi;
 mod save;
@@ -45,6 +46,7 @@ pub const VERBS: &[&Verb] = &[
     &load::VERB,
     &login::VERB,
     &logout::VERB,
+    &logs::VERB,
     &pull::VERB,
     &rmi::VERB,
     &save::VERB,

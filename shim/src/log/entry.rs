@@ -4,10 +4,9 @@
 //! is copied as it is. Escaped is what docker escapes (Go's encoding/json with HTML's characters), so that files are
 //! the same to the byte. Pure.
 
-#[cfg(test)]
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-#[cfg(test)]
 use serde::Deserialize;
 
 /// What becomes of each byte: 0 stays as it is, `u` is told by its number, `?` has to be looked at, and others stand
@@ -86,7 +85,6 @@ fn push_escaped(buffer: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// A line that was read.
-#[cfg(test)]
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct Entry<'a> {
     /// The text, with its end of line if it has one.
@@ -104,7 +102,6 @@ pub(super) struct Entry<'a> {
 }
 
 /// Reads a line; None if it is none.
-#[cfg(test)]
 pub(super) fn parse(line: &[u8]) -> Option<Entry<'_>> {
     serde_json::from_slice(line).ok()
 }

@@ -176,7 +176,7 @@ impl JsonFile {
 }
 
 /// The file with this number; the newest has none.
-pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
+fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     if number > 0 {
         name.push(format!(".{number}"));
@@ -189,13 +189,14 @@ fn append_to(path: &Path) -> std::io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::{Settings, Writer};
     use super::*;
     use crate::store::scratch::Scratch;
     use std::collections::BTreeMap;
 
-    fn open(path: &Path, options: &[(&str, &str)]) -> Writer {
+    /// A log in this file.
+    pub(crate) fn open(path: &Path, options: &[(&str, &str)]) -> Writer {
         let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let labels = BTreeMap::from([("tier".to_owned(), "web".to_owned())]);
         let origin = Origin {

@@ -1,7 +1,7 @@
 //! What a container prints, kept: the log drivers `json-file`, `journald` and `none`.
 //!
 //! Three parts: what `--log-driver` and `--log-opt` mean (`settings`), the [`Writer`] that the monitor has, and what
-//! `logs` reads (`read`, `follow`). Output is cut into lines (`piece`), and a line of the file is an object of JSON
+//! `logs` reads (`read`, `show`). Output is cut into lines (`piece`), and a line of the file is an object of JSON
 //! (`entry`), both exactly as docker does it, so that what reads docker's files reads these.
 //!
 //! The writer never fails: a container does not end, nor wait, because its log cannot be written. What is lost is
@@ -13,7 +13,9 @@ mod entry;
 mod journald;
 mod json_file;
 mod piece;
+mod read;
 mod settings;
+mod show;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use journald::Journald;
 use json_file::JsonFile;
 use piece::Pending;
 pub use settings::Settings;
+pub use show::{Request, show};
 
 /// Which of a program's two outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ const SIZE_DEFAULT: u64 = 10_000_000;
 /// How many files there are, if nobody says anything.
 const FILES_DEFAULT: u32 = 3;
 /// The most files: the names of all of them change with each rotation.
-const FILES_MAX: u32 = 1000;
+pub(super) const FILES_MAX: u32 = 1000;
 
 /// Drivers that docker has and this shim has not.
 const OF_DOCKER: [&str; 8] =
