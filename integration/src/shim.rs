@@ -1,14 +1,22 @@
 //! The shim under test, with folders of its own.
 //!
+//! When the value ends, also in a test that panics, its containers and their monitors are gone: first by `rm --force`,
+//! then, whatever the shim thinks of it, by the runtime and by the pids of processes that have the shim's folder in
+//! their command line. What only the second way removed fails the test: it was left behind.
+//!
 //! `SHIM_UNDER_TEST` names the binary (an absolute path); otherwise it is the `shim` that cargo put beside the test
 //! executable. It is not built from here: `cargo build -p shim` comes first.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::Value;
+
 use crate::under_test::program;
-use crate::{Call, Output, Scratch};
+use crate::{Call, ImageMaker, Output, Process, Scratch, cgroup2_mount, runtime_under_test, wait_for};
 
 /// The path of the shim under test. Panics when there is none.
 #[must_use]
@@ -36,6 +44,22 @@ impl Shim {
     #[track_caller]
     pub fn in_memory() -> Shim {
         Shim { scratch: Scratch::in_memory() }
+    }
+
+    /// The same in memory, with the image `busybox`: [`crate::ImageMaker::busybox`], made once per process.
+    #[must_use]
+    #[track_caller]
+    pub fn with_busybox() -> Shim {
+        static ARCHIVE: OnceLock<Vec<u8>> = OnceLock::new();
+        let made = || {
+            let scratch = Scratch::in_memory();
+            let archive =
+                ImageMaker::busybox().named("busybox").docker_archive(&scratch.path().join("image"));
+            fs::read(archive).expect("read an archive that was just made")
+        };
+        let shim = Shim::in_memory();
+        shim.call(&["load"]).stdin_bytes(ARCHIVE.get_or_init(made).clone()).output().expect_ok();
+        shim
     }
 
     /// A folder for whatever a test needs beside the shim's own.
@@ -75,6 +99,81 @@ impl Shim {
         self.cli(args).expect_ok().expect_no_stderr().stdout
     }
 
+    /// `run` with these words, to its end.
+    #[track_caller]
+    pub fn run(&self, words: &[&str]) -> Output {
+        self.call(&["run"]).args(words).output()
+    }
+
+    /// `run --detach` with these words; the id that it prints.
+    #[track_caller]
+    pub fn detached(&self, words: &[&str]) -> String {
+        let output = self.call(&["run", "--detach"]).args(words).output().expect_ok().expect_no_stderr();
+        output.stdout.trim_end().to_owned()
+    }
+
+    /// The folder of a container, by its full id.
+    #[must_use]
+    pub fn container_folder(&self, id: &str) -> PathBuf {
+        self.root().join("containers").join(id)
+    }
+
+    /// Its `container.json`.
+    #[must_use]
+    #[track_caller]
+    pub fn record(&self, id: &str) -> Value {
+        read_json(&self.container_folder(id).join("container.json"))
+    }
+
+    /// Its `state.json`.
+    #[must_use]
+    #[track_caller]
+    pub fn recorded_state(&self, id: &str) -> Value {
+        read_json(&self.container_folder(id).join("state.json"))
+    }
+
+    /// Its OCI document.
+    #[must_use]
+    #[track_caller]
+    pub fn document(&self, id: &str) -> Value {
+        read_json(&self.container_folder(id).join("config.json"))
+    }
+
+    /// What `inspect` tells of one container or image.
+    #[must_use]
+    #[track_caller]
+    pub fn inspect(&self, name: &str) -> Value {
+        let told: Value = self.cli(&["inspect", name]).expect_ok().json();
+        told.get(0).cloned().expect("one thing is told of")
+    }
+
+    /// The first process of a running container.
+    #[must_use]
+    #[track_caller]
+    pub fn process(&self, id: &str) -> Process {
+        let state = self.recorded_state(id);
+        let pid = state.pointer("/process/pid").and_then(Value::as_u64);
+        Process::new(u32::try_from(pid.unwrap_or_else(|| panic!("it has a pid: {state}"))).expect("a pid"))
+    }
+
+    /// Full ids of all containers, by the folders that there are.
+    #[must_use]
+    pub fn container_ids(&self) -> Vec<String> {
+        names_in(&self.root().join("containers"))
+    }
+
+    /// Processes that have this shim's folder in their command line: monitors, and commands under way.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        let mark = self.scratch.path().as_os_str().as_encoded_bytes();
+        let is_ours = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            *pid != std::process::id() && line.windows(mark.len()).any(|part| part == mark)
+        };
+        let pids = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
+        pids.filter(is_ours).map(Process::new).filter(Process::is_alive).collect()
+    }
+
     /// Loads an archive.
     #[track_caller]
     pub fn load(&self, archive: &Path) {
@@ -82,8 +181,121 @@ impl Shim {
     }
 }
 
+impl Drop for Shim {
+    fn drop(&mut self) {
+        let ids = self.container_ids();
+        let mut left = Vec::new();
+        if !ids.is_empty() {
+            let removed = self.call(&["rm", "--force"]).args(&ids).output();
+            if removed.code() != 0 {
+                left.push(removed.to_string());
+            }
+            let still = self.container_ids();
+            if !still.is_empty() {
+                left.push(format!("containers {still:?}"));
+            }
+        }
+        left.extend(self.remove_by_force());
+        let cgroups = cgroup2_mount().map(|mount| cgroups_of(&mount, &ids)).unwrap_or_default();
+        left.extend(cgroups.iter().map(|folder| format!("cgroup {}", folder.display())));
+        if !left.is_empty() && !std::thread::panicking() {
+            panic!("left behind: {}", left.join("\n"));
+        }
+    }
+}
+
+impl Shim {
+    /// Ends what the shim has left: monitors first, as they would restart containers. What there was.
+    fn remove_by_force(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        // A monitor of a container that was removed may be on its way out.
+        for _ in 0..100 {
+            if self.processes().is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        for process in self.processes() {
+            let line = fs::read(process.path("cmdline")).unwrap_or_default();
+            left.push(format!(
+                "process {} {}",
+                process.pid(),
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            ));
+            kill(process);
+        }
+        wait_for("the end of processes", || self.processes().is_empty().then_some(()));
+        let state = self.state().join("runtime");
+        for id in names_in(&state) {
+            left.push(format!("the runtime's container {id}"));
+            let call = Call::of(runtime_under_test()).args(["--root".as_ref(), state.as_os_str()]);
+            let _ = call.args(["delete", "--force", &id]).output();
+        }
+        left
+    }
+}
+
+/// Kills a process of this very command line: by a descriptor, as its pid may be another's by then.
+fn kill(process: Process) {
+    let line = fs::read(process.path("cmdline")).unwrap_or_default();
+    let Some(pid) = i32::try_from(process.pid()).ok().and_then(Pid::from_raw) else { return };
+    let Ok(open) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    if fs::read(process.path("cmdline")).unwrap_or_default() == line {
+        let _ = pidfd_send_signal(&open, Signal::KILL);
+    }
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Cgroups whose name has one of these ids in it.
+fn cgroups_of(folder: &Path, ids: &[String]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if ids.is_empty() {
+        return found;
+    }
+    let children = fs::read_dir(folder).into_iter().flatten().flatten();
+    for child in children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        let name = child.file_name().to_string_lossy().into_owned();
+        if ids.iter().any(|id| name.contains(id.as_str())) {
+            found.push(child.path());
+        }
+        found.extend(cgroups_of(&child.path(), ids));
+    }
+    found
+}
+
+#[track_caller]
+fn read_json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 impl Default for Shim {
     fn default() -> Self {
         Shim::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shim_has_left_ends_with_it_and_is_told() {
+        let shim = Shim::new();
+        let folder = shim.folder().display().to_string();
+        let mut left = Call::of("sh").args(["-c", "read x", "monitor", &folder]).stdin_pipe().spawn();
+        let pids: Vec<u32> = shim.processes().iter().map(Process::pid).collect();
+        assert_eq!(pids, [left.pid()]);
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(shim))).unwrap_err();
+        let told = told.downcast_ref::<String>().unwrap();
+        assert!(told.contains(&format!("process {} sh -c read x monitor {folder}", left.pid())), "{told}");
+        assert!(!left.is_running() && !Path::new(&folder).exists());
     }
 }

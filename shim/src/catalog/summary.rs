@@ -78,7 +78,7 @@ impl Summary {
 }
 
 /// Names of the record, as Docker shows them.
-fn familiar<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+pub fn familiar<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let shown = |name: &String| Reference::parse(name).map_or_else(|_| name.clone(), |name| name.familiar());
     names.into_iter().map(shown).collect()
 }

@@ -6,18 +6,24 @@ use std::fmt::Write as _;
 use super::flags::{Flag, Form, Takes};
 use super::{GLOBALS, GROUPS, Misuse, Parsed, Verb};
 
+/// What people do most, in docker's order: a section of its own.
+const COMMON: [&str; 9] = ["run", "exec", "ps", "pull", "images", "login", "logout", "version", "info"];
+
 /// Where lines of help are broken, in characters.
 const WIDTH: usize = 80;
 
 /// The help text of the whole program.
 pub(super) fn overview(verbs: &[&'static Verb]) -> String {
     let mut text = format!("Usage:  shim {}\n\nDocker's commands without a daemon\n", GLOBALS.usage);
-    section(
-        &mut text,
-        "Commands",
-        verbs.iter().filter_map(|verb| Some((short_name(verb)?, verb.about))).collect(),
-    );
-    section(&mut text, "Management Commands", GROUPS.to_vec());
+    let mut all: Vec<(&str, &str)> =
+        verbs.iter().flat_map(|verb| short_names(verb).map(|name| (name, verb.about))).collect();
+    let common: Vec<(&str, &str)> =
+        COMMON.iter().filter_map(|name| all.iter().find(|(known, _)| known == name).copied()).collect();
+    all.retain(|(name, _)| !COMMON.contains(name));
+    all.sort_unstable();
+    section(&mut text, "Common Commands", &common);
+    section(&mut text, "Management Commands", &GROUPS);
+    section(&mut text, "Commands", &all);
     flags(&mut text, "Global Options", &GLOBALS);
     text.push_str("\nRun 'shim COMMAND --help' for more information on a command.\n");
     text
@@ -27,11 +33,7 @@ pub(super) fn overview(verbs: &[&'static Verb]) -> String {
 pub(super) fn group(group: &str, verbs: &[&'static Verb]) -> String {
     let about = GROUPS.iter().find(|(name, _)| *name == group).map_or("", |(_, about)| *about);
     let mut text = format!("Usage:  shim {group} COMMAND\n\n{about}\n");
-    let of_group = |verb: &&'static Verb| {
-        let name = verb.names.iter().find_map(|name| name.strip_prefix(group)?.strip_prefix(' '))?;
-        Some((name, verb.about))
-    };
-    section(&mut text, "Commands", verbs.iter().filter_map(of_group).collect());
+    section(&mut text, "Commands", &commands_of(group, verbs));
     let _ = writeln!(text, "\nRun 'shim {group} COMMAND --help' for more information on a command.");
     text
 }
@@ -56,14 +58,28 @@ pub(super) fn about(words: &[OsString], verbs: &'static [&'static Verb]) -> Resu
     Ok(Parsed::Text(verb.map_or_else(|| group(&name, verbs), |verb| of(verb, &name))))
 }
 
-/// The name of one word, if it has one.
-fn short_name(verb: &Verb) -> Option<&'static str> {
-    verb.names.iter().copied().find(|name| !name.contains(' '))
+/// The names of one word that a command for people has.
+pub(super) fn short_names(verb: &Verb) -> impl Iterator<Item = &'static str> + use<> {
+    let is_for_people = !verb.about.is_empty();
+    verb.names.iter().copied().filter(move |name| is_for_people && !name.contains(' '))
 }
 
-/// A list of names and what they stand for, in order.
-fn section(text: &mut String, title: &str, mut entries: Vec<(&str, &str)>) {
-    entries.sort_unstable();
+/// The commands of a group, each by its first name in it, in order.
+pub(super) fn commands_of(group: &str, verbs: &[&'static Verb]) -> Vec<(&'static str, &'static str)> {
+    let of_group = |verb: &&'static Verb| {
+        let name = verb.names.iter().find_map(|name| name.strip_prefix(group)?.strip_prefix(' '))?;
+        (!verb.about.is_empty()).then_some((name, verb.about))
+    };
+    let mut found: Vec<(&str, &str)> = verbs.iter().filter_map(of_group).collect();
+    found.sort_unstable();
+    found
+}
+
+/// A list of names and what they stand for; nothing where there are none.
+fn section(text: &mut String, title: &str, entries: &[(&str, &str)]) {
+    if entries.is_empty() {
+        return;
+    }
     let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let _ = write!(text, "\n{title}:\n");
     for (name, about) in entries {
@@ -154,8 +170,12 @@ mod tests {
 
     #[test]
     fn the_overview_and_a_group_list_the_commands() {
-        let text = overview(&[&VERB]);
-        assert!(text.contains("\nCommands:\n  images   List images\n"), "{text}");
+        let other = Verb { names: &["container diff", "diff"], about: "Inspect changes", ..VERB };
+        let hidden = Verb { names: &["hidden"], about: "", ..VERB };
+        let text = overview(&[Box::leak(Box::new(hidden)), &VERB, Box::leak(Box::new(other))]);
+        let commands = "\nCommon Commands:\n  images   List images\n\nManagement Commands:\n  container   Manage containers\n";
+        assert!(text.contains(commands), "{text}");
+        assert!(text.contains("\nCommands:\n  diff   Inspect changes\n\nGlobal Options:\n"), "{text}");
         assert!(text.contains("\n  -D, --debug"), "{text}");
         assert!(group("image", &[&VERB]).contains("\nCommands:\n  ls   List images\n"));
     }

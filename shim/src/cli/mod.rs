@@ -3,9 +3,12 @@
 //! Global flags stand before the command. Only the flags of the command that was chosen are looked at; help texts are
 //! made of the same tables (`help`), when somebody asks for them.
 
+pub mod complete;
 pub mod flags;
 pub mod help;
+pub mod shells;
 pub mod spec_flags;
+mod suggest;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -79,7 +82,7 @@ impl Globals {
 pub struct Verb {
     /// All its names, the first of which is its own: `image ls`, `image list`, `images`.
     pub names: &'static [&'static str],
-    /// One line for people.
+    /// One line for people. A command without one is for programs: neither help texts nor completions tell of it.
     pub about: &'static str,
     /// Flags and arguments.
     pub form: Form,
@@ -88,8 +91,11 @@ pub struct Verb {
 }
 
 /// Commands that have commands, and what they are about.
-pub const GROUPS: [(&str, &str); 2] =
-    [("image", "Manage images"), ("system", "Manage what is kept on the disk")];
+pub const GROUPS: [(&str, &str); 3] = [
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("system", "Manage what is kept on the disk"),
+];
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -170,9 +176,11 @@ fn find<'a>(
         return Ok((Some(verb), first, &words[1..]));
     }
     if !GROUPS.iter().any(|(group, _)| *group == first) {
+        let meant = suggest::like(&first, &suggest::commands(verbs));
         let message = format!(
-            "shim: unknown command: shim {}\n\nRun 'shim --help' for more information",
-            one_line(&first)
+            "shim: unknown command: shim {}\n\n{}Run 'shim --help' for more information",
+            one_line(&first),
+            suggest::told(&meant)
         );
         return Err(Misuse { message, code: 1 });
     }
@@ -185,8 +193,9 @@ fn find<'a>(
         Some(verb) => Ok((Some(verb), name, &words[2..])),
         None => {
             let unknown = format!("shim: unknown command: shim {}", one_line(&name));
+            let meant = suggest::told(&suggest::like(&second, &suggest::commands_of(&first, verbs)));
             let message = format!(
-                "{unknown}\n\nUsage:  shim {first}\n\nRun 'shim {first} --help' for more information"
+                "{unknown}\n\nUsage:  shim {first}\n\n{meant}Run 'shim {first} --help' for more information"
             );
             Err(Misuse { message, code: 1 })
         }
@@ -264,6 +273,11 @@ mod tests {
             (
                 "image ls a b",
                 "shim: 'shim image ls' requires at most 1 argument\n\nUsage:  shim image ls [OPTIONS] [REPOSITORY[:TAG]]\n\nRun 'shim image ls --help' for more information",
+                1,
+            ),
+            (
+                "imagse",
+                "shim: unknown command: shim imagse\n\nDid you mean this?\n  image\n  images\n\nRun 'shim --help' for more information",
                 1,
             ),
             ("foo", "shim: unknown command: shim foo\n\nRun 'shim --help' for more information", 1),

@@ -3,6 +3,7 @@
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
 mod bundle;
+mod complete;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -12,6 +13,7 @@ mod info;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod pull;
 mod rmi;
 mod save;
@@ -33,6 +35,8 @@ use crate::store::folder::Folders;
 /// All commands.
 pub const VERBS: &[&Verb] = &[
     &bundle::VERB,
+    &complete::ASK,
+    &complete::SCRIPT,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
@@ -42,6 +46,7 @@ pub const VERBS: &[&Verb] = &[
     &load::VERB,
     &login::VERB,
     &logout::VERB,
+    &logs::VERB,
     &pull::VERB,
     &rmi::VERB,
     &save::VERB,

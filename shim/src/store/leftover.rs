@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::container::store::DRAFT;
 use crate::error::{Context, Result};
 use crate::store::draft::KINDS;
 use crate::store::folder::make_private;
@@ -62,7 +63,7 @@ pub fn each(root: &Path, mut with: impl FnMut(&str, &Path, bool) -> Result<()>) 
         let entry = entry.during(words)?;
         let (name, path) = (entry.file_name(), entry.path());
         let name = name.to_string_lossy();
-        let mut locked = ["layer-"].iter().chain(&KINDS);
+        let mut locked = ["layer-", DRAFT].iter().chain(&KINDS);
         let is_locked = is_download(&name) || locked.any(|kind| name.starts_with(kind));
         if !is_locked && !is_of_the_dead(&name) {
             continue;

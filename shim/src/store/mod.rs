@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::container::store::Containers;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::root::record::Bundles;
@@ -50,13 +51,14 @@ impl Store {
         })
     }
 
-    /// Keeps new claims out until the lock is dropped, and tells what commands under way and bundles rely on.
+    /// Keeps new claims out until the lock is dropped, and tells what commands under way, bundles and containers rely on.
     ///
     /// # Errors
-    /// A damaged record of a bundle, or the system's reason.
+    /// A damaged record of a bundle or a container, or the system's reason.
     pub fn in_use(&self) -> Result<(record::Lock, BTreeSet<Digest>)> {
         let (gate, mut used) = self.leases.close()?;
         used.extend(Bundles::open(self.folders.root())?.held()?);
+        used.extend(Containers::open(&self.folders)?.held()?);
         Ok((gate, used))
     }
 
@@ -65,6 +67,6 @@ impl Store {
     /// # Errors
     /// The system's reason.
     pub fn collect(&self) -> Result<gc::Removed> {
-        gc::collect(self.folders.root(), || Ok(BTreeSet::new()))
+        gc::collect(self.folders.root(), || Containers::open(&self.folders)?.held())
     }
 }

@@ -35,6 +35,29 @@ pub fn write<T: Serialize>(path: &Path, record: &T) -> Result<()> {
 /// # Errors
 /// As there.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, true)
+}
+
+/// As [`write`], without waiting for the disk: a crash of the host may take the record, or leave an empty one.
+///
+/// # Errors
+/// As there.
+pub fn write_fast<T: Serialize>(path: &Path, record: &T) -> Result<()> {
+    let words = || format!("write {path:?}");
+    let bytes =
+        serde_json::to_vec(record).map_err(|error| Error::invalid(error.to_string())).during(words)?;
+    write_bytes_fast(path, &bytes).during(words)
+}
+
+/// As [`write_fast`], for bytes.
+///
+/// # Errors
+/// As there.
+pub fn write_bytes_fast(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], lasting: bool) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = folder.join(format!(".new-{name}"));
@@ -43,10 +66,12 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(bytes)?;
-        // Or a crash of the host could leave the name with nothing behind it.
-        file.sync_all()?;
+        if lasting {
+            // Or a crash of the host could leave the name with nothing behind it.
+            file.sync_all()?;
+        }
         fs::rename(&new, path)?;
-        File::open(folder)?.sync_all()
+        if lasting { File::open(folder)?.sync_all() } else { Ok(()) }
     })();
     written.map_err(|error: std::io::Error| {
         let _ = fs::remove_file(&new);

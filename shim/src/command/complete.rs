@@ -1,0 +1,56 @@
+//! `shim __complete`, by which the shells' scripts ask what may come next, and `shim completion`, which prints those.
+
+use crate::catalog::summary;
+use crate::cli::complete::{Names, complete};
+use crate::cli::flags::{Arity, Form, Given};
+use crate::cli::{Globals, Verb, shells};
+use crate::command::{VERBS, store};
+use crate::error::{Error, Result};
+use crate::output;
+
+/// What shells call; people do not.
+pub(super) const ASK: Verb = Verb {
+    names: &["__complete"],
+    about: "",
+    form: Form { usage: "WORD...", flags: &[], arity: Arity::AtLeast(0), flags_end_at_argument: true },
+    run: ask,
+};
+
+pub(super) const SCRIPT: Verb = Verb {
+    names: &["completion"],
+    about: "Generate the autocompletion script for a shell",
+    form: Form { usage: "bash|zsh|fish", flags: &[], arity: Arity::Exactly(1), flags_end_at_argument: false },
+    run: script,
+};
+
+fn ask(_: &Globals, given: &Given) -> Result<u8> {
+    let words: Vec<String> = given.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    output::print(&complete(&words, VERBS, &names).to_lines())?;
+    Ok(0)
+}
+
+/// Names of this moment. A list that cannot be read is no list: nobody wants errors between the words of a line.
+fn names(globals: &Globals, kind: Names) -> Vec<String> {
+    match kind {
+        Names::Images => images(globals).unwrap_or_default(),
+        Names::Variables => std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
+        Names::Containers | Names::Running | Names::Stopped => Vec::new(),
+    }
+}
+
+fn images(globals: &Globals) -> Result<Vec<String>> {
+    let images = store(globals)?.images.read()?;
+    let tags = images.iter().flat_map(|(_, image)| summary::familiar(&image.tags));
+    Ok(tags.collect())
+}
+
+fn script(_: &Globals, given: &Given) -> Result<u8> {
+    let words = given.words()?;
+    let shell = words.first().copied().unwrap_or_default();
+    let script = shells::script(shell);
+    let known = shells::SHELLS.join(", ");
+    output::print(
+        script.ok_or_else(|| Error::usage(format!("no completion for the shell {shell:?}: {known}")))?,
+    )?;
+    Ok(0)
+}

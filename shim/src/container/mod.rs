@@ -1,0 +1,19 @@
+//! Containers: what is known of them, and what can be done with them.
+//!
+//! `record` is what was asked for, `state` what is happening; `store` is the only code that knows where they lie. What a
+//! record says of processes is believed only as far as the kernel agrees (`process`). Nothing in a container's root is
+//! reached by a plain path, and nothing that an image says is in charge of anything here.
+
+pub mod config;
+pub mod host_config;
+pub mod name;
+pub mod process;
+pub mod record;
+pub mod state;
+pub mod store;
+
+/// Names a container: 64 hexadecimal digits, safe as a file's name.
+pub use crate::root::record::BundleId as ContainerId;
+
+/// What Go calls no time at all, and Docker shows for what has not happened.
+pub const NEVER: &str = "0001-01-01T00:00:00Z";

@@ -1,0 +1,3 @@
+//! A container's streams, between its monitor and whoever is attached.
+
+pub mod protocol;
