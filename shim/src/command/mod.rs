@@ -3,6 +3,7 @@
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
 mod acquire;
+mod attach;
 mod bundle;
 mod complete;
 mod container_prune;
@@ -17,6 +18,7 @@ mod info;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod pull;
 mod rename;
 mod rm;
@@ -40,6 +42,7 @@ use crate::store::folder::Folders;
 
 /// All commands.
 pub const VERBS: &[&Verb] = &[
+    &attach::VERB,
     &bundle::VERB,
     &complete::ASK,
     &complete::SCRIPT,
@@ -54,6 +57,7 @@ pub const VERBS: &[&Verb] = &[
     &load::VERB,
     &login::VERB,
     &logout::VERB,
+    &logs::VERB,
     &pull::VERB,
     &rename::VERB,
     &rm::VERB,
