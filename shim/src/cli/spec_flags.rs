@@ -87,7 +87,7 @@ pub fn refusal(name: &str) -> Option<String> {
 }
 
 /// What Go says of what is no number.
-fn integer(text: &str) -> Result<(), String> {
+pub fn integer(text: &str) -> Result<(), String> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     match text.parse::<i64>() {
         Ok(_) => Ok(()),

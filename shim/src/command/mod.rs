@@ -10,9 +10,11 @@ mod image_prune;
 mod images;
 mod import;
 mod info;
+mod inspect;
 mod load;
 mod login;
 mod logout;
+mod ps;
 mod pull;
 mod rmi;
 mod save;
@@ -24,6 +26,7 @@ mod version;
 
 use crate::cli::flags::{Flag, Given, value};
 use crate::cli::{Globals, Verb};
+use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::image::platform::Platform;
 use crate::output;
@@ -42,9 +45,12 @@ pub const VERBS: &[&Verb] = &[
     &images::VERB,
     &import::VERB,
     &info::VERB,
+    &inspect::VERB,
+    &inspect::CONTAINER,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
+    &ps::VERB,
     &pull::VERB,
     &rmi::VERB,
     &save::VERB,
@@ -90,6 +96,11 @@ fn store(globals: &Globals) -> Result<Store> {
     let folders = Folders::open(globals.root(), globals.state())?;
     globals.debug(|| format!("images are kept in {:?}", folders.root()));
     Store::open(folders)
+}
+
+/// The containers of `--root` and `--state`.
+fn containers(globals: &Globals) -> Result<Containers> {
+    Containers::open(&Folders::open(globals.root(), globals.state())?)
 }
 
 /// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners

@@ -5,10 +5,14 @@
 //! reached by a plain path, and nothing that an image says is in charge of anything here.
 
 pub mod config;
+pub mod filter;
 pub mod host_config;
+pub mod inspect;
+pub mod listing;
 pub mod name;
 pub mod process;
 pub mod record;
+pub mod size;
 pub mod state;
 pub mod store;
 
