@@ -16,6 +16,7 @@ pub mod host;
 pub mod image;
 pub mod import;
 pub mod load;
+pub mod log;
 pub mod output;
 pub mod pull;
 pub mod reference;

@@ -14,6 +14,7 @@ mod inspect;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod ps;
 mod pull;
 mod rmi;
@@ -51,6 +52,7 @@ pub const VERBS: &[&Verb] = &[
     &login::VERB,
     &logout::VERB,
     &ps::VERB,
+    &logs::VERB,
     &pull::VERB,
     &rmi::VERB,
     &save::VERB,

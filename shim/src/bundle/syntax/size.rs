@@ -1,17 +1,30 @@
-//! Sizes in bytes, as docker's go-units reads them: `64m`, `1.5g`, `512 KiB`, powers of 1024.
+//! Sizes in bytes, as docker's go-units reads them: `64m`, `1.5g`, `512 KiB`; of memory in powers of 1024, of files in
+//! powers of 1000.
 
 use crate::error::{Error, Result};
 
-/// Letters of units, each 1024 times the one before.
+/// Letters of units, each 1024 (or 1000) times the one before.
 const UNITS: &str = "kmgtp";
 
-/// Bytes.
+/// Bytes of memory: `1k` is 1024.
 ///
 /// # Errors
 /// Docker's `invalid size`, or one that is no 63 bits long.
+pub fn parse(text: &str) -> Result<i64> {
+    in_powers_of(1024.0, text)
+}
+
+/// Bytes of a file: `1k` is 1000.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_decimal(text: &str) -> Result<i64> {
+    in_powers_of(1000.0, text)
+}
+
 // A size that fits is exact enough: docker's is a float too.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-pub fn parse(text: &str) -> Result<i64> {
+fn in_powers_of(base: f64, text: &str) -> Result<i64> {
     let invalid = || Error::usage(format!("invalid size: '{text}'"));
     let end =
         text.rfind(|char: char| char.is_ascii_digit() || matches!(char, '.' | ' ')).ok_or_else(invalid)?;
@@ -30,7 +43,7 @@ pub fn parse(text: &str) -> Result<i64> {
         Some(letter) if letter.len() == 1 => UNITS.find(letter).ok_or_else(invalid)? + 1,
         Some(_) => return Err(invalid()),
     };
-    let bytes = number * 1024_f64.powi(i32::try_from(power).unwrap_or_default());
+    let bytes = number * base.powi(i32::try_from(power).unwrap_or_default());
     if bytes >= i64::MAX as f64 {
         return Err(Error::usage(format!("invalid size: '{text}': it is out of range")));
     }
