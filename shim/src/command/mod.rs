@@ -2,6 +2,7 @@
 //!
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
+mod attach;
 mod bundle;
 mod complete;
 mod history;
@@ -37,6 +38,7 @@ use crate::store::folder::Folders;
 
 /// All commands.
 pub const VERBS: &[&Verb] = &[
+    &attach::VERB,
     &bundle::VERB,
     &complete::ASK,
     &complete::SCRIPT,
