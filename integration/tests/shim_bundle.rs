@@ -173,7 +173,11 @@ fn what_cannot_be_done_is_refused_by_name_and_leaves_nothing() {
     let folder = shim.folder().join("bundle");
     for (flags, code, reason) in [
         (&["--init"][..], 1, "--init is for containers, not for bundles"),
-        (&["--network=bridge"], 1, "--network bridge: only none, host and container:CONTAINER are supported yet"),
+        (
+            &["--network=bridge"],
+            1,
+            "--network bridge: only none, host and container:CONTAINER are supported yet",
+        ),
         (&["--pid=container:x"], 1, "--pid container:x: a bundle joins no container"),
         (&["-v", "name:/x"], 1, "volumes with a name are not supported yet"),
         (&["--dns", "1.1.1.1"], 1, "--dns is for containers, not for bundles"),

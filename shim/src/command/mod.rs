@@ -15,10 +15,12 @@ mod image_prune;
 mod images;
 mod import;
 mod info;
+mod inspect;
 mod load;
 mod login;
 mod logout;
 mod logs;
+mod ps;
 mod pull;
 mod rename;
 mod rm;
@@ -54,9 +56,12 @@ pub const VERBS: &[&Verb] = &[
     &images::VERB,
     &import::VERB,
     &info::VERB,
+    &inspect::VERB,
+    &inspect::CONTAINER,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
+    &ps::VERB,
     &logs::VERB,
     &pull::VERB,
     &rename::VERB,
