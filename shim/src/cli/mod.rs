@@ -4,6 +4,7 @@
 //! made of the same tables (`help`), when somebody asks for them.
 
 pub mod complete;
+pub mod create_flags;
 pub mod flags;
 pub mod help;
 pub mod shells;

@@ -6,9 +6,14 @@
 
 pub mod config;
 pub mod host_config;
+pub mod hosts;
+pub mod init;
+pub mod limits;
+pub mod modes;
 pub mod name;
 pub mod process;
 pub mod record;
+pub mod root;
 pub mod state;
 pub mod store;
 
