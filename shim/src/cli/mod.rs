@@ -64,6 +64,19 @@ impl Globals {
         self.state.as_deref()
     }
 
+    /// The flags again, for another call of this program.
+    #[must_use]
+    pub fn words(&self) -> Vec<OsString> {
+        let mut words = Vec::new();
+        for (flag, path) in [("--root", &self.root), ("--state", &self.state)] {
+            if let Some(path) = path {
+                words.extend([flag.into(), path.as_os_str().to_owned()]);
+            }
+        }
+        words.extend(self.debug.then(|| "--debug".into()));
+        words
+    }
+
     /// The same, with these folders.
     #[must_use]
     pub fn with(&self, root: &Path, state: &Path) -> Globals {

@@ -2,8 +2,12 @@
 //!
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
+mod acquire;
 mod bundle;
 mod complete;
+mod container_prune;
+mod create;
+mod create_options;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -15,6 +19,8 @@ mod login;
 mod logout;
 mod logs;
 mod pull;
+mod rename;
+mod rm;
 mod rmi;
 mod save;
 mod spec_options;
@@ -25,6 +31,7 @@ mod version;
 
 use crate::cli::flags::{Flag, Given, value};
 use crate::cli::{Globals, Verb};
+use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::image::platform::Platform;
 use crate::output;
@@ -37,6 +44,8 @@ pub const VERBS: &[&Verb] = &[
     &bundle::VERB,
     &complete::ASK,
     &complete::SCRIPT,
+    &container_prune::VERB,
+    &create::VERB,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
@@ -48,6 +57,8 @@ pub const VERBS: &[&Verb] = &[
     &logout::VERB,
     &logs::VERB,
     &pull::VERB,
+    &rename::VERB,
+    &rm::VERB,
     &rmi::VERB,
     &save::VERB,
     &system_check::VERB,
@@ -73,6 +84,7 @@ pub fn report(error: &Error) -> u8 {
     match error.kind() {
         // As programs end that SIGPIPE ends, docker's among them.
         Kind::Unread => return UNREAD,
+        Kind::Told => return FAILURE,
         _ => output::complain(&error.to_string()),
     }
     if error.kind() == Kind::Interrupted { INTERRUPTED } else { FAILURE }
@@ -92,6 +104,11 @@ fn store(globals: &Globals) -> Result<Store> {
     let folders = Folders::open(globals.root(), globals.state())?;
     globals.debug(|| format!("images are kept in {:?}", folders.root()));
     Store::open(folders)
+}
+
+/// The containers of `--root` and `--state`.
+fn containers(globals: &Globals) -> Result<Containers> {
+    Containers::open(&Folders::open(globals.root(), globals.state())?)
 }
 
 /// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners
