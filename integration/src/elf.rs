@@ -93,6 +93,39 @@ pub fn call64_in_thread(number: u32) -> Vec<u8> {
     elf64(&code)
 }
 
+/// An x86-64 program that for ever makes a child by vfork(2), which sleeps for `inside_ms` (less than a second)
+/// before it ends, and then sleeps itself for `outside_ms`.
+#[must_use]
+pub fn vforking64(inside_ms: u32, outside_ms: u32) -> Vec<u8> {
+    // The two struct timespec: the first in the spare memory, filled before the loop.
+    let times = [(BASE + 0x1000, inside_ms), (BASE + 0x1010, outside_ms)];
+    let mut code = Vec::new();
+    for (at, ms) in times {
+        code.extend([0xc7, 0x04, 0x25]); // mov dword [at + 8], nanoseconds; the seconds are 0
+        code.extend((at + 8).to_le_bytes());
+        code.extend((ms * 1_000_000).to_le_bytes());
+    }
+    let sleep = |at: u32| {
+        let mut code = vec![0xb8, 35, 0, 0, 0, 0xbf]; // nanosleep(at, NULL)
+        code.extend(at.to_le_bytes());
+        code.extend([0x31, 0xf6, 0x0f, 0x05]);
+        code
+    };
+    let again = code.len();
+    code.extend([0xb8, 58, 0, 0, 0, 0x0f, 0x05]); // vfork()
+    let mut child = sleep(times[0].0);
+    child.extend([0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05]); // exit(0)
+    code.extend([0x85, 0xc0, 0x75]); // test eax, eax; jnz past the child
+    code.push(u8::try_from(child.len()).expect("short"));
+    code.extend(child);
+    code.extend([0xbf, 0xff, 0xff, 0xff, 0xff, 0x31, 0xf6, 0x31, 0xd2, 0x45, 0x31, 0xd2]);
+    code.extend([0xb8, 61, 0, 0, 0, 0x0f, 0x05]); // wait4(-1, NULL, 0, NULL)
+    code.extend(sleep(times[1].0));
+    let back = i8::try_from(code.len() + 2 - again).expect("short");
+    code.extend([0xeb, (-back).cast_unsigned()]); // jmp again
+    elf64(&code)
+}
+
 /// Program headers and code in one segment that may be read, written and executed.
 fn elf64(code: &[u8]) -> Vec<u8> {
     let headers = 64 + 56;

@@ -61,6 +61,13 @@ impl Process {
         line.unwrap_or_else(|| panic!("no {field} in /proc/{}/status", self.pid)).trim().to_owned()
     }
 
+    /// Its parent.
+    #[must_use]
+    #[track_caller]
+    pub fn parent(&self) -> Process {
+        Process { pid: self.status("PPid").parse().expect("a pid") }
+    }
+
     /// Its environment, in order.
     #[must_use]
     #[track_caller]

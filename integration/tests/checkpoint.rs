@@ -179,6 +179,54 @@ fn a_paused_container_is_dumped() {
     is_usable(&container);
 }
 
+#[cfg(target_arch = "x86_64")]
+/// A container that is [`COUNTING`] beside a process that waits in vfork(2) nearly all the time, and that process.
+fn vforking() -> (Container, Process) {
+    let bundle = Bundle::new().file("/vforking", 0o755, &integration::elf::vforking64(450, 50));
+    let container = bundle.sh(&format!("/vforking & {COUNTING}")).container();
+    container.run_unheard().output().expect_ok();
+    container.wait_count(2);
+    let pid = container.ps().into_iter().find(|pid| Process::new(*pid).read("comm") == "vforking\n");
+    (container, Process::new(pid.unwrap()))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_process_that_waits_in_vfork_is_dumped_as_soon_as_it_has_come_out() {
+    requires_criu!();
+    known_gap!(Runc, Crun, "CRIU's failure, after 10 s in which nothing runs");
+    let (container, _) = vforking();
+    container.checkpoint(&["--leave-running"]).expect_ok();
+    assert_eq!(container.status(), "running");
+    container.wait_count(container.count());
+    container.checkpoint(&[]).expect_ok();
+    let count = container.count();
+    container.restore(&[]).expect_ok();
+    container.wait_count(count);
+    is_usable(&container);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_process_that_was_paused_in_vfork_is_named_and_the_container_stays_paused() {
+    requires_criu!();
+    known_gap!(Runc, Crun, "CRIU's failure, after 10 s");
+    let (container, vforking) = vforking();
+    wait_for("a pause in vfork(2)", || {
+        container.pause().expect_ok();
+        if vforking.status("State").starts_with('D') {
+            return Some(());
+        }
+        container.resume().expect_ok();
+        None
+    });
+    let phrase = format!("process {} waits in vfork(2), where criu cannot stop it", vforking.pid());
+    container.checkpoint(&[]).expect_fail().expect_stderr(&phrase);
+    assert_eq!(container.status(), "paused");
+    container.resume().expect_ok();
+    container.wait_count(container.count());
+}
+
 #[test]
 fn a_paused_container_that_runs_on_stays_paused() {
     requires_criu!();

@@ -7,6 +7,8 @@
 mod kubelet;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use integration::{Call, Flavour, Process, flavour, wait_for};
 use kubelet::machine::{ADDRESSES, Container, HANDLER, Pod, resources, security, systemd_says, words};
@@ -238,6 +240,15 @@ fn pids_are_the_pods_another_containers_or_the_hosts() {
     }
 }
 
+/// Whether a process has an inotify(7) watch of this file (proc_pid_fdinfo(5)).
+fn watches(process: Process, file: &Path) -> bool {
+    let watch = format!("ino:{:x} ", fs::metadata(file).unwrap().ino());
+    let descriptors = fs::read_dir(process.path("fdinfo")).unwrap();
+    descriptors
+        .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+        .any(|info| info.lines().any(|line| line.starts_with("inotify ") && line.contains(&watch)))
+}
+
 #[test]
 fn limits_are_set_changed_counted_and_enforced() {
     let node = node!();
@@ -292,11 +303,16 @@ fn limits_are_set_changed_counted_and_enforced() {
     assert!(used(&stats()) >= used(&first) && said * 1000 >= used(&first));
 
     // More memory than there is. One of its processes ends, so that there is time to say why: where the last one ends,
-    // systemd may remove the scope before the shim has looked at it.
-    let greedy =
-        pod.start("dd if=/dev/zero of=/dev/null bs=64M count=1; echo survived; exec sleep 600", |config| {
-            resources(config).memory_limit_in_bytes = 16 << 20;
-        });
+    // systemd may remove the scope before the shim has looked at it. And not before the shim is told of it: it looks
+    // at no kill from before.
+    let script = "until [ -e /tmp/go ]; do sleep 1; done
+        dd if=/dev/zero of=/dev/null bs=64M count=1; echo survived; exec sleep 600";
+    let greedy = pod.start(script, |config| resources(config).memory_limit_in_bytes = 16 << 20);
+    let init = greedy.init();
+    wait_for("the shim to watch the memory", || {
+        watches(init.parent(), &init.cgroup_folder().join("memory.events")).then_some(())
+    });
+    assert_eq!(greedy.exec("touch /tmp/go").exit_code, 0);
     greedy.wait_log("survived\n");
     wait_for("the reason", || (greedy.status().reason == "OOMKilled").then_some(()));
     let status = greedy.stop(0);

@@ -21,6 +21,7 @@ pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod vfork;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;

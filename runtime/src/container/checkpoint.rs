@@ -6,6 +6,7 @@
 //! the processes run on as if nothing had been; it is therefore never killed in the midst of one.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -13,9 +14,12 @@ use super::delete::destroy;
 use super::external::External;
 use super::{Cgroups, Entry, Locked, Pidfd, Record, Status, Store, group, lock_in};
 use crate::bail;
+use crate::cgroup::Cgroup;
 use crate::cli;
 use crate::criu::rpc::{self, option};
-use crate::criu::{self, Criu, Features, Folder, Kind, Manner, Notice, Options, Server, Version, images};
+use crate::criu::{
+    self, Criu, Features, Folder, Kind, Manner, Notice, Options, Server, Timeout, Version, images,
+};
 use crate::error::{Call, Context, Error, Result};
 use crate::kernel::procfs::Procfs;
 use crate::plan::namespace::Namespace;
@@ -25,6 +29,11 @@ use crate::spec;
 const LOG: &str = "dump.log";
 /// Much is told, and only looked at where something fails.
 const LOG_LEVEL: i32 = 4;
+
+/// How long CRIU has to stop all processes, in seconds, when it is asked first. It takes milliseconds.
+const FIRST_TIMEOUT_S: i32 = 3;
+/// How long a moment is waited for at which it can.
+const MOMENT_WAIT: Duration = Duration::from_secs(10);
 
 /// Dumps a running or paused container.
 ///
@@ -48,8 +57,8 @@ pub fn checkpoint(
         bail!("container cannot be checkpointed in stopped state");
     };
     let criu = Criu::find(signals)?;
-    let dump = Dump::prepare(args, &locked, &record, &init, &criu, signals)?;
-    dump.run(&criu, signals, debug)?;
+    let mut dump = Dump::prepare(args, &locked, &record, &init, &criu, signals)?;
+    dump.run(status == Status::Paused, &criu, signals, debug)?;
     if args.leave_running || args.pre_dump {
         return Ok(());
     }
@@ -140,6 +149,8 @@ struct Dump {
     folders: Folders,
     options: Options,
     kind: Kind,
+    /// The cgroup that CRIU freezes while it stops the processes.
+    cgroup: Option<Cgroup>,
 }
 
 impl Dump {
@@ -172,8 +183,10 @@ impl Dump {
         if let Some((address, port)) = &args.page_server {
             options.text_with_number(option::PAGE_SERVER, address, (*port).into());
         }
-        if let Some(cgroup) = record.cgroup.as_ref().filter(|_| criu.version() >= Version(3, 14, 0)) {
-            options.text(option::FREEZE_CGROUP, group::open(cgroup)?.path());
+        let cgroup = record.cgroup.as_ref().filter(|_| criu.version() >= Version(3, 14, 0));
+        let cgroup = cgroup.map(group::open).transpose()?;
+        if let Some(cgroup) = &cgroup {
+            options.text(option::FREEZE_CGROUP, cgroup.path());
         }
         add_namespaces(&mut options, &external, init, criu)?;
         let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
@@ -205,14 +218,68 @@ impl Dump {
                 std::mem::forget(fd); // open for as long as this process lives
             }
         }
-        Ok(Self { status_fd, folders, options, kind })
+        Ok(Self { status_fd, folders, options, kind, cgroup })
     }
 
     /// Has CRIU do it.
-    fn run(mut self, criu: &Criu, signals: &mut Signals, debug: &mut dyn FnMut(String)) -> Result<()> {
+    ///
+    /// CRIU freezes the cgroup at any moment, and waits in vain where a thread waits in vfork(2) just then. It is asked
+    /// again at a better one, which the runtime holds for it: a container that is left frozen by whoever kills the
+    /// runtime then is paused and can be resumed. The first time nothing can leave it so.
+    fn run(
+        &mut self,
+        paused: bool,
+        criu: &Criu,
+        signals: &mut Signals,
+        debug: &mut dyn FnMut(String),
+    ) -> Result<()> {
+        let Some(cgroup) = self.cgroup.take() else {
+            return self.ask(&self.options.clone(), criu, signals, debug);
+        };
+        if paused {
+            if let Some(waiting) = cgroup.vfork_waiters()?.first() {
+                bail!(
+                    "process {waiting} waits in vfork(2), where criu cannot stop it; resume the container first"
+                );
+            }
+            return self.ask(&self.options.clone(), criu, signals, debug);
+        }
+        let mut first = self.options.clone();
+        first.number(option::TIMEOUT, FIRST_TIMEOUT_S);
+        let failed = match self.ask(&first, criu, signals, debug) {
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        };
+        match criu::timeout(self.folders.logs(), LOG) {
+            None => Err(failed),
+            Some(Timeout::Slow) => self.ask(&self.options.clone(), criu, signals, debug),
+            Some(Timeout::Unseizable) => {
+                debug(format!("once more, outside of vfork(2): {failed}"));
+                cgroup.freeze_outside_vfork(MOMENT_WAIT)?;
+                let mut done = self.ask(&self.options.clone(), criu, signals, debug);
+                // CRIU leaves the cgroup as it found it, whether or not it has left processes in it.
+                let thawed = cgroup.thaw(MOMENT_WAIT);
+                match (&mut done, thawed) {
+                    (Err(error), Err(failed)) => error.attach(&failed),
+                    (Ok(()), Err(failed)) => return Err(failed),
+                    (_, Ok(())) => {}
+                }
+                done
+            }
+        }
+    }
+
+    /// Asks it once.
+    fn ask(
+        &mut self,
+        options: &Options,
+        criu: &Criu,
+        signals: &mut Signals,
+        debug: &mut dyn FnMut(String),
+    ) -> Result<()> {
         let mut server = criu.start(Manner::default())?;
         server.set_expendable(false);
-        let mut status_fd = self.status_fd.take();
+        let status_fd = &mut self.status_fd;
         let mut heed = |server: &mut Server, notice: Notice, _: &mut Signals| {
             debug(format!("criu: {}", notice.script));
             if notice.script == "status-ready" {
@@ -225,7 +292,7 @@ impl Dump {
             }
             Ok(())
         };
-        let answer = server.ask(&rpc::request(self.kind, &self.options), signals, &mut heed);
+        let answer = server.ask(&rpc::request(self.kind, options), signals, &mut heed);
         let explain = |error| criu::explain(error, self.folders.logs(), LOG);
         answer.map_err(explain)?;
         match (self.kind, server.end()) {

@@ -27,6 +27,28 @@ pub fn explain(error: Error, folder: &Folder, name: &str) -> Error {
     Error::other(said)
 }
 
+/// Why CRIU did not stop all processes in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timeout {
+    /// They were many, or the machine is slow.
+    Slow,
+    /// One sleeps where no signal reaches it (proc_pid_stat(5) state D).
+    Unseizable,
+}
+
+/// Whether that is what its log `name` says (`alarm_handler` in CRIU's criu/cr-dump.c, `compel_wait_task` in its
+/// compel/src/lib/infect.c).
+#[must_use]
+pub fn timeout(folder: &Folder, name: &str) -> Option<Timeout> {
+    timeout_in(&end_of(folder, name)?)
+}
+
+fn timeout_in(log: &str) -> Option<Timeout> {
+    let asleep = |line: &str| line.contains("Unseizable non-zombie") && line.contains("state D");
+    log.contains("Timeout reached")
+        .then(|| if log.lines().any(asleep) { Timeout::Unseizable } else { Timeout::Slow })
+}
+
 /// The end of the log, if there is one.
 fn end_of(folder: &Folder, name: &str) -> Option<String> {
     let file = File::from(folder.open_file(name, OFlags::RDONLY | OFlags::NONBLOCK).ok()?);
@@ -82,6 +104,21 @@ mod tests {
         assert!(errors("(00.1) all is well\n").is_empty());
         let long = format!("Error ({}", "é".repeat(1000));
         assert_eq!(errors(&long)[0].chars().count(), WIDTH);
+    }
+
+    #[test]
+    fn a_timeout_is_told_from_other_failures() {
+        let reached = "(10.01) Error (criu/cr-dump.c:1739): Timeout reached. Try to interrupt: 0\n";
+        let asleep = "(10.02) Error (compel/src/lib/infect.c:234): \
+            Unseizable non-zombie 4468 found, state D, err -1/4\n";
+        assert_eq!(timeout_in(LOG), None);
+        assert_eq!(timeout_in(reached), Some(Timeout::Slow));
+        assert_eq!(timeout_in(&format!("{reached}{asleep}")), Some(Timeout::Unseizable));
+        assert_eq!(
+            timeout_in(&format!("{reached}{}", asleep.replace("state D", "state S"))),
+            Some(Timeout::Slow)
+        );
+        assert_eq!(timeout_in(asleep), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use rustix::fs::{FileType, Mode, OFlags};
 
 pub use folder::Folder;
-pub use log::explain;
+pub use log::{Timeout, explain, timeout};
 pub use rpc::{Features, Kind, Options, Version};
 pub use server::{Manner, Notice, Server};
 

@@ -52,6 +52,7 @@ pub mod option {
     pub const EMPTY_NS: u32 = 38;
     pub const JOIN_NS: u32 = 39;
     pub const FREEZE_CGROUP: u32 = 44;
+    pub const TIMEOUT: u32 = 45;
     pub const TCP_SKIP_IN_FLIGHT: u32 = 46;
     pub const LAZY_PAGES: u32 = 48;
     pub const STATUS_FD: u32 = 49;

@@ -3,6 +3,7 @@
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
 mod acquire;
+mod attach;
 mod bundle;
 mod complete;
 mod container_prune;
@@ -41,6 +42,7 @@ use crate::store::folder::Folders;
 
 /// All commands.
 pub const VERBS: &[&Verb] = &[
+    &attach::VERB,
     &bundle::VERB,
     &complete::ASK,
     &complete::SCRIPT,
