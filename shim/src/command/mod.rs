@@ -19,6 +19,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod monitor;
 mod pull;
 mod rename;
 mod rm;
@@ -58,6 +59,7 @@ pub const VERBS: &[&Verb] = &[
     &login::VERB,
     &logout::VERB,
     &logs::VERB,
+    &monitor::VERB,
     &pull::VERB,
     &rename::VERB,
     &rm::VERB,
