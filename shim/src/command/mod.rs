@@ -5,6 +5,7 @@
 mod attach;
 mod bundle;
 mod complete;
+mod exec;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -39,6 +40,7 @@ pub const VERBS: &[&Verb] = &[
     &bundle::VERB,
     &complete::ASK,
     &complete::SCRIPT,
+    &exec::VERB,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,

@@ -5,6 +5,7 @@
 //! reached by a plain path, and nothing that an image says is in charge of anything here.
 
 pub mod config;
+pub mod exec;
 pub mod host_config;
 pub mod name;
 pub mod process;
