@@ -2,9 +2,13 @@
 //!
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
+mod acquire;
 mod attach;
 mod bundle;
 mod complete;
+mod container_prune;
+mod create;
+mod create_options;
 mod exec;
 mod history;
 mod image_inspect;
@@ -12,11 +16,15 @@ mod image_prune;
 mod images;
 mod import;
 mod info;
+mod inspect;
 mod load;
 mod login;
 mod logout;
 mod logs;
+mod ps;
 mod pull;
+mod rename;
+mod rm;
 mod rmi;
 mod save;
 mod spec_options;
@@ -27,6 +35,7 @@ mod version;
 
 use crate::cli::flags::{Flag, Given, value};
 use crate::cli::{Globals, Verb};
+use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::image::platform::Platform;
 use crate::output;
@@ -40,6 +49,8 @@ pub const VERBS: &[&Verb] = &[
     &bundle::VERB,
     &complete::ASK,
     &complete::SCRIPT,
+    &container_prune::VERB,
+    &create::VERB,
     &exec::VERB,
     &history::VERB,
     &image_inspect::VERB,
@@ -47,11 +58,16 @@ pub const VERBS: &[&Verb] = &[
     &images::VERB,
     &import::VERB,
     &info::VERB,
+    &inspect::VERB,
+    &inspect::CONTAINER,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
+    &ps::VERB,
     &logs::VERB,
     &pull::VERB,
+    &rename::VERB,
+    &rm::VERB,
     &rmi::VERB,
     &save::VERB,
     &system_check::VERB,
@@ -77,6 +93,7 @@ pub fn report(error: &Error) -> u8 {
     match error.kind() {
         // As programs end that SIGPIPE ends, docker's among them.
         Kind::Unread => return UNREAD,
+        Kind::Told => return FAILURE,
         _ => output::complain(&error.to_string()),
     }
     if error.kind() == Kind::Interrupted { INTERRUPTED } else { FAILURE }
@@ -96,6 +113,11 @@ fn store(globals: &Globals) -> Result<Store> {
     let folders = Folders::open(globals.root(), globals.state())?;
     globals.debug(|| format!("images are kept in {:?}", folders.root()));
     Store::open(folders)
+}
+
+/// The containers of `--root` and `--state`.
+fn containers(globals: &Globals) -> Result<Containers> {
+    Containers::open(&Folders::open(globals.root(), globals.state())?)
 }
 
 /// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners

@@ -5,13 +5,28 @@
 //! reached by a plain path, and nothing that an image says is in charge of anything here.
 
 pub mod config;
+pub mod configure;
+pub mod create;
 pub mod exec;
+pub mod filter;
 pub mod host_config;
+pub mod hosts;
+pub mod init;
+pub mod inspect;
+pub mod limits;
+pub mod listing;
+pub mod modes;
 pub mod name;
 pub mod process;
+pub mod prune;
 pub mod record;
+pub mod remove;
+pub mod root;
+pub mod size;
+pub mod start;
 pub mod state;
 pub mod store;
+pub mod users;
 
 /// Names a container: 64 hexadecimal digits, safe as a file's name.
 pub use crate::root::record::BundleId as ContainerId;
