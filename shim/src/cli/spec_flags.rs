@@ -92,7 +92,7 @@ pub fn refusal(refused: &[Flag], name: &str) -> Option<String> {
 }
 
 /// What Go says of what is no number.
-pub(super) fn integer(text: &str) -> Result<(), String> {
+pub fn integer(text: &str) -> Result<(), String> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     match text.parse::<i64>() {
         Ok(_) => Ok(()),

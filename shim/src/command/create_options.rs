@@ -21,6 +21,7 @@ use crate::container::name;
 use crate::container::record::MountPoint;
 use crate::error::{Error, Result};
 use crate::image::config::Healthcheck;
+use crate::log::Settings;
 use crate::{rootless, runtime, time};
 
 /// Whether an image is fetched first: `--pull`.
@@ -343,9 +344,7 @@ fn log_config(given: &Given) -> Result<LogConfig> {
         config.insert(key.to_owned(), value.to_owned());
     }
     let kind = kind.map_or_else(|| LogConfig::default().kind, str::to_owned);
-    if kind == "none" && !config.is_empty() {
-        return Err(Error::usage("invalid logging opts for driver none"));
-    }
+    Settings::parse(&kind, &config)?;
     Ok(LogConfig { kind, config })
 }
 

@@ -9,17 +9,20 @@ mod complete;
 mod container_prune;
 mod create;
 mod create_options;
+mod exec;
 mod history;
 mod image_inspect;
 mod image_prune;
 mod images;
 mod import;
 mod info;
+mod inspect;
 mod load;
 mod login;
 mod logout;
 mod logs;
 mod monitor;
+mod ps;
 mod pull;
 mod rename;
 mod rm;
@@ -49,15 +52,19 @@ pub const VERBS: &[&Verb] = &[
     &complete::SCRIPT,
     &container_prune::VERB,
     &create::VERB,
+    &exec::VERB,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
     &images::VERB,
     &import::VERB,
     &info::VERB,
+    &inspect::VERB,
+    &inspect::CONTAINER,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
+    &ps::VERB,
     &logs::VERB,
     &monitor::VERB,
     &pull::VERB,

@@ -7,10 +7,14 @@
 pub mod config;
 pub mod configure;
 pub mod create;
+pub mod exec;
+pub mod filter;
 pub mod host_config;
 pub mod hosts;
 pub mod init;
+pub mod inspect;
 pub mod limits;
+pub mod listing;
 pub mod modes;
 pub mod name;
 pub mod process;

@@ -54,6 +54,7 @@ fn plain(value: &Value) -> Value {
         Value::Object(kind, members) => {
             Value::Object(kind, members.iter().map(|(name, value)| (*name, plain(value))).collect())
         }
+        Value::Aside(value) => Value::Aside(Box::new(plain(value))),
         other => other.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! What commands print: tables, templates, numbers for people. Rendering only: nothing here looks at the store.
 
+pub mod document;
 pub mod format;
 pub mod human;
 pub mod table;

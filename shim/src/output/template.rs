@@ -223,6 +223,7 @@ impl Shapes {
                 self.known(|known| known.nothing.insert(Arc::as_ptr(&map).addr()));
                 Inner::Map(map)
             }
+            Value::Aside(value) => self.convert(value),
             Value::Object(_, members) => self.map(members.iter().map(|(name, value)| (*name, value))),
             Value::Dictionary(members) => {
                 self.map(members.iter().map(|(name, value)| (name.as_str(), value)))
@@ -237,7 +238,9 @@ impl Shapes {
                 self.known(|known| known.dictionaries.insert(name.to_owned()));
             }
             let name: Arc<str> = name.into();
-            order.push(Arc::clone(&name));
+            if !matches!(value, Value::Aside(_)) {
+                order.push(Arc::clone(&name));
+            }
             map.insert(name, self.convert(value));
         }
         let map = Arc::new(map);
@@ -315,6 +318,7 @@ fn kind_of(value: &Value, path: &str) -> Option<&'static str> {
         Value::Int(_) => Some("int"),
         Value::Text(_) => Some("string"),
         Value::List(_) | Value::NoList => Some("list"),
+        Value::Aside(_) => None,
     }
 }
 
@@ -332,6 +336,7 @@ mod tests {
                 ("Volumes", Value::NoDictionary),
                 ("Entrypoint", Value::NoList),
                 ("User", "".into()),
+                ("Healthcheck", Value::Aside(Box::new(Value::Null))),
             ],
         );
         Value::Object(
@@ -378,6 +383,10 @@ mod tests {
                 "null",
             ),
             ("{{.Config.Cmd}}", "[sh -c]"),
+            (
+                "{{if .Config.Healthcheck}}x{{end}}{{json .Config.Healthcheck}}{{range .Config.Healthcheck}}x{{end}}",
+                "null",
+            ),
         ] {
             assert_eq!(render(source).as_deref(), Ok(text), "{source}");
         }

@@ -25,6 +25,8 @@ pub enum Value {
     Object(&'static str, Vec<(&'static str, Value)>),
     /// Members that people have named: labels, ports.
     Dictionary(Vec<(String, Value)>),
+    /// A member that templates may ask for and JSON does not show: what Go leaves out where it is empty, or has twice.
+    Aside(Box<Value>),
 }
 
 impl Value {
@@ -72,8 +74,9 @@ impl Serialize for Value {
                 list.end()
             }
             Value::Object(_, members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                members.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+                let shown = || members.iter().filter(|(_, value)| !matches!(value, Value::Aside(_)));
+                let mut map = serializer.serialize_map(Some(shown().count()))?;
+                shown().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
                 map.end()
             }
             Value::Dictionary(members) => {
@@ -81,6 +84,7 @@ impl Serialize for Value {
                 members.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
                 map.end()
             }
+            Value::Aside(value) => value.serialize(serializer),
         }
     }
 }
@@ -106,6 +110,12 @@ impl From<bool> for Value {
 impl From<i64> for Value {
     fn from(value: i64) -> Value {
         Value::Int(value)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(value: i32) -> Value {
+        Value::Int(value.into())
     }
 }
 
@@ -148,5 +158,7 @@ mod tests {
         assert_eq!(value.to_pretty_json(), pretty);
         assert_eq!(value.get("Config").and_then(|config| config.get("A")), Some(&Value::Null));
         assert_eq!(value.get("B"), None);
+        let aside = Value::Object("x", vec![("A", Value::Aside(Box::new(1.into()))), ("B", 2.into())]);
+        assert_eq!(aside.to_json(), r#"{"B":2}"#);
     }
 }

@@ -1,0 +1,285 @@
+//! `shim ps`
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::catalog::filter;
+use crate::catalog::summary;
+use crate::cli::flags::{Arity, Form, Given, list, switch, value};
+use crate::cli::spec_flags::integer;
+use crate::cli::{Globals, Verb};
+use crate::command::{FAILURE, containers, store};
+use crate::container::filter::{Ancestor, Filter, Lookup};
+use crate::container::store::{Containers, Found};
+use crate::container::{listing, size};
+use crate::error::{Context, Error, Kind, Result};
+use crate::output::value::Value;
+use crate::output::{self, format, human};
+use crate::store::Store;
+use crate::store::image::Images;
+
+pub(super) const VERB: Verb = Verb {
+    names: &["container ls", "container list", "container ps", "ps"],
+    about: "List containers",
+    form: Form {
+        usage: "[OPTIONS]",
+        flags: &[&[
+            switch("all", "Show all containers (default shows just running)").short('a'),
+            list("filter", "filter", "Filter output based on conditions provided")
+                .short('f')
+                .checked(filter::check),
+            value("format", "string", format::HELP),
+            value("last", "int", "Show n last created containers (includes all states) (default -1)")
+                .short('n')
+                .checked(integer),
+            switch("latest", "Show the latest created container (includes all states)").short('l'),
+            switch("no-trunc", "Don't truncate output"),
+            switch("quiet", "Only display container IDs").short('q'),
+            switch("size", "Display total file sizes").short('s'),
+        ]],
+        arity: Arity::Exactly(0),
+        flags_end_at_argument: false,
+    },
+    run,
+};
+
+const TABLE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const HEADERS: [(&str, &str); 14] = [
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Mounts", "MOUNTS"),
+    ("Names", "NAMES"),
+    ("Networks", "NETWORKS"),
+    ("Ports", "PORTS"),
+    ("RunningFor", "CREATED"),
+    ("Size", "SIZE"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+];
+/// What docker calls `raw`.
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
+    state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n";
+
+/// Members of a row for labels that the format asks for: `{{.Label "name"}}`.
+const LABELS: [&str; 16] = [
+    "Label0", "Label1", "Label2", "Label3", "Label4", "Label5", "Label6", "Label7", "Label8", "Label9",
+    "Label10", "Label11", "Label12", "Label13", "Label14", "Label15",
+];
+
+fn run(globals: &Globals, given: &Given) -> Result<u8> {
+    let (store, containers) = (store(globals)?, containers(globals)?);
+    let filter = Filter::read(&given.texts("filter")?, &Names { store: &store, containers: &containers })?;
+    let last = match given.text("last")?.map(str::parse).transpose() {
+        _ if given.is_on("latest") => Some(1),
+        Ok(last) => last.filter(|last: &i64| *last > 0).and_then(|last| usize::try_from(last).ok()),
+        Err(_) => None,
+    };
+    let all = given.is_on("all") || last.is_some() || filter.means_all();
+    let (mut found, broken) = look(&containers)?;
+    found.retain(|one| (all || one.is_up()) && filter.fits(&one.found.container, &one.found.state));
+    found.sort_by(|one, other| other.age().cmp(&one.age()));
+    found.truncate(last.unwrap_or(usize::MAX));
+
+    let quiet = given.is_on("quiet");
+    let (format, labels) = wanted(given.text("format")?, quiet, given.is_on("size"))?;
+    let images = store.images.read()?;
+    let shown = Shown {
+        store: &store,
+        images: &images,
+        containers: &containers,
+        is_short: !given.is_on("no-trunc"),
+        sizes: (given.is_on("size") || format.contains(".Size")) && !quiet,
+        now: Timestamp::now(),
+        labels: &labels,
+    };
+    let rows = found.iter().map(|one| shown.row(one)).collect::<Result<Vec<_>>>()?;
+    let names: Vec<String> = labels.iter().map(|label| title_of(label)).collect();
+    let mut headers = HEADERS.to_vec();
+    headers.extend(LABELS.iter().copied().zip(names.iter().map(String::as_str)));
+    let table = if given.is_on("size") { format!("{TABLE}\t{{{{.Size}}}}") } else { TABLE.to_owned() };
+    output::print(&format::render(&format, &table, &headers, &rows)?)?;
+    for error in &broken {
+        output::complain(&error.to_string());
+    }
+    Ok(if broken.is_empty() { 0 } else { FAILURE })
+}
+
+/// A container, and the moment by which it is sorted.
+struct Listed {
+    found: Found,
+    created: Timestamp,
+}
+
+impl Listed {
+    fn is_up(&self) -> bool {
+        let state = &self.found.state;
+        state.status.has_process() || state.status == crate::container::state::Status::Restarting
+    }
+
+    fn age(&self) -> (Timestamp, &str) {
+        (self.created, &self.found.container.id)
+    }
+}
+
+/// All containers, and what was wrong with those that cannot be read.
+fn look(containers: &Containers) -> Result<(Vec<Listed>, Vec<Error>)> {
+    let (mut found, mut broken) = (Vec::new(), Vec::new());
+    for id in containers.ids()? {
+        match containers.observe(&id) {
+            Ok(Some(one)) => {
+                let created = one.container.created.parse().unwrap_or_default();
+                found.push(Listed { found: one, created });
+            }
+            // It has gone since.
+            Ok(None) => {}
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => broken.push(Err::<(), _>(error).during(|| format!("container {id}"))),
+        }
+    }
+    Ok((found, broken.into_iter().filter_map(Result::err).collect()))
+}
+
+/// What filters name.
+struct Names<'a> {
+    store: &'a Store,
+    containers: &'a Containers,
+}
+
+impl Lookup for Names<'_> {
+    fn ancestor(&self, word: &str) -> Result<Option<Ancestor>> {
+        match summary::find(self.store, word) {
+            Ok((image, _)) => Ok(Some(Ancestor { id: image.id, layers: image.image.layers })),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn created(&self, word: &str) -> Result<(String, String)> {
+        let id = self.containers.find(word)?;
+        let gone = || Error::not_found(format!("No such container: {word}"));
+        let container = self.containers.get(&id)?.ok_or_else(gone)?;
+        Ok((container.created, container.id))
+    }
+}
+
+/// The format, and the labels that it asks for, which are members of rows in it.
+fn wanted(given: Option<&str>, quiet: bool, with_size: bool) -> Result<(String, Vec<String>)> {
+    let given = given.filter(|format| !format.is_empty());
+    if quiet {
+        if given.is_some() {
+            output::complain("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+        }
+        return Ok(("{{.ID}}".to_owned(), Vec::new()));
+    }
+    match given {
+        None => Ok(("table".to_owned(), Vec::new())),
+        Some("raw") if with_size => Ok((format!("{RAW}size: {{{{.Size}}}}\n"), Vec::new())),
+        Some("raw") => Ok((RAW.to_owned(), Vec::new())),
+        Some(format) => with_labels(format),
+    }
+}
+
+/// `.Label "name"` is a call of a method, which the template language here does not have.
+fn with_labels(format: &str) -> Result<(String, Vec<String>)> {
+    let (mut rewritten, mut labels, mut rest) = (String::new(), Vec::new(), format);
+    while let Some(at) = rest.find(".Label ") {
+        let behind = rest[at + ".Label ".len()..].trim_start();
+        let quote = behind.chars().next().filter(|quote| matches!(quote, '"' | '`'));
+        let Some((name, after)) = quote.and_then(|quote| behind[1..].split_once(quote)) else {
+            return Err(Error::usage("template: .Label wants the name of a label in quotes"));
+        };
+        let position = labels.iter().position(|label| label == name).unwrap_or_else(|| {
+            labels.push(name.to_owned());
+            labels.len() - 1
+        });
+        let member = LABELS
+            .get(position)
+            .ok_or_else(|| Error::usage(format!("template: more than {} labels", LABELS.len())))?;
+        rewritten.push_str(&rest[..=at]);
+        rewritten.push_str(member);
+        rest = after;
+    }
+    Ok((rewritten + rest, labels))
+}
+
+/// The column of a label, as docker names it.
+fn title_of(label: &str) -> String {
+    label.rsplit('.').next().unwrap_or_default().replace(['-', '_'], " ")
+}
+
+/// How rows are made.
+struct Shown<'a> {
+    store: &'a Store,
+    images: &'a Images,
+    containers: &'a Containers,
+    is_short: bool,
+    sizes: bool,
+    now: Timestamp,
+    labels: &'a [String],
+}
+
+impl Shown<'_> {
+    fn row(&self, one: &Listed) -> Result<Value> {
+        let (container, state) = (&one.found.container, &one.found.state);
+        let ago = human::duration(self.now.as_second() - one.created.as_second());
+        let volumes = container.mounts.iter().filter(|mount| mount.driver == "local").count();
+        let mut members = vec![
+            ("Command", listing::command(container, self.is_short).into()),
+            ("CreatedAt", created_at(one.created).into()),
+            ("ID", listing::id(container, self.is_short).into()),
+            ("Image", listing::image(container, self.images, self.is_short).into()),
+            ("Labels", listing::labels(container).into()),
+            ("LocalVolumes", volumes.to_string().into()),
+            ("Mounts", listing::mounts(container, self.is_short).into()),
+            ("Names", container.name.as_str().into()),
+            ("Networks", listing::networks(container).into()),
+            // Nothing is published as long as there is no network but the host's.
+            ("Ports", "".into()),
+            ("RunningFor", format!("{ago} ago").into()),
+            ("Size", if self.sizes { self.size(one)?.into() } else { "0B".into() }),
+            ("State", state.status.as_str().into()),
+            ("Status", listing::status(state, self.now).into()),
+        ];
+        let of_label =
+            |label: &String| container.config.labels.get(label).cloned().unwrap_or_default().into();
+        members.extend(LABELS.iter().copied().zip(self.labels.iter().map(of_label)));
+        Ok(Value::Object("container", members))
+    }
+
+    /// What it has written, and with all that its image has.
+    fn size(&self, one: &Listed) -> Result<String> {
+        let container = &one.found.container;
+        let id = crate::container::ContainerId::parse(&container.id)?;
+        let own = size::of_files(&self.containers.folder(&id).join("upper"))?;
+        let mut all = own;
+        for layer in &container.layers {
+            all = all.saturating_add(self.store.layers.get(layer)?.map_or(0, |layer| layer.size));
+        }
+        Ok(format!("{} (virtual {})", human::size(own), human::size(all)))
+    }
+}
+
+/// As Go writes a time: `2024-05-01 10:00:00 +0200 CEST`.
+fn created_at(created: Timestamp) -> String {
+    created.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_in_a_format_become_members() {
+        let (format, labels) =
+            with_labels("{{.Names}} {{.Label \"a.b\"}}{{if .Label `x`}}{{.Label  \"a.b\"}}{{end}}").unwrap();
+        assert_eq!(format, "{{.Names}} {{.Label0}}{{if .Label1}}{{.Label0}}{{end}}");
+        assert_eq!(labels, ["a.b", "x"]);
+        assert!(with_labels("{{.Label .ID}}").is_err());
+        assert_eq!(with_labels("{{.Labels}}").unwrap(), ("{{.Labels}}".to_owned(), Vec::new()));
+        assert_eq!(title_of("com.example.some-label_x"), "some label x");
+    }
+}
