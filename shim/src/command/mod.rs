@@ -9,6 +9,7 @@ mod complete;
 mod container_prune;
 mod create;
 mod create_options;
+mod exec;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -20,6 +21,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod monitor;
 mod ps;
 mod pull;
 mod rename;
@@ -52,6 +54,7 @@ pub const VERBS: &[&Verb] = &[
     &complete::SCRIPT,
     &container_prune::VERB,
     &create::VERB,
+    &exec::VERB,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
@@ -65,6 +68,7 @@ pub const VERBS: &[&Verb] = &[
     &logout::VERB,
     &ps::VERB,
     &logs::VERB,
+    &monitor::VERB,
     &pull::VERB,
     &rename::VERB,
     &rm::VERB,

@@ -110,7 +110,7 @@ fn read_file(path: &str) -> Result<String> {
 }
 
 /// Files first, then flags; a name without a value has the caller's, if there is one.
-fn env(given: &Given) -> Result<Vec<environment::Variable>> {
+pub(super) fn env(given: &Given) -> Result<Vec<environment::Variable>> {
     let mut variables = Vec::new();
     for path in given.texts("env-file")? {
         let found = environment::file(&read_file(path)?).during(|| format!("--env-file {path}"))?;

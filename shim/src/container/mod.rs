@@ -7,6 +7,7 @@
 pub mod config;
 pub mod configure;
 pub mod create;
+pub mod exec;
 pub mod filter;
 pub mod host_config;
 pub mod hosts;
