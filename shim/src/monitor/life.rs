@@ -345,6 +345,15 @@ impl Worker<'_> {
         self.finish(Exit { code: code.into(), oom: false, error });
     }
 
+    /// The program has ended, and nobody can tell how.
+    pub(super) fn ends_unseen(&mut self) {
+        if let Phase::Running(run) = &mut self.phase {
+            let now = Instant::now();
+            run.unseen = Some(Unseen { look_again: now, until: now });
+        }
+        self.program_ended();
+    }
+
     /// The program's first process has ended, if that is certain.
     pub(super) fn program_ended(&mut self) {
         let Phase::Running(run) = &mut self.phase else { return };
