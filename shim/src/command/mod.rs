@@ -4,7 +4,10 @@
 
 mod attach;
 mod bundle;
+mod commit;
 mod complete;
+mod diff;
+mod export;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -12,19 +15,25 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod kill;
 mod load;
 mod login;
 mod logout;
 mod logs;
+mod pause;
+mod port;
 mod ps;
 mod pull;
 mod rmi;
 mod save;
 mod spec_options;
+mod stop;
 mod system_check;
 mod system_df;
 mod tag;
+mod top;
 mod version;
+mod wait;
 
 use crate::cli::flags::{Flag, Given, value};
 use crate::cli::{Globals, Verb};
@@ -40,28 +49,38 @@ use crate::store::folder::Folders;
 pub const VERBS: &[&Verb] = &[
     &attach::VERB,
     &bundle::VERB,
+    &commit::VERB,
     &complete::ASK,
     &complete::SCRIPT,
+    &diff::VERB,
+    &export::VERB,
     &history::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
     &images::VERB,
     &import::VERB,
     &info::VERB,
-    &inspect::VERB,
     &inspect::CONTAINER,
+    &inspect::VERB,
+    &kill::VERB,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
-    &ps::VERB,
     &logs::VERB,
+    &pause::PAUSE,
+    &pause::UNPAUSE,
+    &port::VERB,
+    &ps::VERB,
     &pull::VERB,
     &rmi::VERB,
     &save::VERB,
+    &stop::VERB,
     &system_check::VERB,
     &system_df::VERB,
     &tag::VERB,
+    &top::VERB,
     &version::VERB,
+    &wait::VERB,
 ];
 
 /// Commands that make or remove files of images.
@@ -106,6 +125,32 @@ fn store(globals: &Globals) -> Result<Store> {
 fn containers(globals: &Globals) -> Result<Containers> {
     Containers::open(&Folders::open(globals.root(), globals.state())?)
 }
+
+/// Does something to each of the containers that the arguments name, at the same time: one that takes its time does not
+/// keep the others waiting. Prints the names of those that it was done to.
+fn for_each(given: &Given, act: impl Fn(&str) -> Result<()> + Sync) -> Result<u8> {
+    let words = given.words()?;
+    let mut code = 0;
+    for some in words.chunks(TOGETHER) {
+        let results = std::thread::scope(|scope| {
+            let started: Vec<_> = some.iter().map(|word| scope.spawn(|| act(word))).collect();
+            let ended = |thread: std::thread::ScopedJoinHandle<Result<()>>| {
+                thread.join().unwrap_or_else(|_| Err(Error::new(Kind::System, "a thread has ended")))
+            };
+            started.into_iter().map(ended).collect::<Vec<_>>()
+        });
+        for (word, result) in some.iter().zip(results) {
+            match result {
+                Ok(()) => output::print(&format!("{word}\n"))?,
+                Err(error) => code = report(&error),
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// How many containers something is done to at the same time, as in docker.
+const TOGETHER: usize = 50;
 
 /// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners
 /// are more than one.

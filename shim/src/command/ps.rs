@@ -254,7 +254,7 @@ impl Shown<'_> {
     fn size(&self, one: &Listed) -> Result<String> {
         let container = &one.found.container;
         let id = crate::container::ContainerId::parse(&container.id)?;
-        let own = size::of_files(&self.containers.folder(&id).join("upper"))?;
+        let own = size::of_files(&self.containers.folder(&id).join(size::UPPER))?;
         let mut all = own;
         for layer in &container.layers {
             all = all.saturating_add(self.store.layers.get(layer)?.map_or(0, |layer| layer.size));

@@ -4,14 +4,22 @@
 //! record says of processes is believed only as far as the kernel agrees (`process`). Nothing in a container's root is
 //! reached by a plain path, and nothing that an image says is in charge of anything here.
 
+pub mod attend;
+pub mod changes;
+pub mod commit;
 pub mod config;
+pub mod end;
+pub mod export;
 pub mod filter;
+pub mod freeze;
 pub mod host_config;
 pub mod inspect;
 pub mod listing;
 pub mod name;
 pub mod process;
+pub mod processes;
 pub mod record;
+pub mod signal;
 pub mod size;
 pub mod state;
 pub mod store;
