@@ -172,11 +172,15 @@ fn what_cannot_be_done_is_refused_by_name_and_leaves_nothing() {
     let shim = load(ImageMaker::busybox());
     let folder = shim.folder().join("bundle");
     for (flags, code, reason) in [
-        (&["--init"][..], 1, "--init is not supported yet"),
-        (&["--network=bridge"], 1, "--network bridge: only none and host are supported yet"),
-        (&["--pid=container:x"], 1, "--pid container:x"),
+        (&["--init"][..], 1, "--init is for containers, not for bundles"),
+        (
+            &["--network=bridge"],
+            1,
+            "--network bridge: only none, host and container:CONTAINER are supported yet",
+        ),
+        (&["--pid=container:x"], 1, "--pid container:x: a bundle joins no container"),
         (&["-v", "name:/x"], 1, "volumes with a name are not supported yet"),
-        (&["--dns", "1.1.1.1"], 1, "--dns is not supported yet"),
+        (&["--dns", "1.1.1.1"], 1, "--dns is for containers, not for bundles"),
         (&["--oom-kill-disable"], 1, "cgroup v1"),
         (
             &["--mount", "type=bind,src=/no/such/thing,dst=/x"],

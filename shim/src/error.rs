@@ -28,6 +28,8 @@ pub enum Kind {
     Full,
     /// Nobody reads the output any more.
     Unread,
+    /// Whoever failed has told why.
+    Told,
     /// The system refused a call.
     System,
 }

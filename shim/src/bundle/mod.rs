@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::bundle::account::Account;
 use crate::bundle::host::{Host, UserMappings};
-use crate::bundle::options::{Options, SeccompChoice};
+use crate::bundle::options::{Options, SeccompChoice, Whose};
 use crate::bundle::spec::{Device, Linux, Namespace, Process, Root, Seccomp, Spec, User, VERSION};
 use crate::error::{Context as _, Error, Result};
 use crate::image::config::ImageConfig;
@@ -66,7 +66,7 @@ pub fn spec(
     let process = Process {
         terminal: options.terminal,
         user: User { uid: account.uid, gid: account.gid, additional_gids },
-        args: process::args(&execution, options)?,
+        args: behind_init(process::args(&execution, options)?, options),
         env: process::env(&execution, options, account, &hostname)?,
         cwd: process::cwd(&execution, options)?,
         capabilities,
@@ -90,7 +90,7 @@ pub fn spec(
         oci_version: VERSION,
         process,
         root: Root { path: ROOT, readonly: options.read_only },
-        hostname: (!options.host_namespaces.uts).then_some(hostname),
+        hostname: (options.namespaces.uts != Whose::Host).then_some(hostname),
         mounts,
         annotations: annotations(options),
         linux: Linux {
@@ -117,9 +117,17 @@ pub fn user<'a>(image: &'a ImageConfig, options: &'a Options) -> &'a str {
     options.user.as_deref().or(of_image).unwrap_or_default()
 }
 
+/// The command line with the small init before it, if there is to be one.
+fn behind_init(args: Vec<String>, options: &Options) -> Vec<String> {
+    match &options.init {
+        Some(init) => [init.clone(), "--".to_owned()].into_iter().chain(args).collect(),
+        None => args,
+    }
+}
+
 fn hostname(options: &Options, host: &Host, id: &str) -> Result<String> {
     match &options.hostname {
-        Some(_) if options.host_namespaces.uts => {
+        Some(_) if options.namespaces.uts == Whose::Host => {
             Err(Error::usage("conflicting options: hostname and the UTS mode"))
         }
         // hostname(7): labels of 63, 64 altogether for sethostname(2).
@@ -127,7 +135,7 @@ fn hostname(options: &Options, host: &Host, id: &str) -> Result<String> {
             Err(Error::usage(format!("invalid hostname format: {name:?}")))
         }
         Some(name) => Ok(name.clone()),
-        None if options.host_namespaces.uts => Ok(host.hostname.clone()),
+        None if options.namespaces.uts == Whose::Host => Ok(host.hostname.clone()),
         None => Ok(id.chars().take(HOSTNAME_DIGITS).collect()),
     }
 }
@@ -156,7 +164,8 @@ fn oom_score_adj(options: &Options, host: &Host) -> Result<Option<i32>> {
 
 /// The user's own; nothing of the image's (CVE-2026-53488).
 fn annotations(options: &Options) -> BTreeMap<String, String> {
-    let mut annotations = options.annotations.clone();
+    let mut annotations = options.labels.clone();
+    annotations.extend(options.annotations.clone());
     if let Some(signal) = &options.stop_signal {
         annotations.insert(STOP_SIGNAL.to_owned(), signal.clone());
     }
@@ -174,17 +183,19 @@ fn cgroups_path(parent: &str, id: &str) -> String {
 }
 
 fn namespaces(options: &Options, host: &Host) -> Vec<Namespace> {
-    let shared = options.host_namespaces;
+    let whose = options.namespaces;
+    let user = if host.user.is_none() { Whose::Host } else { Whose::Own };
     let kinds = [
-        ("mount", false),
-        ("network", shared.network),
-        ("uts", shared.uts),
-        ("pid", shared.pid),
-        ("ipc", shared.ipc),
-        ("cgroup", shared.cgroup),
-        ("user", host.user.is_none()),
+        ("mount", Whose::Own),
+        ("network", whose.network),
+        ("uts", whose.uts),
+        ("pid", whose.pid),
+        ("ipc", whose.ipc),
+        ("cgroup", whose.cgroup),
+        ("user", user),
     ];
-    kinds.into_iter().filter(|(_, shared)| !shared).map(|(kind, _)| Namespace { kind }).collect()
+    // Of one that is joined, each start says where it is.
+    kinds.into_iter().filter(|(_, whose)| *whose != Whose::Host).map(|(kind, _)| Namespace { kind }).collect()
 }
 
 fn devices(options: &Options, host: &Host) -> Result<Vec<Device>> {

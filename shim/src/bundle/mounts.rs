@@ -2,7 +2,7 @@
 
 use crate::bundle::defaults;
 use crate::bundle::host::Host;
-use crate::bundle::options::Options;
+use crate::bundle::options::{Options, SharedMemory, Whose};
 use crate::bundle::process::clean;
 use crate::bundle::spec::Mount;
 use crate::error::{Error, Result};
@@ -32,6 +32,9 @@ pub fn mounts(options: &Options, host: &Host) -> Result<Vec<Mount>> {
         })
     };
     all.retain(|mount| !is_hidden(mount));
+    // Files of our own give way to the user's at the same place, and stand in a folder of his otherwise (as Docker).
+    let files = options.files.iter().filter(|file| own.iter().all(|own| own.destination != file.destination));
+    own.extend(files.cloned().collect::<Vec<_>>());
     // By depth and otherwise as given, so that no mount hides one that was asked for (as Docker sorts them).
     own.sort_by_key(|mount| mount.destination.matches('/').count());
     all.extend(own);
@@ -65,19 +68,28 @@ fn usual(options: &Options, host: &Host) -> Vec<Mount> {
                 mount.options.retain(|option| option != "gid=5");
             }
             // sysfs shows a network: it cannot be mounted by who does not own the network namespace.
-            ("/sys", Some(_)) if options.host_namespaces.network => {
+            ("/sys", Some(_)) if options.namespaces.network == Whose::Host => {
                 *mount = bind("/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]);
             }
             // Likewise procfs, which shows processes.
-            ("/proc", Some(_)) if options.host_namespaces.pid => {
+            ("/proc", Some(_)) if options.namespaces.pid == Whose::Host => {
                 *mount = bind("/proc", &["rbind", "nosuid", "noexec", "nodev"]);
             }
-            ("/dev/shm" | "/dev/mqueue", _) if options.host_namespaces.ipc => {
+            ("/dev/shm" | "/dev/mqueue", _) if options.namespaces.ipc == Whose::Host => {
                 *mount = bind(&mount.destination.clone(), &["rbind", "nosuid", "noexec", "nodev"]);
             }
+            ("/dev/shm", _) => match &options.shared_memory {
+                SharedMemory::Own => {}
+                SharedMemory::Nothing => mount.kind.clear(),
+                SharedMemory::Folder(folder) => {
+                    *mount = bind("/dev/shm", &["rbind", "nosuid", "noexec", "nodev", "rprivate"]);
+                    mount.source.clone_from(folder);
+                }
+            },
             _ => {}
         }
     }
+    mounts.retain(|mount| !mount.kind.is_empty());
     mounts
 }
 
@@ -85,7 +97,7 @@ fn usual(options: &Options, host: &Host) -> Vec<Mount> {
 mod tests {
     use super::*;
     use crate::bundle::host::UserMappings;
-    use crate::bundle::options::HostNamespaces;
+    use crate::bundle::options::Namespaces;
     use crate::bundle::spec::IdMapping;
 
     fn bind(destination: &str) -> Mount {
@@ -141,8 +153,8 @@ mod tests {
             shm(&Options { shm_size: Some(1), ..Options::default() }).options.last().unwrap(),
             "size=1"
         );
-        let ipc = HostNamespaces { ipc: true, ..HostNamespaces::default() };
-        let shared = shm(&Options { host_namespaces: ipc, ..Options::default() });
+        let ipc = Namespaces { ipc: Whose::Host, ..Namespaces::default() };
+        let shared = shm(&Options { namespaces: ipc, ..Options::default() });
         assert_eq!((shared.kind.as_str(), shared.source.as_str()), ("bind", "/dev/shm"));
         let privileged = mounts(&Options { privileged: true, ..Options::default() }, &Host::plain()).unwrap();
         for place in ["/sys", "/sys/fs/cgroup"] {
@@ -151,11 +163,30 @@ mod tests {
     }
 
     #[test]
+    fn files_of_our_own_give_way_to_the_users_and_shared_memory_is_what_was_asked_for() {
+        let files = vec![bind("/etc/hosts"), bind("/etc/hostname")];
+        let options =
+            Options { files, mounts: vec![bind("/etc/hosts/"), bind("/etc")], ..Options::default() };
+        let made = mounts(&options, &Host::plain()).unwrap();
+        let of_etc: Vec<&str> =
+            destinations(&made).into_iter().filter(|place| place.starts_with("/etc")).collect();
+        assert_eq!(of_etc, ["/etc", "/etc/hosts", "/etc/hostname"]);
+        let with = |shared_memory| {
+            let options = Options { shared_memory, ..Options::default() };
+            mounts(&options, &Host::plain()).unwrap()
+        };
+        assert!(!destinations(&with(SharedMemory::Nothing)).contains(&"/dev/shm"));
+        let folder = with(SharedMemory::Folder("/there".into()));
+        let shm = find(&folder, "/dev/shm");
+        assert_eq!((shm.kind.as_str(), shm.source.as_str()), ("bind", "/there"));
+    }
+
+    #[test]
     fn an_ordinary_users_mounts_are_those_he_may_make() {
         let alone = vec![IdMapping { container_id: 0, host_id: 1000, size: 1 }];
         let host = Host { user: Some(UserMappings { uids: alone.clone(), gids: alone }), ..Host::plain() };
-        let network = HostNamespaces { network: true, ..HostNamespaces::default() };
-        let made = mounts(&Options { host_namespaces: network, ..Options::default() }, &host).unwrap();
+        let network = Namespaces { network: Whose::Host, ..Namespaces::default() };
+        let made = mounts(&Options { namespaces: network, ..Options::default() }, &host).unwrap();
         assert!(!find(&made, "/dev/pts").options.contains(&"gid=5".to_owned()));
         assert_eq!(find(&made, "/sys").kind, "bind");
         let made = mounts(&Options::default(), &host).unwrap();

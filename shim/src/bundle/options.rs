@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::bundle::spec::{Device, DeviceRule, Mount, Rlimit, Throttle};
+use crate::bundle::spec::{Device, DeviceRule, Mount, Rlimit, Throttle, WeightDevice};
 
 /// All of them; the default is what a command line without flags asks for.
 #[derive(Clone, Debug, Default)]
@@ -54,12 +54,20 @@ pub struct Options {
     pub oom_score_adj: Option<i32>,
     /// Further groups, names or numbers.
     pub groups: Vec<String>,
-    /// Which namespaces are the host's.
-    pub host_namespaces: HostNamespaces,
+    /// Whose namespaces it has.
+    pub namespaces: Namespaces,
+    /// What /dev/shm is.
+    pub shared_memory: SharedMemory,
+    /// Mounts of our own making: the files that tell names and hosts, an init.
+    pub files: Vec<Mount>,
+    /// A small init is the first process, by its path inside.
+    pub init: Option<String>,
     /// A cgroup or a slice of systemd.
     pub cgroup_parent: Option<String>,
-    /// `--label` and `--annotation`.
+    /// `--annotation`.
     pub annotations: BTreeMap<String, String>,
+    /// `--label` and `--label-file`.
+    pub labels: BTreeMap<String, String>,
     /// `--stop-signal`.
     pub stop_signal: Option<String>,
 }
@@ -91,24 +99,47 @@ pub enum SeccompChoice {
     Profile(String),
 }
 
-/// Which namespaces are the host's.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::struct_excessive_bools)]
-pub struct HostNamespaces {
+/// Whose namespaces a container has (namespaces(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
     /// Process ids.
-    pub pid: bool,
+    pub pid: Whose,
     /// System V IPC and message queues.
-    pub ipc: bool,
+    pub ipc: Whose,
     /// Host and domain name.
-    pub uts: bool,
+    pub uts: Whose,
     /// cgroups.
-    pub cgroup: bool,
+    pub cgroup: Whose,
     /// Network.
-    pub network: bool,
+    pub network: Whose,
+}
+
+/// Whose a namespace is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// The container's own.
+    #[default]
+    Own,
+    /// The host's.
+    Host,
+    /// Another container's; which process has it, is known at each start.
+    Joined,
+}
+
+/// What /dev/shm is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SharedMemory {
+    /// A file system of its own; the host's where the IPC namespace is.
+    #[default]
+    Own,
+    /// Nothing.
+    Nothing,
+    /// This folder of the host's, which others may have too.
+    Folder(String),
 }
 
 /// Limits, as written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes.
     pub memory: Option<i64>,
@@ -132,6 +163,8 @@ pub struct Limits {
     pub pids: Option<i64>,
     /// 10 to 1000, or 0.
     pub blkio_weight: Option<u16>,
+    /// Of devices.
+    pub blkio_weight_device: Vec<WeightDevice>,
     /// Bytes per second.
     pub read_bps: Vec<Throttle>,
     /// Likewise.

@@ -150,8 +150,13 @@ fn block_io(limits: &Limits) -> Result<BlockIo> {
     if weight.is_some_and(|weight| !(10..=1000).contains(&weight)) {
         return Err(Error::usage("Range of blkio weight is from 10 to 1000"));
     }
+    let devices = &limits.blkio_weight_device;
+    if devices.iter().any(|device| device.weight != 0 && !(10..=1000).contains(&device.weight)) {
+        return Err(Error::usage("Range of blkio weight is from 10 to 1000"));
+    }
     Ok(BlockIo {
         weight,
+        weight_device: devices.clone(),
         throttle_read_bps_device: limits.read_bps.clone(),
         throttle_write_bps_device: limits.write_bps.clone(),
         throttle_read_iops_device: limits.read_iops.clone(),

@@ -185,7 +185,7 @@ pub struct IdMapping {
     pub size: u32,
 }
 
-/// A new namespace of this kind.
+/// A namespace of this kind, a new one where nobody says whose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Namespace {
     /// Such as `pid`.
@@ -312,6 +312,9 @@ pub struct BlockIo {
     /// 10 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
+    /// 10 to 1000, of single devices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weight_device: Vec<WeightDevice>,
     /// Bytes per second.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub throttle_read_bps_device: Vec<Throttle>,
@@ -330,6 +333,17 @@ impl BlockIo {
     fn is_empty(&self) -> bool {
         *self == BlockIo::default()
     }
+}
+
+/// The weight of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WeightDevice {
+    /// Number of its driver.
+    pub major: u32,
+    /// Number within.
+    pub minor: u32,
+    /// 10 to 1000.
+    pub weight: u16,
 }
 
 /// A rate of one device.

@@ -109,7 +109,7 @@ fn a_privileged_document_has_everything() {
     let host = Host { devices: vec![device], apparmor: true, apparmor_has_default: true, ..Host::plain() };
     let options = Options {
         privileged: true,
-        host_namespaces: options::HostNamespaces { pid: true, network: true, ..Default::default() },
+        namespaces: options::Namespaces { pid: Whose::Host, network: Whose::Host, ..Default::default() },
         ..Options::default()
     };
     same(&document(&options, &host, &root()), "privileged.json");
@@ -143,22 +143,19 @@ fn the_image_decides_nothing_but_defaults() {
 
 #[test]
 fn what_contradicts_itself_is_refused() {
-    let uts = options::HostNamespaces { uts: true, ..Default::default() };
+    let uts = options::Namespaces { uts: Whose::Host, ..Default::default() };
     let refused =
         |options: &Options| spec(&image(), options, &Host::plain(), &root(), ID).unwrap_err().to_string();
-    let hostname = |name: &str, host_namespaces| Options {
-        hostname: Some(name.into()),
-        host_namespaces,
-        ..Options::default()
-    };
+    let hostname =
+        |name: &str, namespaces| Options { hostname: Some(name.into()), namespaces, ..Options::default() };
     assert_eq!(refused(&hostname("a", uts)), "conflicting options: hostname and the UTS mode");
     assert!(refused(&hostname("a b", Default::default())).starts_with("invalid hostname format"));
     assert!(refused(&hostname(&"a".repeat(65), Default::default())).starts_with("invalid hostname format"));
-    let domain = Options { domainname: Some("a".into()), host_namespaces: uts, ..Options::default() };
+    let domain = Options { domainname: Some("a".into()), namespaces: uts, ..Options::default() };
     assert!(refused(&domain).starts_with("conflicting options: domainname"));
     assert!(refused(&Options { oom_score_adj: Some(1001), ..Options::default() }).contains("oom score adj"));
     let spec =
-        spec(&image(), &Options { host_namespaces: uts, ..Options::default() }, &Host::plain(), &root(), ID)
+        spec(&image(), &Options { namespaces: uts, ..Options::default() }, &Host::plain(), &root(), ID)
             .unwrap();
     assert_eq!(spec.hostname, None);
     assert!(spec.process.env.contains(&"HOSTNAME=outside".to_owned()));

@@ -4,6 +4,7 @@
 //! made of the same tables (`help`), when somebody asks for them.
 
 pub mod complete;
+pub mod create_flags;
 pub mod flags;
 pub mod help;
 pub mod shells;
@@ -61,6 +62,19 @@ impl Globals {
     #[must_use]
     pub fn state(&self) -> Option<&Path> {
         self.state.as_deref()
+    }
+
+    /// The flags again, for another call of this program.
+    #[must_use]
+    pub fn words(&self) -> Vec<OsString> {
+        let mut words = Vec::new();
+        for (flag, path) in [("--root", &self.root), ("--state", &self.state)] {
+            if let Some(path) = path {
+                words.extend([flag.into(), path.as_os_str().to_owned()]);
+            }
+        }
+        words.extend(self.debug.then(|| "--debug".into()));
+        words
     }
 
     /// The same, with these folders.

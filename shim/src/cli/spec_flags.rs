@@ -6,7 +6,7 @@
 use crate::cli::flags::{Flag, list, switch, value};
 
 /// The table.
-pub const SPEC_FLAGS: [Flag; 59] = [
+pub const SPEC_FLAGS: [Flag; 52] = [
     list("annotation", "map", "Add an annotation to the container (passed through to the OCI runtime)"),
     value(
         "blkio-weight",
@@ -14,6 +14,7 @@ pub const SPEC_FLAGS: [Flag; 59] = [
         "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
     )
     .checked(integer),
+    list("blkio-weight-device", "list", "Block IO weight (relative device weight)"),
     list("cap-add", "list", "Add Linux capabilities"),
     list("cap-drop", "list", "Drop Linux capabilities"),
     value("cgroup-parent", "string", "Optional parent cgroup for the container"),
@@ -36,54 +37,58 @@ pub const SPEC_FLAGS: [Flag; 59] = [
     list("env-file", "list", "Read in a file of environment variables"),
     list("group-add", "list", "Add additional groups to join"),
     value("hostname", "string", "Container host name").short('h'),
-    value("ipc", "string", "IPC mode to use (host|private)"),
-    list("label", "list", "Set meta data on the container, as an annotation").short('l'),
+    value("ipc", "string", "IPC mode to use"),
+    list("label", "list", "Set meta data on a container").short('l'),
     list("label-file", "list", "Read in a line delimited file of labels"),
     value("memory", "bytes", "Memory limit").short('m'),
     value("memory-reservation", "bytes", "Memory soft limit"),
     value("memory-swap", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
     list("mount", "mount", "Attach a filesystem mount to the container"),
-    value("network", "network", "Connect a container to a network (none|host)"),
+    value("net", "network", "Connect a container to a network").hidden(),
+    value("network", "network", "Connect a container to a network (none|host|container:CONTAINER)"),
     value("oom-score-adj", "int", "Tune host's OOM preferences (-1000 to 1000)").checked(integer),
-    value("pid", "string", "PID namespace to use (host|private)"),
+    value("pid", "string", "PID namespace to use"),
     value("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)").checked(integer),
     value("platform", "string", "Refuse an image for another platform"),
     switch("privileged", "Give extended privileges to this container"),
     switch("read-only", "Mount the container's root filesystem as read only"),
     list("security-opt", "list", "Security Options"),
     value("shm-size", "bytes", "Size of /dev/shm"),
-    value("stop-signal", "string", "Signal to stop the container, as an annotation"),
+    value("stop-signal", "string", "Signal to stop the container"),
     list("sysctl", "map", "Sysctl options"),
     list("tmpfs", "list", "Mount a tmpfs directory"),
     switch("tty", "Allocate a pseudo-TTY").short('t'),
     list("ulimit", "ulimit", "Ulimit options"),
     value("user", "string", "Username or UID (format: <name|uid>[:<group|gid>])").short('u'),
-    value("userns", "string", "User namespace to use (host)"),
-    value("uts", "string", "UTS namespace to use (host)"),
+    value("userns", "string", "User namespace to use"),
+    value("uts", "string", "UTS namespace to use"),
     list("volume", "list", "Bind mount a volume").short('v'),
     value("workdir", "string", "Working directory inside the container").short('w'),
-    // What Docker has and the shim has not is refused by name.
-    list("add-host", "list", NOT_YET).hidden(),
-    list("dns", "list", NOT_YET).hidden(),
-    list("dns-option", "list", NOT_YET).hidden(),
-    list("dns-search", "list", NOT_YET).hidden(),
-    switch("init", NOT_YET).hidden(),
-    value("kernel-memory", "bytes", "of cgroup v1").hidden(),
-    value("memory-swappiness", "int", "of cgroup v1").hidden(),
-    switch("oom-kill-disable", "of cgroup v1").hidden(),
+];
+
+/// What `bundle` refuses by name; containers have it.
+pub const BUNDLE_REFUSED: [Flag; 9] = [
+    list("add-host", "list", NOT_BUNDLES).hidden(),
+    list("dns", "list", NOT_BUNDLES).hidden(),
+    list("dns-option", "list", NOT_BUNDLES).hidden(),
+    list("dns-search", "list", NOT_BUNDLES).hidden(),
+    switch("init", NOT_BUNDLES).hidden(),
+    value("kernel-memory", "bytes", OF_VERSION_1).hidden(),
+    value("memory-swappiness", "int", OF_VERSION_1).hidden(),
+    switch("oom-kill-disable", OF_VERSION_1).hidden(),
     list("volumes-from", "list", NOT_YET).hidden(),
 ];
 
-const NOT_YET: &str = "not supported yet";
+/// Why a flag is refused: not here for good.
+pub(super) const NOT_YET: &str = "is not supported yet";
+const NOT_BUNDLES: &str = "is for containers, not for bundles";
+const OF_VERSION_1: &str = "is of cgroup v1 alone, which is not supported";
 
-/// Why a flag of the table cannot be used, if so.
+/// Why a flag of this table of refused ones cannot be used, if it is one.
 #[must_use]
-pub fn refusal(name: &str) -> Option<String> {
-    let flag = SPEC_FLAGS.iter().find(|flag| flag.name == name && flag.hidden)?;
-    Some(match flag.help {
-        NOT_YET => format!("--{name} is not supported yet"),
-        of => format!("--{name} is {of} alone, which is not supported"),
-    })
+pub fn refusal(refused: &[Flag], name: &str) -> Option<String> {
+    let flag = refused.iter().find(|flag| flag.name == name)?;
+    Some(format!("--{name} {}", flag.help))
 }
 
 /// What Go says of what is no number.
@@ -108,8 +113,9 @@ mod tests {
         let shorts: Vec<char> = SPEC_FLAGS.iter().filter_map(|flag| flag.short).collect();
         let once: std::collections::BTreeSet<&char> = shorts.iter().collect();
         assert_eq!((names.len(), once.len()), (SPEC_FLAGS.len(), shorts.len()));
-        assert_eq!(refusal("init").unwrap(), "--init is not supported yet");
-        assert!(refusal("oom-kill-disable").unwrap().contains("cgroup v1"));
-        assert_eq!(refusal("env"), None);
+        let refused = |name: &str| refusal(&BUNDLE_REFUSED, name);
+        assert_eq!(refused("init").unwrap(), "--init is for containers, not for bundles");
+        assert!(refused("oom-kill-disable").unwrap().contains("cgroup v1"));
+        assert_eq!(refused("env"), None);
     }
 }

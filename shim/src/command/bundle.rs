@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::bundle::{self, account};
 use crate::catalog::summary::Summary;
 use crate::cli::flags::{Arity, Form, Given, switch};
-use crate::cli::spec_flags::SPEC_FLAGS;
+use crate::cli::spec_flags::{BUNDLE_REFUSED, SPEC_FLAGS};
 use crate::cli::{Globals, Verb};
 use crate::command::{spec_options, store};
 use crate::error::{Context, Error, Result};
@@ -30,6 +30,7 @@ pub(super) const VERB: Verb = Verb {
                 switch("rm", "Remove the bundle in this folder"),
             ],
             &SPEC_FLAGS,
+            &BUNDLE_REFUSED,
         ],
         arity: Arity::AtLeast(1),
         flags_end_at_argument: true,
@@ -45,6 +46,10 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let [image, folder, command @ ..] = &words[..] else {
         return Err(Error::usage("'shim bundle' requires at least 2 arguments: IMAGE FOLDER"));
     };
+    spec_options::refuse(given, &BUNDLE_REFUSED)?;
+    if let Some((flag, name)) = spec_options::modes(given, rootless::is_inside())?.joined().next() {
+        return Err(Error::usage(format!("--{flag} container:{name}: a bundle joins no container")));
+    }
     let options = spec_options::options(given, command, rootless::is_inside())?;
     let copy = match given.switched("copy") {
         Some(false) if rootless::is_inside() => {

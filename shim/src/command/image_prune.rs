@@ -6,7 +6,8 @@ use crate::catalog::filter::{self, Filter};
 use crate::catalog::remove::{Gone, prune};
 use crate::cli::flags::{Arity, Form, Given, list, switch};
 use crate::cli::{Globals, Verb};
-use crate::command::store;
+use crate::command::{containers, store};
+use crate::container::users::Users;
 use crate::error::{Context, Result};
 use crate::output::{self, human};
 
@@ -34,10 +35,10 @@ pub(super) const VERB: Verb = Verb {
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let filter = Filter::of_prune(&given.texts("filter")?)?;
     let with_tags = given.is_on("all") || filter.dangling() == Some(false);
-    if !given.is_on("force") && !confirmed(with_tags)? {
+    if !given.is_on("force") && !confirmed(if with_tags { "all images" } else { "all dangling images" })? {
         return Ok(0);
     }
-    let removal = prune(&store(globals)?, &filter, with_tags)?;
+    let removal = prune(&store(globals)?, &Users::read(&containers(globals)?)?, &filter, with_tags)?;
     let mut text = String::new();
     if !removal.gone.is_empty() {
         text.push_str("Deleted Images:\n");
@@ -55,8 +56,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
 }
 
 /// Asks on standard output, and takes nothing but yes for it.
-fn confirmed(with_tags: bool) -> Result<bool> {
-    let what = if with_tags { "all images" } else { "all dangling images" };
+pub(super) fn confirmed(what: &str) -> Result<bool> {
     output::print(&format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).during(|| "read standard input".into())?;

@@ -2,11 +2,16 @@
 //!
 //! A command that is not in [`VERBS`] does not exist: help texts and the command line are made of it.
 
+mod acquire;
 mod attach;
 mod bundle;
 mod commit;
 mod complete;
+mod container_prune;
+mod create;
+mod create_options;
 mod diff;
+mod exec;
 mod export;
 mod history;
 mod image_inspect;
@@ -24,6 +29,8 @@ mod pause;
 mod port;
 mod ps;
 mod pull;
+mod rename;
+mod rm;
 mod rmi;
 mod save;
 mod spec_options;
@@ -52,7 +59,10 @@ pub const VERBS: &[&Verb] = &[
     &commit::VERB,
     &complete::ASK,
     &complete::SCRIPT,
+    &container_prune::VERB,
+    &create::VERB,
     &diff::VERB,
+    &exec::VERB,
     &export::VERB,
     &history::VERB,
     &image_inspect::VERB,
@@ -72,6 +82,8 @@ pub const VERBS: &[&Verb] = &[
     &port::VERB,
     &ps::VERB,
     &pull::VERB,
+    &rename::VERB,
+    &rm::VERB,
     &rmi::VERB,
     &save::VERB,
     &stop::VERB,
@@ -100,6 +112,7 @@ pub fn report(error: &Error) -> u8 {
     match error.kind() {
         // As programs end that SIGPIPE ends, docker's among them.
         Kind::Unread => return UNREAD,
+        Kind::Told => return FAILURE,
         _ => output::complain(&error.to_string()),
     }
     if error.kind() == Kind::Interrupted { INTERRUPTED } else { FAILURE }

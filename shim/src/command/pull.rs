@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::command::store;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::platform::Platform;
 use crate::output;
 use crate::pull::Pull;
@@ -29,6 +29,7 @@ pub(super) const VERB: Verb = Verb {
             switch("disable-content-trust", "Skip image verification: signatures are never looked at"),
             value("platform", "string", "Set platform if the registry has the image for several"),
             switch("quiet", "Suppress verbose output").short('q'),
+            switch("unnamed", "For create and run: their output does not end in the image's name").hidden(),
         ]],
         arity: Arity::Exactly(1),
         flags_end_at_argument: false,
@@ -63,12 +64,23 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         output::print(&format!("{}\n", name.name()))?;
         return Ok(0);
     }
+    if given.is_on("unnamed") {
+        pull_for_another(&pull, &name)?;
+        return Ok(0);
+    }
     if let (None, None) = (name.tag(), name.digest()) {
         report.line(&format!("Using default tag: {DEFAULT_TAG}"));
     }
     pull.one(&name)?;
     output::print(&format!("{name}\n"))?;
     Ok(0)
+}
+
+/// Pulls for a caller that ends when it is told to, and with it this.
+fn pull_for_another(pull: &Pull, name: &Reference) -> Result<()> {
+    let signal = Some(rustix::process::Signal::TERM);
+    rustix::process::set_parent_process_death_signal(signal).during(|| "prctl".into())?;
+    pull.one(name).map(drop)
 }
 
 /// Who is told, and how.

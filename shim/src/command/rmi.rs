@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::catalog::remove::{Gone, remove};
 use crate::cli::flags::{Arity, Form, Given, switch};
 use crate::cli::{Globals, Verb};
-use crate::command::{report, store};
+use crate::command::{containers, report, store};
+use crate::container::users::Users;
 use crate::error::{Kind, Result};
 use crate::output;
 
@@ -26,10 +27,10 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let by_force = given.is_on("force");
-    let store = store(globals)?;
+    let (store, users) = (store(globals)?, Users::read(&containers(globals)?)?);
     let mut errors = Vec::new();
     for word in given.words()? {
-        match remove(&store, word, by_force) {
+        match remove(&store, &users, word, by_force) {
             Ok(removal) => {
                 let mut text = String::new();
                 for gone in &removal.gone {

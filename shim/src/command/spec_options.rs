@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::options::{HostNamespaces, Limits, Options, SeccompChoice, Security};
-use crate::bundle::spec::{Device, Mount, Throttle};
+use crate::bundle::options::{Limits, Options, SeccompChoice, Security, SharedMemory};
+use crate::bundle::spec::{Device, Mount, Throttle, WeightDevice};
 use crate::bundle::syntax::mount::Request;
 use crate::bundle::syntax::{device, environment, mount, size, ulimit};
-use crate::cli::flags::Given;
+use crate::cli::flags::{Flag, Given};
 use crate::cli::spec_flags::refusal;
+use crate::container::modes::{Mode, Modes};
 use crate::error::{Context, Error, Result};
 use crate::host;
 
@@ -25,16 +26,24 @@ const SIGNALS: [&str; 34] = [
     "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
 ];
 
+/// Refuses what this table has.
+///
+/// # Errors
+/// One that was given.
+pub fn refuse(given: &Given, refused: &[Flag]) -> Result<()> {
+    for (name, value) in given.pairs() {
+        if let Some(refusal) = refusal(refused, name).filter(|_| value != "false") {
+            return Err(Error::usage(refusal));
+        }
+    }
+    Ok(())
+}
+
 /// Reads the flags; `command` are the words behind the image. `is_user` says that the container is an ordinary user's.
 ///
 /// # Errors
 /// What cannot be read, or is not supported, by the flag's name; the system's reason.
 pub fn options(given: &Given, command: &[&str], is_user: bool) -> Result<Options> {
-    for (name, value) in given.pairs() {
-        if let Some(refusal) = refusal(name).filter(|_| value != "false") {
-            return Err(Error::usage(refusal));
-        }
-    }
     let owned = |name: &str| given.text(name).map(|text| text.map(str::to_owned));
     let all =
         |name: &str| given.texts(name).map(|texts| texts.into_iter().map(str::to_owned).collect::<Vec<_>>());
@@ -71,9 +80,13 @@ pub fn options(given: &Given, command: &[&str], is_user: bool) -> Result<Options
         limits: limits(given)?,
         oom_score_adj: number(given, "oom-score-adj")?,
         groups: all("group-add")?,
-        host_namespaces: host_namespaces(given, is_user)?,
+        namespaces: modes(given, is_user)?.namespaces(),
+        shared_memory: SharedMemory::Own,
+        files: Vec::new(),
+        init: None,
         cgroup_parent: owned("cgroup-parent")?.filter(|parent| !parent.is_empty()),
-        annotations: annotations(given)?,
+        annotations: pairs(given, "annotation")?,
+        labels: labels(given)?,
         stop_signal: owned("stop-signal")?.map(signal).transpose()?,
     };
     Ok(options)
@@ -97,7 +110,7 @@ fn read_file(path: &str) -> Result<String> {
 }
 
 /// Files first, then flags; a name without a value has the caller's, if there is one.
-fn env(given: &Given) -> Result<Vec<environment::Variable>> {
+pub(super) fn env(given: &Given) -> Result<Vec<environment::Variable>> {
     let mut variables = Vec::new();
     for path in given.texts("env-file")? {
         let found = environment::file(&read_file(path)?).during(|| format!("--env-file {path}"))?;
@@ -124,21 +137,20 @@ fn pairs(given: &Given, name: &str) -> Result<BTreeMap<String, String>> {
     given.texts(name)?.into_iter().map(pair).collect()
 }
 
-fn annotations(given: &Given) -> Result<BTreeMap<String, String>> {
-    let mut annotations = BTreeMap::new();
+fn labels(given: &Given) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
     for path in given.texts("label-file")? {
         let labels = environment::file(&read_file(path)?).during(|| format!("--label-file {path}"))?;
-        annotations.extend(labels.into_iter().map(|(name, value)| (name, value.unwrap_or_default())));
+        found.extend(labels.into_iter().map(|(name, value)| (name, value.unwrap_or_default())));
     }
     for text in given.texts("label")? {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         if name.is_empty() {
             return Err(Error::usage(format!("invalid label format: {text:?}")));
         }
-        annotations.insert(name.to_owned(), value.to_owned());
+        found.insert(name.to_owned(), value.to_owned());
     }
-    annotations.extend(pairs(given, "annotation")?);
-    Ok(annotations)
+    Ok(found)
 }
 
 fn ulimits(given: &Given) -> Result<Vec<crate::bundle::spec::Rlimit>> {
@@ -179,31 +191,33 @@ fn security(given: &Given) -> Result<Security> {
     Ok(security)
 }
 
-fn host_namespaces(given: &Given, is_user: bool) -> Result<HostNamespaces> {
-    let is_host = |name: &str| match given.text(name)? {
-        None | Some("" | "private") => Ok(false),
-        Some("host") => Ok(true),
-        Some(other) => {
-            Err(Error::usage(format!("--{name} {other}: only host and private are supported yet")))
-        }
+/// Whose namespaces it is to have.
+///
+/// # Errors
+/// What is no mode, or is not supported.
+pub fn modes(given: &Given, is_user: bool) -> Result<Modes> {
+    let of = |name: &str| Ok::<_, Error>(given.text(name)?.unwrap_or_default());
+    // `--net` is `--network`: the last of both counts.
+    let network = given.pairs().filter(|(name, _)| matches!(*name, "net" | "network")).last();
+    let network = match network {
+        Some((name, _)) => of(name)?,
+        None => "",
     };
-    let network = match given.text("network")? {
-        None | Some("none") => false,
-        Some("host") => true,
-        Some(other) => {
-            return Err(Error::usage(format!("--network {other}: only none and host are supported yet")));
-        }
-    };
-    match given.text("userns")? {
-        None | Some("") => {}
-        Some("host") if !is_user => {}
-        Some("host") => {
+    match of("userns")? {
+        "" => {}
+        "host" if !is_user => {}
+        "host" => {
             return Err(Error::usage("--userns host: an ordinary user's containers need their own"));
         }
-        Some(other) => return Err(Error::usage(format!("--userns {other}: only host is supported yet"))),
+        other => return Err(Error::usage(format!("--userns {other}: only host is supported yet"))),
     }
-    let (pid, ipc, uts, cgroup) = (is_host("pid")?, is_host("ipc")?, is_host("uts")?, is_host("cgroupns")?);
-    Ok(HostNamespaces { pid, ipc, uts, cgroup, network })
+    Ok(Modes {
+        network: Mode::network(network)?,
+        pid: Mode::pid(of("pid")?)?,
+        ipc: Mode::ipc(of("ipc")?)?,
+        uts: Mode::plain("uts", of("uts")?)?,
+        cgroup: Mode::plain("cgroupns", of("cgroupns")?)?,
+    })
 }
 
 fn mounts(given: &Given) -> Result<Vec<Mount>> {
@@ -303,11 +317,27 @@ fn limits(given: &Given) -> Result<Limits> {
         cpuset_mems: given.text("cpuset-mems")?.map(str::to_owned),
         pids: number(given, "pids-limit")?,
         blkio_weight: number(given, "blkio-weight")?,
+        blkio_weight_device: weights(given)?,
         read_bps: rates("device-read-bps", true)?,
         write_bps: rates("device-write-bps", true)?,
         read_iops: rates("device-read-iops", false)?,
         write_iops: rates("device-write-iops", false)?,
     })
+}
+
+/// `--blkio-weight-device PATH:WEIGHT`.
+fn weights(given: &Given) -> Result<Vec<WeightDevice>> {
+    let weight = |text: &str| {
+        let wrong = || Error::usage(format!("bad format: {text}"));
+        let (path, weight) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let weight =
+            weight.parse().map_err(|_| Error::usage(format!("invalid weight for device: {text}")))?;
+        let device = host::device(Path::new(path))?.ok_or_else(|| {
+            Error::usage(format!("--blkio-weight-device {text}: {path:?} is not a device node"))
+        })?;
+        Ok(WeightDevice { major: device.major, minor: device.minor, weight })
+    };
+    given.texts("blkio-weight-device")?.into_iter().map(weight).collect()
 }
 
 /// A decimal number of processors, in billionths.
@@ -326,7 +356,11 @@ fn nano_cpus(text: &str) -> Result<i64> {
     digits.parse().map_err(|_| wrong("value out of range"))
 }
 
-fn signal(text: String) -> Result<String> {
+/// A signal's name or number.
+///
+/// # Errors
+/// What is none.
+pub fn signal(text: String) -> Result<String> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let is_number = name.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));

@@ -317,6 +317,19 @@ impl Containers {
         }
     }
 
+    /// The same if nobody else does at this moment; None otherwise.
+    ///
+    /// # Errors
+    /// As for [`Containers::operation`].
+    pub fn try_operation(&self, id: &ContainerId) -> Result<Option<Lock>> {
+        let path = self.folder(id).join("operation.lock");
+        let lock = Lock::try_exclusive(&path).map_err(|error| gone(error, id))?;
+        match self.get(id)? {
+            Some(_) => Ok(lock),
+            None => Err(Error::not_found(format!("No such container: {id}"))),
+        }
+    }
+
     /// Gives a container another name; its former one.
     ///
     /// # Errors
@@ -446,4 +459,4 @@ fn write_name(path: &Path, id: &str, lasting: bool) -> Result<()> {
 
 #[cfg(test)]
 #[path = "store_tests.rs"]
-mod tests;
+pub(crate) mod tests;

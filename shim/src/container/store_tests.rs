@@ -9,7 +9,8 @@ fn open(scratch: &Scratch) -> Containers {
     Containers::open(&folders).unwrap()
 }
 
-fn container(id: &ContainerId, name: &str) -> Container {
+/// A record, for tests.
+pub(crate) fn container(id: &ContainerId, name: &str) -> Container {
     Container {
         id: id.to_string(),
         name: name.to_owned(),

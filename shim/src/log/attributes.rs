@@ -74,6 +74,7 @@ mod tests {
             image_name: "box:1",
             image_id: "sha256:fedcba9876543210",
             path: Path::new("/x"),
+            journal: None,
         };
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let wanted = Attributes { labels: names(&["b", "c"]), env: names(&["X", "Z"]), tag: None };

@@ -5,11 +5,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::journal::{Journal, Mark};
 use super::settings::Files;
 use super::{Origin, Stream, attributes, entry};
 use crate::error::{Context as _, Result};
@@ -36,6 +37,10 @@ pub(super) struct JsonFile {
     /// What stands behind the text in the lines of this batch, by stream.
     tails: [String; 2],
     lost: Option<Lost>,
+    /// What was taken from the container and is not written yet, unless its output is a terminal.
+    pub(super) journal: Option<Journal>,
+    /// How much of each stream is in the batch, in bytes.
+    taken: [u64; 2],
 }
 
 /// Lines that could not be written.
@@ -59,9 +64,11 @@ impl JsonFile {
         };
         let words = || format!("log {:?}", origin.path);
         let file = append_to(origin.path).during(words)?;
+        let stat = file.metadata().during(words)?;
+        let journal = origin.journal.map(Journal::open).transpose()?;
         let mut log = JsonFile {
             path: origin.path.to_owned(),
-            size: file.metadata().during(words)?.len(),
+            size: stat.len(),
             file,
             max_size: options.max_size,
             max_file: options.max_file,
@@ -70,9 +77,28 @@ impl JsonFile {
             lines: 0,
             tails: Default::default(),
             lost: None,
+            journal,
+            taken: [0; 2],
         };
+        if let Some(mark) = log.journal.as_ref().and_then(|journal| journal.mark)
+            && mark.inode == stat.ino()
+            && mark.size < log.size
+        {
+            // What stands behind it is in the journal still, and is written again.
+            log.size = mark.size;
+            log.file.set_len(log.size).during(words)?;
+        }
         log.repair().during(words)?;
+        log.tell_journal();
         Ok(log)
+    }
+
+    /// The journal learns what is in the log by now.
+    fn tell_journal(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        let Some(journal) = &mut self.journal else { return };
+        let inode = self.file.metadata().map_or(0, |stat| stat.ino());
+        journal.wrote(taken, Mark { inode, size: self.size });
     }
 
     /// Whoever wrote the last line may have been killed in the middle of it: what is there of it becomes a line.
@@ -89,7 +115,7 @@ impl JsonFile {
         if let Some((text, stream)) = entry::text_of_torn(torn) {
             let stream = if stream == Some("stderr") { Stream::Stderr } else { Stream::Stdout };
             self.begin();
-            self.put(stream, text.as_bytes());
+            self.add(stream, text.as_bytes());
             self.commit();
         }
         Ok(())
@@ -104,7 +130,7 @@ impl JsonFile {
         if let Some(lost) = self.lost.take() {
             let Lost { lines, reason } = &lost;
             let text = format!("[{lines} lines of output are missing here: {reason}]\n");
-            self.put(Stream::Stderr, text.as_bytes());
+            self.add(Stream::Stderr, text.as_bytes());
             self.commit();
             if let Some(still) = &mut self.lost {
                 still.lines = lost.lines;
@@ -112,13 +138,23 @@ impl JsonFile {
         }
     }
 
-    /// Adds a line.
+    /// Adds a line of the container's.
     pub(super) fn put(&mut self, stream: Stream, piece: &[u8]) {
+        self.make_room();
+        self.taken[stream as usize] += piece.len() as u64;
+        self.add(stream, piece);
+    }
+
+    /// Begins a new file if this one is full.
+    fn make_room(&mut self) {
         let length = self.size + self.batch.len() as u64;
         if self.max_size.is_some_and(|max| length >= max) {
             self.commit();
             self.rotate();
         }
+    }
+
+    fn add(&mut self, stream: Stream, piece: &[u8]) {
         entry::push(&mut self.batch, piece, &self.tails[stream as usize]);
         self.lines += 1;
         if self.batch.len() >= BATCH {
@@ -144,6 +180,7 @@ impl JsonFile {
         self.batch.clear();
         self.batch.shrink_to(2 * BATCH);
         self.lines = 0;
+        self.tell_journal();
     }
 
     fn lose(&mut self, lines: u64, reason: String) {
@@ -171,6 +208,7 @@ impl JsonFile {
         }
         if let Ok(file) = append_to(&self.path) {
             (self.file, self.size) = (file, 0);
+            self.tell_journal();
         }
     }
 }
@@ -207,6 +245,7 @@ pub(super) mod tests {
             image_name: "box:1",
             image_id: "sha256:0",
             path,
+            journal: None,
         };
         Writer::new(&Settings::parse("json-file", &options).unwrap(), &origin).unwrap()
     }

@@ -1,7 +1,7 @@
 //! What a container prints, kept: the log drivers `json-file`, `journald` and `none`.
 //!
-//! Three parts: what `--log-driver` and `--log-opt` mean (`settings`), the [`Writer`] that the monitor has, and what
-//! `logs` reads (`read`, `show`). Output is cut into lines (`piece`), and a line of the file is an object of JSON
+//! Four parts: what `--log-driver` and `--log-opt` mean (`settings`), the [`Writer`] that the monitor has, what
+//! survives that (`journal`), and what `logs` reads (`read`, `show`). Output is cut into lines (`piece`), and a line of the file is an object of JSON
 //! (`entry`), both exactly as docker does it, so that what reads docker's files reads these.
 //!
 //! The writer never fails: a container does not end, nor wait, because its log cannot be written. What is lost is
@@ -10,6 +10,7 @@
 
 mod attributes;
 mod entry;
+mod journal;
 mod journald;
 mod json_file;
 mod piece;
@@ -18,10 +19,14 @@ mod settings;
 mod show;
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::container::record::Container;
-use crate::error::Result;
+use crate::error::{Context as _, Result};
+use journal::Journal;
 use journald::Journald;
 use json_file::JsonFile;
 use piece::Pending;
@@ -65,6 +70,8 @@ pub struct Origin<'a> {
     pub image_id: &'a str,
     /// Where `json-file` writes: `ID-json.log` in the container's folder.
     pub path: &'a Path,
+    /// Where is kept what was taken and is not in the log yet; None for a terminal.
+    pub journal: Option<&'a Path>,
 }
 
 /// Where `json-file` writes a container's newest lines, below the container's folder.
@@ -82,18 +89,30 @@ pub struct Writer {
 
 #[derive(Debug)]
 enum Sink {
-    JsonFile(JsonFile),
+    JsonFile(Box<JsonFile>),
     Journald(Journald),
     None,
 }
 
 impl Writer {
-    /// Opens the log of a container whose folder this is. A line that was cut off by the death of the one who wrote it is
-    /// put in order.
+    /// Opens the log of a container with these folders: its own and that for its state. What a writer that was killed has
+    /// left is put in order.
     ///
     /// # Errors
     /// A file that cannot be opened; journald that is not there; a `tag` that is no template.
+    pub fn open_surviving(container: &Container, folder: &Path, state_folder: &Path) -> Result<Writer> {
+        Writer::of(container, folder, (!container.config.tty).then_some(state_folder))
+    }
+
+    /// The same, without a state folder: what such a writer has read and not written goes with it.
+    ///
+    /// # Errors
+    /// As [`Writer::open_surviving`].
     pub fn open(container: &Container, folder: &Path) -> Result<Writer> {
+        Writer::of(container, folder, None)
+    }
+
+    fn of(container: &Container, folder: &Path, journal: Option<&Path>) -> Result<Writer> {
         let config = &container.host_config.log_config;
         let settings = Settings::parse(&config.kind, &config.config)?;
         let origin = Origin {
@@ -104,6 +123,7 @@ impl Writer {
             image_name: &container.config.image,
             image_id: &container.image.to_string(),
             path: &path(folder, &container.id),
+            journal,
         };
         Writer::new(&settings, &origin)
     }
@@ -114,14 +134,52 @@ impl Writer {
     /// As [`Writer::open`].
     pub fn new(settings: &Settings, origin: &Origin) -> Result<Writer> {
         let sink = match settings {
-            Settings::JsonFile(options) => Sink::JsonFile(JsonFile::open(options, origin)?),
+            Settings::JsonFile(options) => Sink::JsonFile(Box::new(JsonFile::open(options, origin)?)),
             Settings::Journald(attributes) => Sink::Journald(Journald::open(attributes, origin)?),
             Settings::None => Sink::None,
         };
-        Ok(Writer { sink, pending: Default::default() })
+        let mut writer = Writer { sink, pending: Default::default() };
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            if let Some(journal) = writer.journal() {
+                let rest = journal.rest(stream).during(|| "what is to be logged".to_owned())?;
+                writer.write(stream, &rest);
+            }
+        }
+        Ok(writer)
     }
 
-    /// Takes what was read from a stream: whole lines are written, in one write(2) unless they are many.
+    fn journal(&mut self) -> Option<&mut Journal> {
+        match &mut self.sink {
+            Sink::JsonFile(file) => file.journal.as_mut(),
+            Sink::Journald(_) | Sink::None => None,
+        }
+    }
+
+    /// Reads once from an output of the container and logs what it has read; `buffer` gets it too. From a pipe it is taken
+    /// so that whoever opens this log after us, if we are killed, has it: no line is lost, and none is there twice.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn take(&mut self, stream: Stream, from: BorrowedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        let taken = self.journal().map(|journal| journal.take(stream, from, buffer));
+        let count = match taken {
+            Some(Ok(count)) => count,
+            Some(Err(errno @ (Errno::AGAIN | Errno::INTR))) => return Err(errno),
+            other => {
+                // A full state folder keeps nobody from logging.
+                if let (Some(Err(_)), Sink::JsonFile(file)) = (other, &mut self.sink)
+                    && let Some(journal) = file.journal.take()
+                {
+                    journal.give_up();
+                }
+                rustix::io::read(from, &mut *buffer)?
+            }
+        };
+        self.write(stream, &buffer[..count]);
+        Ok(count)
+    }
+
+    /// Logs what was read from a stream: whole lines are written, in one write(2) unless they are many.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) {
         if matches!(self.sink, Sink::None) {
             return;

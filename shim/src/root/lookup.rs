@@ -18,26 +18,38 @@ const ACCOUNTS_MAX: u64 = 4 << 20;
 /// # Errors
 /// Anything but a plain file of less than 4 MiB in UTF-8: nobody is looked up in a part of it.
 pub fn read_accounts(root: BorrowedFd, path: &str) -> Result<String> {
-    let words = || format!("{path} of the image");
+    read_from(root, path, inside()).during(|| format!("{path} of the image"))
+}
+
+/// The same of a container that runs, where it may be a mount of the user's own (`-v /etc/passwd:/etc/passwd`).
+///
+/// # Errors
+/// As [`read_accounts`].
+pub fn read_accounts_of_running(root: BorrowedFd, path: &str) -> Result<String> {
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    read_from(root, path, inside).during(|| format!("{path} of the container"))
+}
+
+fn read_from(root: BorrowedFd, path: &str, inside: ResolveFlags) -> Result<String> {
     // A FIFO would wait for a writer (CVE-2024-9676), and opening a device may do something.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let found = match fs::openat2(root, path, flags, Mode::empty(), inside()) {
+    let found = match fs::openat2(root, path, flags, Mode::empty(), inside) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
-        found => found.during(words)?,
+        found => found?,
     };
-    let kind = fs::FileType::from_raw_mode(fs::fstat(&found).during(words)?.st_mode);
+    let kind = fs::FileType::from_raw_mode(fs::fstat(&found)?.st_mode);
     if kind != fs::FileType::RegularFile {
-        return Err(Error::invalid("not a file")).during(words);
+        return Err(Error::invalid("not a file"));
     }
     // The same file, whatever has its name by now.
     let by = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
-    let file = File::open(by).during(words)?;
+    let file = File::open(by)?;
     let mut bytes = Vec::new();
-    file.take(ACCOUNTS_MAX + 1).read_to_end(&mut bytes).during(words)?;
+    file.take(ACCOUNTS_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > ACCOUNTS_MAX {
-        return Err(Error::invalid(format!("it is longer than {ACCOUNTS_MAX} bytes"))).during(words);
+        return Err(Error::invalid(format!("it is longer than {ACCOUNTS_MAX} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8")).during(words)
+    String::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8"))
 }
 
 /// Makes the folders of an absolute, clean path that are not there, each 0755 and root's.

@@ -158,8 +158,14 @@ fn mount(
     let open = |path: &PathBuf| File::open(path).map(OwnedFd::from).during(|| format!("open {path:?}"));
     copy_description(&open(&lower[0])?, &open(&upper)?).during(|| format!("{upper:?}"))?;
     let source = overlay::source(id);
-    let overlay =
-        overlay::Overlay { source: &source, lower: &lower, upper: &upper, work: &work, who: request.who };
+    let overlay = overlay::Overlay {
+        source: &source,
+        lower: &lower,
+        upper: &upper,
+        work: &work,
+        who: request.who,
+        passing: false,
+    };
     overlay::attach(&overlay, folder, ROOT)
 }
 

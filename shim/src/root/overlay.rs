@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
+    unmount,
 };
 
 use crate::error::{Context, Error, Result};
@@ -39,9 +40,11 @@ pub struct Overlay<'a> {
     pub work: &'a Path,
     /// Who mounts.
     pub who: As,
+    /// Nobody needs the changes after a crash: they are not forced to the disk when it is taken away (Linux 5.10).
+    pub passing: bool,
 }
 
-/// What the mount of a bundle is called in mountinfo (proc(5)), by which it is known again.
+/// What the mount of a bundle or a container is called in mountinfo (proc(5)), by which it is known again.
 #[must_use]
 pub fn source(id: &BundleId) -> String {
     format!("caisson-{id}")
@@ -78,36 +81,69 @@ impl Part {
 /// # Errors
 /// The system's reason. Where a user may not mount, it names `--copy`.
 pub fn attach(overlay: &Overlay, folder: BorrowedFd, name: &str) -> Result<()> {
+    let is_user = overlay.who != As::Root;
+    put(overlay, folder, name).map_err(|error| told_of_copy(error, is_user))
+}
+
+fn put(overlay: &Overlay, folder: BorrowedFd, name: &str) -> Result<()> {
     let lower = overlay.lower.iter().map(|layer| Part::open(layer)).collect::<Result<Vec<_>>>()?;
     let (upper, work) = (Part::open(overlay.upper)?, Part::open(overlay.work)?);
-    let is_user = overlay.who != As::Root;
-    let made = match make(overlay.source, &lower, &upper, &work, is_user) {
+    let made = match make(overlay, &lower, &upper, &work) {
         Ok(made) => move_mount(&made, "", folder, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH),
         // No fsopen(2), no overlay by it, or no `lowerdir+`.
         Err(Errno::NOSYS | Errno::INVAL) => {
+            let is_user = overlay.who != As::Root;
             mount_page(overlay.source, &page(&lower, &upper, &work, is_user)?, folder, name)
         }
         Err(errno) => Err(errno),
     };
-    made.during(|| "mount overlay".into()).map_err(|error| told_of_copy(error, is_user))
+    made.during(|| "mount overlay".into())
 }
 
-fn make(
-    source: &str,
-    lower: &[Part],
-    upper: &Part,
-    work: &Part,
-    is_user: bool,
-) -> rustix::io::Result<OwnedFd> {
+/// Makes the overlay and mounts it nowhere: it goes with the descriptor, unless [`place`] gives it a place. `name` is an
+/// empty folder of `folder`, which older kernels need for a moment.
+///
+/// # Errors
+/// The system's reason.
+pub fn detached(overlay: &Overlay, folder: BorrowedFd, name: &str) -> Result<OwnedFd> {
+    let lower = overlay.lower.iter().map(|layer| Part::open(layer)).collect::<Result<Vec<_>>>()?;
+    let (upper, work) = (Part::open(overlay.upper)?, Part::open(overlay.work)?);
+    match make(overlay, &lower, &upper, &work) {
+        // The same, in a roundabout way (see `put`).
+        Err(Errno::NOSYS | Errno::INVAL) => {
+            put(overlay, folder, name)?;
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let cloned = open_tree(folder, name, flags).during(|| "open_tree overlay".into());
+            detach(folder, name)?;
+            cloned
+        }
+        made => made.during(|| "mount overlay".into()),
+    }
+}
+
+/// Gives a detached mount its place: the folder `name` of `folder`.
+///
+/// # Errors
+/// The system's reason.
+pub fn place(mount: BorrowedFd, folder: BorrowedFd, name: &str) -> Result<()> {
+    move_mount(mount, "", folder, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .during(|| format!("mount {name:?}"))
+}
+
+fn make(overlay: &Overlay, lower: &[Part], upper: &Part, work: &Part) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), "source", source)?;
+    fsconfig_set_string(context.as_fd(), "source", overlay.source)?;
     for layer in lower {
         fsconfig_set_string(context.as_fd(), "lowerdir+", layer.name())?;
     }
     fsconfig_set_string(context.as_fd(), "upperdir", upper.name())?;
     fsconfig_set_string(context.as_fd(), "workdir", work.name())?;
-    if is_user {
+    if overlay.who != As::Root {
         fsconfig_set_flag(context.as_fd(), "userxattr")?;
+    }
+    if overlay.passing {
+        // An older kernel does not know it, and waits.
+        let _ = fsconfig_set_flag(context.as_fd(), "volatile");
     }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
@@ -152,18 +188,28 @@ pub fn detach(folder: BorrowedFd, name: &str) -> Result<()> {
     unmount(target.as_str(), UnmountFlags::NOFOLLOW).during(|| format!("umount {name:?}"))
 }
 
+/// The same whoever uses it: it goes when nobody does any more.
+///
+/// # Errors
+/// The system's reason.
+pub fn detach_lazily(folder: BorrowedFd, name: &str) -> Result<()> {
+    let target = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
+    let flags = UnmountFlags::NOFOLLOW | UnmountFlags::DETACH;
+    unmount(target.as_str(), flags).during(|| format!("umount {name:?}"))
+}
+
 /// What a folder of this name is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Mounted {
     /// A folder of the one around it.
     Nothing,
-    /// The overlay of this source.
+    /// The one of this source.
     Ours,
     /// Some other mount.
     Other,
 }
 
-/// Is the overlay of this source mounted on `name` of `folder`?
+/// Is a file system of this source mounted on `name` of `folder`?
 ///
 /// # Errors
 /// The system's reason.
@@ -179,7 +225,7 @@ pub fn look(folder: BorrowedFd, name: &str, source: &str) -> Result<Mounted> {
     Ok(if mounts.contains(&id) { Mounted::Ours } else { Mounted::Other })
 }
 
-/// Is the overlay of this source mounted anywhere in this mount namespace?
+/// Is a file system of this source mounted anywhere in this mount namespace?
 ///
 /// # Errors
 /// The system's reason.
@@ -233,9 +279,9 @@ fn plain(mut escaped: &[u8]) -> Vec<u8> {
 fn mounts_of(source: &str) -> Result<Vec<u64>> {
     let mounts = mountinfo()?;
     let mounts = String::from_utf8_lossy(&mounts).into_owned();
-    let is_it = |line: &&str| {
-        line.split_once(" - overlay ").is_some_and(|(_, rest)| rest.split(' ').next() == Some(source))
-    };
+    // Its kind stands before it: an overlay, or a container's shared memory.
+    let is_it =
+        |line: &&str| line.split_once(" - ").is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(source));
     Ok(mounts.lines().filter(is_it).filter_map(|line| line.split(' ').next()?.parse().ok()).collect())
 }
 
@@ -272,7 +318,14 @@ mod tests {
         let source = source(&BundleId::random().unwrap());
         let folder = std_fs::File::open(scratch.join("bundle")).unwrap();
         let look = || look(folder.as_fd(), "rootfs", &source).unwrap();
-        let overlay = Overlay { source: &source, lower: &lower, upper: &upper, work: &work, who: As::Root };
+        let overlay = Overlay {
+            source: &source,
+            lower: &lower,
+            upper: &upper,
+            work: &work,
+            who: As::Root,
+            passing: false,
+        };
         let by_page = || {
             let parts: Vec<Part> = lower.iter().map(|layer| Part::open(layer).unwrap()).collect();
             let (upper, work) = (Part::open(&upper).unwrap(), Part::open(&work).unwrap());

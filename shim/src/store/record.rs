@@ -1,6 +1,6 @@
 //! Small JSON files that are whole at any moment, and locks between processes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -118,11 +118,23 @@ impl Lock {
         Lock::take(path, File::lock_shared)
     }
 
+    /// Takes the lock if nobody else has it in any way; None otherwise.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn try_exclusive(path: &Path) -> Result<Option<Lock>> {
+        let words = || format!("lock {path:?}");
+        let file = open_lock(path).during(words)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).during(words),
+        }
+    }
+
     fn take(path: &Path, lock: impl Fn(&File) -> std::io::Result<()>) -> Result<Lock> {
         let words = || format!("lock {path:?}");
-        let open =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        let file = open.during(words)?;
+        let file = open_lock(path).during(words)?;
         loop {
             match lock(&file) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -130,6 +142,10 @@ impl Lock {
             }
         }
     }
+}
+
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 #[cfg(test)]
@@ -169,6 +185,9 @@ mod tests {
             }
         });
         assert_eq!(*counter.lock().unwrap(), 400);
-        let (_one, _two) = (Lock::shared(&path).unwrap(), Lock::shared(&path).unwrap());
+        let (one, two) = (Lock::shared(&path).unwrap(), Lock::shared(&path).unwrap());
+        assert!(Lock::try_exclusive(&path).unwrap().is_none());
+        drop((one, two));
+        assert!(Lock::try_exclusive(&path).unwrap().is_some());
     }
 }

@@ -1,0 +1,151 @@
+//! The flags of `create` and `run` beside those that shape the document (`spec_flags`), with Docker's names, in their
+//! order.
+
+use crate::cli::flags::{Flag, list, switch, value};
+use crate::cli::spec_flags::{NOT_YET, integer};
+use crate::time;
+
+/// Of both.
+pub const CREATE_FLAGS: [Flag; 33] = [
+    list("add-host", "list", "Add a custom host-to-IP mapping (host:ip)"),
+    list("attach", "list", "Attach to STDIN, STDOUT or STDERR").short('a').checked(stream),
+    value("cidfile", "string", "Write the container ID to the file"),
+    switch("disable-content-trust", "Skip image verification: signatures are never looked at"),
+    list("dns", "list", "Set custom DNS servers").checked(address),
+    list("dns-opt", "list", "Set DNS options").hidden(),
+    list("dns-option", "list", "Set DNS options"),
+    list("dns-search", "list", "Set custom DNS search domains"),
+    list("expose", "list", "Expose a port or a range of ports"),
+    switch(
+        "hardened",
+        "Least rights: read-only root with tmpfs on /tmp and /run, no capabilities, no-new-privileges, no root, limits of \
+         memory and pids (each is loosened by its own flag)",
+    ),
+    value("health-cmd", "string", "Command to run to check health"),
+    value("health-interval", "duration", "Time between running the check (ms|s|m|h) (default 0s)")
+        .checked(duration),
+    value("health-retries", "int", "Consecutive failures needed to report unhealthy").checked(integer),
+    value(
+        "health-start-interval",
+        "duration",
+        "Time between running the check during the start period (ms|s|m|h) (default 0s)",
+    )
+    .checked(duration),
+    value(
+        "health-start-period",
+        "duration",
+        "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)",
+    )
+    .checked(duration),
+    value("health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)")
+        .checked(duration),
+    switch("init", "Run an init inside the container that forwards signals and reaps processes"),
+    switch("interactive", "Keep STDIN open even if not attached").short('i'),
+    value("kernel-memory", "bytes", "Kernel memory limit: of cgroup v1 alone").hidden(),
+    value("log-driver", "string", "Logging driver for the container"),
+    list("log-opt", "list", "Log driver options"),
+    value("memory-swappiness", "int", "Tune container memory swappiness: of cgroup v1 alone")
+        .hidden()
+        .checked(integer),
+    value("name", "string", "Assign a name to the container"),
+    switch("no-healthcheck", "Disable any container-specified HEALTHCHECK"),
+    switch("oom-kill-disable", "Disable OOM Killer: of cgroup v1 alone").hidden(),
+    value("pull", "string", "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")"),
+    switch("quiet", "Suppress the pull output").short('q'),
+    value("restart", "string", "Restart policy to apply when a container exits (default \"no\")"),
+    switch("rm", "Automatically remove the container when it exits"),
+    value("runtime", "string", "OCI runtime to use for this container: a name or an absolute path"),
+    value("stop-timeout", "int", "Timeout (in seconds) to stop a container").checked(integer),
+    // Docker for Windows has these; this is what Linux has.
+    value("isolation", "string", "Container isolation technology").hidden().checked(isolation),
+    value("volume-driver", "string", "Optional volume driver for the container").hidden().checked(driver),
+];
+
+/// Of `run` alone.
+pub const RUN_FLAGS: [Flag; 3] = [
+    switch("detach", "Run container in background and print container ID").short('d'),
+    value("detach-keys", "string", "Override the key sequence for detaching a container"),
+    switch("sig-proxy", "Proxy received signals to the process (default true)"),
+];
+
+/// What is refused by name, and why.
+pub const CREATE_REFUSED: [Flag; 18] = [
+    value("cpu-count", "int", WINDOWS).hidden(),
+    value("cpu-percent", "int", WINDOWS).hidden(),
+    value("cpu-rt-period", "int", REALTIME).hidden(),
+    value("cpu-rt-runtime", "int", REALTIME).hidden(),
+    value("gpus", "gpu-request", "is not supported: give the devices with --device").hidden(),
+    value("io-maxbandwidth", "bytes", WINDOWS).hidden(),
+    value("io-maxiops", "uint", WINDOWS).hidden(),
+    value("ip", "string", NOT_YET).hidden(),
+    value("ip6", "string", NOT_YET).hidden(),
+    list("link", "list", "is not supported: containers find one another in networks").hidden(),
+    list("link-local-ip", "list", NOT_YET).hidden(),
+    value("mac-address", "string", NOT_YET).hidden(),
+    list("network-alias", "list", NOT_YET).hidden(),
+    list("publish", "list", NOT_YET).short('p').hidden(),
+    switch("publish-all", NOT_YET).short('P').hidden(),
+    list("storage-opt", "list", "is not supported: overlays have no options").hidden(),
+    switch("use-api-socket", "is not supported: there is no daemon").hidden(),
+    list("volumes-from", "list", NOT_YET).hidden(),
+];
+
+const WINDOWS: &str = "is of Windows alone";
+const REALTIME: &str = "is of cgroup v1 alone, which is not supported";
+
+fn stream(text: &str) -> Result<(), String> {
+    match text.to_lowercase().as_str() {
+        "stdin" | "stdout" | "stderr" => Ok(()),
+        _ => Err("valid streams are STDIN, STDOUT and STDERR".to_owned()),
+    }
+}
+
+fn address(text: &str) -> Result<(), String> {
+    match text.trim().parse::<std::net::IpAddr>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{text} is not an ip address")),
+    }
+}
+
+fn duration(text: &str) -> Result<(), String> {
+    // Go takes a zero without a unit.
+    match text {
+        "0" => Ok(()),
+        text if time::duration(text).is_some() => Ok(()),
+        text => Err(format!("time: invalid duration {text:?}")),
+    }
+}
+
+fn isolation(text: &str) -> Result<(), String> {
+    if matches!(text, "" | "default") { Ok(()) } else { Err("only default is there".to_owned()) }
+}
+
+fn driver(text: &str) -> Result<(), String> {
+    if matches!(text, "" | "local") { Ok(()) } else { Err("only local is there".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::spec_flags::{SPEC_FLAGS, refusal};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_flag_stands_once() {
+        let tables = [&SPEC_FLAGS[..], &CREATE_FLAGS, &RUN_FLAGS, &CREATE_REFUSED];
+        let all: Vec<&Flag> = tables.into_iter().flatten().collect();
+        let names: BTreeSet<&str> = all.iter().map(|flag| flag.name).collect();
+        assert_eq!(names.len(), all.len());
+        let shorts: Vec<char> = all.iter().filter_map(|flag| flag.short).collect();
+        assert_eq!(shorts.iter().collect::<BTreeSet<_>>().len(), shorts.len());
+        assert_eq!(refusal(&CREATE_REFUSED, "publish").unwrap(), "--publish is not supported yet");
+        assert!(CREATE_REFUSED.iter().all(|flag| flag.hidden));
+    }
+
+    #[test]
+    fn values_are_checked_as_dockers_are() {
+        assert!(stream("STDIN").is_ok() && stream("x").is_err());
+        assert!(address("127.0.0.53").is_ok() && address("::1").is_ok() && address("host").is_err());
+        assert!(duration("1m30s").is_ok() && duration("0").is_ok() && duration("5").is_err());
+    }
+}

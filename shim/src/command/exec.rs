@@ -1,0 +1,252 @@
+//! `shim exec`
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::attach::DETACH_KEYS;
+use super::spec_options;
+use crate::cli::flags::{Arity, Form, Given, list, switch, value};
+use crate::cli::{Globals, Verb};
+use crate::container::ContainerId;
+use crate::container::exec::{self, Request};
+use crate::container::record::Container;
+use crate::container::state::Status;
+use crate::container::store::{Containers, Found};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::event;
+use crate::runtime::{self, Runtime};
+use crate::store::folder::Folders;
+use crate::stream::terminal;
+
+pub(super) const VERB: Verb = Verb {
+    names: &["container exec", "exec"],
+    about: "Execute a command in a running container",
+    form: Form {
+        usage: "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        flags: &[&[
+            switch("detach", "Detached mode: run command in the background").short('d'),
+            DETACH_KEYS,
+            list("env", "list", "Set environment variables").short('e'),
+            list("env-file", "list", "Read in a file of environment variables"),
+            switch("interactive", "Keep STDIN open even if not attached").short('i'),
+            switch("privileged", "Give extended privileges to the command"),
+            switch("tty", "Allocate a pseudo-TTY").short('t'),
+            value("user", "string", "Username or UID (format: \"<name|uid>[:<group|gid>]\")").short('u'),
+            value("workdir", "string", "Working directory inside the container").short('w'),
+        ]],
+        arity: Arity::AtLeast(2),
+        flags_end_at_argument: true,
+    },
+    run,
+};
+
+/// Exit status where the program cannot be executed.
+const CANNOT_EXECUTE: u8 = 126;
+/// Longest log of a runtime that is read, in bytes.
+const LOG_MAX: u64 = 64 << 10;
+/// `si_code` of a signal that the kernel has sent, such as a terminal's.
+const SI_KERNEL: i32 = 0x80;
+
+fn run(globals: &Globals, given: &Given) -> Result<u8> {
+    let folders = Folders::open(globals.root(), globals.state())?;
+    let containers = Containers::open(&folders)?;
+    let words = given.words()?;
+    let (word, args) = words.split_first().ok_or_else(|| Error::usage("no container"))?;
+    let id = containers.find(word)?;
+    let gone = || Error::not_found(format!("No such container: {word}"));
+    let Found { container, state, .. } = containers.observe(&id)?.ok_or_else(gone)?;
+    let detach = given.is_on("detach");
+    let (interactive, tty) = (given.is_on("interactive") && !detach, given.is_on("tty"));
+    if !detach {
+        terminal::check(interactive, tty)?;
+    }
+    let init = match (state.status, state.process) {
+        (Status::Running, Some(init)) => init,
+        (Status::Paused, _) => {
+            return Err(Error::conflict(format!(
+                "Container {id} is paused, unpause the container before exec"
+            )));
+        }
+        (Status::Restarting, _) => {
+            let reason = format!("Container {id} is restarting, wait until the container is running");
+            return Err(Error::conflict(reason));
+        }
+        _ => return Err(Error::conflict(format!("container {id} is not running"))),
+    };
+    let request = Request {
+        args: args.iter().map(|word| (*word).to_owned()).collect(),
+        env: spec_options::env(given)?,
+        user: given.text("user")?.map(str::to_owned),
+        workdir: given.text("workdir")?.filter(|path| !path.is_empty()).map(str::to_owned),
+        privileged: given.is_on("privileged"),
+        tty,
+        size: terminal::size(),
+    };
+    let document = exec::document(&containers.folder(&id), &container, init, &request)?;
+    let call = Call { containers: &containers, container: &container, id: &id, args: &request.args };
+    call.execute(&document, detach, interactive)
+}
+
+/// One program in one container.
+struct Call<'a> {
+    containers: &'a Containers,
+    container: &'a Container,
+    id: &'a ContainerId,
+    args: &'a [String],
+}
+
+impl Call<'_> {
+    fn execute(&self, document: &[u8], detach: bool, interactive: bool) -> Result<u8> {
+        let exec_id = ContainerId::random()?;
+        self.tell("exec_create", &exec_id, &[]);
+        // In memory: whatever becomes of us, nothing is left behind.
+        let process = in_memory("process", document)?;
+        let log = in_memory("log", &[])?;
+        let path = &self.container.runtime_path;
+        let runtime = Runtime::new(path, &self.containers.runtime_root(path));
+        let mut command = runtime.command(Some(&path_of(&log)));
+        command.arg("exec").arg("--process").arg(path_of(&process));
+        if detach {
+            command.arg("--detach").stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        if !interactive {
+            command.stdin(Stdio::null());
+        }
+        command.arg(self.id.as_str());
+        sys::spawn::inherit_nothing(&mut command);
+        let signals = block_signals()?;
+        let mut child = command.spawn().during(|| format!("{}", path.display()))?;
+        self.tell("exec_start", &exec_id, &[]);
+        let code = wait(&mut child, &signals)?;
+        if code == 0 {
+            if !detach {
+                self.tell("exec_die", &exec_id, &[("exitCode", "0")]);
+            }
+            return Ok(0);
+        }
+        let Some(reason) = failure(log)? else {
+            self.tell("exec_die", &exec_id, &[("exitCode", &code.to_string())]);
+            return Ok(code);
+        };
+        // The runtime has told it already where it has our standard error.
+        if detach {
+            return Err(Error::new(Kind::System, reason)).during(|| "exec".to_owned());
+        }
+        Ok(match runtime::start_status(&reason) {
+            code @ (CANNOT_EXECUTE | 127) => code,
+            _ => CANNOT_EXECUTE,
+        })
+    }
+
+    /// Docker's events have the command line behind the action.
+    fn tell(&self, action: &str, exec_id: &ContainerId, attributes: &[(&str, &str)]) {
+        let mut all = vec![("execID", exec_id.as_str())];
+        all.extend(attributes);
+        let action = match action {
+            "exec_die" => action.to_owned(),
+            action => format!("{action}: {}", self.args.join(" ")),
+        };
+        event::emit(self.containers.state_root(), &action, self.container, &all);
+    }
+}
+
+fn in_memory(name: &str, content: &[u8]) -> Result<File> {
+    let file = memfd_create(name, MemfdFlags::CLOEXEC).map(File::from);
+    let mut file = file.during(|| "memfd_create".to_owned())?;
+    file.write_all(content).during(|| "memfd".to_owned())?;
+    Ok(file)
+}
+
+/// How another process opens it, as long as this one lives.
+fn path_of(file: &File) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into()
+}
+
+fn block_signals() -> Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+    ] {
+        set.add(signal);
+    }
+    let failed = |errno: nix::errno::Errno| Error::new(Kind::System, errno.desc());
+    set.thread_block().map_err(failed).during(|| "sigprocmask".to_owned())?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(failed)
+        .during(|| "signalfd".to_owned())
+}
+
+/// Waits for the runtime, which is the program's stand-in: signals go to it.
+fn wait(child: &mut Child, signals: &SignalFd) -> Result<u8> {
+    let words = || "wait for the runtime".to_owned();
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).during(words)?;
+    loop {
+        let mut fds = [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).during(words),
+        }
+        if !fds[0].revents().is_empty() {
+            return Ok(status(child.wait().during(words)?));
+        }
+        while let Ok(Some(info)) = signals.read_signal() {
+            // What a terminal sends, the runtime has got too: it is in the same process group.
+            if info.ssi_code != SI_KERNEL {
+                let _ =
+                    sys::pidfd_send_signal(pidfd.as_fd(), i32::try_from(info.ssi_signo).unwrap_or_default());
+            }
+        }
+    }
+}
+
+fn status(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt as _;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255);
+    u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+}
+
+/// Why the runtime itself has failed, by its log; None if it is the program's status that it ended with.
+fn failure(mut log: File) -> Result<Option<String>> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        level: String,
+        msg: String,
+    }
+    let mut text = String::new();
+    let words = || "log of the runtime".to_owned();
+    log.rewind().during(words)?;
+    log.take(LOG_MAX).read_to_string(&mut text).during(words)?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let mut lines = lines.filter(|line| line.level == "error" || line.level == "fatal").map(|line| line.msg);
+    Ok(lines.next_back())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_failed_has_said_so_in_its_log() {
+        let of = |text: &str| failure(in_memory("log", text.as_bytes()).unwrap()).unwrap();
+        assert_eq!(of(""), None);
+        assert_eq!(of("{\"level\":\"warning\",\"msg\":\"x\",\"time\":\"t\"}\n"), None);
+        let line = "{\"level\":\"error\",\"msg\":\"exec failed: no\",\"time\":\"t\"}\n";
+        assert_eq!(of(line).as_deref(), Some("exec failed: no"));
+        assert_eq!(of("rubbish\n"), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! The end of a container: its processes, its mounts, what its runtime knows, its folders and its name, in this order.
+//!
+//! Whoever removes says so in the state first (`removing`), so that the monitor, which may be about to remove the same
+//! container (`--rm`), leaves it alone.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::container::process::ProcessId;
+use crate::container::record::Container;
+use crate::container::state::{State, Status};
+use crate::container::store::Containers;
+use crate::container::{ContainerId, root};
+use crate::error::{Error, Kind, Result};
+use crate::event;
+use crate::runtime::Runtime;
+use crate::store::gc;
+use crate::store::image::ImageRecord;
+use crate::stream::protocol::Frame;
+
+/// How long a killed process may take to end: one in an uninterruptible sleep takes what it waits for.
+const END_MAX: Duration = Duration::from_secs(30);
+/// How long a monitor may take to see the end of what it looks after.
+const MONITOR_MAX: Duration = Duration::from_secs(10);
+
+/// Removes the container that a word means; a running one only `by_force`, which kills it.
+///
+/// # Errors
+/// No such container; one that runs, in Docker's words; the system's reason. What could not be removed whole is `dead`.
+pub fn remove(containers: &Containers, word: &str, by_force: bool) -> Result<()> {
+    let id = containers.find(word)?;
+    let _lock = containers.operation(&id)?;
+    let missing = || Error::not_found(format!("No such container: {word}"));
+    let found = containers.observe(&id)?.ok_or_else(missing)?;
+    let name = &found.container.name;
+    let is_running = found.state.status.has_process() || found.state.status == Status::Restarting;
+    if is_running && !by_force {
+        let reason = match found.state.status {
+            Status::Paused => "container is paused and must be unpaused first".to_owned(),
+            status => {
+                let status = status.as_str();
+                format!("container is {status}: stop the container before removing or force remove")
+            }
+        };
+        return Err(Error::conflict(format!("cannot remove container \"/{name}\": {reason}")));
+    }
+    containers.update_state(&id, false, |state| {
+        state.status = Status::Removing;
+        state.stopped_by_user = true;
+    })?;
+    let removed = (|| {
+        if is_running {
+            end(containers, &id, &found.state)?;
+        }
+        wait_for_monitor(containers, &id)?;
+        clear(containers, &found.container)
+    })();
+    removed.map_err(|error: Error| {
+        let dead = |state: &mut State| {
+            state.status = Status::Dead;
+            state.error = error.to_string();
+        };
+        // It may be gone as far as anybody can see.
+        let _ = containers.update_state(&id, true, dead);
+        let kind = error.kind();
+        Error::new(kind, format!("cannot remove container \"/{name}\": {error}"))
+    })
+}
+
+/// Removes a container that was made just now and whose start failed; nothing of it runs.
+///
+/// # Errors
+/// The system's reason.
+pub fn discard(containers: &Containers, container: &Container) -> Result<()> {
+    clear(containers, container)
+}
+
+/// Removes a container whose program has ended, for its monitor (`--rm`): unless somebody else is removing it.
+///
+/// # Errors
+/// The system's reason.
+pub fn auto(containers: &Containers, container: &Container) -> Result<()> {
+    let id = ContainerId::parse(&container.id)?;
+    // Who starts it waits for us at the most until it runs; who removes it waits for our end.
+    let lock = loop {
+        match containers.try_operation(&id) {
+            Ok(Some(lock)) => break lock,
+            Ok(None) => {}
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if containers.state(&id)?.status == Status::Removing {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let _lock = lock;
+    clear(containers, container)
+}
+
+/// Kills its first process and waits for the end.
+fn end(containers: &Containers, id: &ContainerId, state: &State) -> Result<()> {
+    // One that waits to be started again has none; its monitor is told.
+    let _ = ask_to_stop(&containers.state_folder(id));
+    let current = containers.state(id)?.process;
+    for process in [state.process, current].into_iter().flatten() {
+        kill(process)?;
+    }
+    Ok(())
+}
+
+/// Says to the monitor that the container is not to be started again.
+fn ask_to_stop(folder: &Path) -> std::io::Result<()> {
+    // By a short path: an address has room for 107 bytes (unix(7)).
+    let open = File::open(folder)?;
+    let mut socket = UnixStream::connect(format!("/proc/self/fd/{}/socket", open.as_raw_fd()))?;
+    socket.set_write_timeout(Some(MONITOR_MAX))?;
+    socket.write_all(&Frame::Stop.encode())
+}
+
+fn kill(process: ProcessId) -> Result<()> {
+    let Some(pidfd) = process.open()? else { return Ok(()) };
+    match pidfd_send_signal(&pidfd, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(errno) => return Err(Error::from(errno)),
+    }
+    let words = || Error::new(Kind::System, format!("process {} was killed and does not end", process.pid));
+    wait_until(END_MAX, || Ok(!process.is_alive()))?.then_some(()).ok_or_else(words)
+}
+
+/// Its last words may be under way; one that stands still for other reasons finds that the container is gone.
+fn wait_for_monitor(containers: &Containers, id: &ContainerId) -> Result<()> {
+    wait_until(MONITOR_MAX, || Ok(!containers.is_supervised(id)?)).map(drop)
+}
+
+/// Asks again and again; false if that is not so after this time.
+fn wait_until(bound: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let end = Instant::now() + bound;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        if is_so()? {
+            return Ok(true);
+        }
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// Takes everything away; its processes have ended, or are the runtime's to end.
+fn clear(containers: &Containers, container: &Container) -> Result<()> {
+    let id = ContainerId::parse(&container.id)?;
+    let records = containers.runtime_root(&container.runtime_path);
+    if records.join(id.as_str()).exists() {
+        Runtime::new(&container.runtime_path, &records).delete(id.as_str())?;
+    }
+    root::detach(containers, &id)?;
+    containers.remove(&id)?;
+    event::emit(containers.state_root(), "destroy", container, &[]);
+    // Its layers may be nobody's by now: the image may have gone while it stood.
+    if ImageRecord::open(containers.root()).read()?.get(&container.image).is_none() {
+        gc::collect(containers.root(), || containers.held())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! What a container needs before its runtime can be called: its root mounted, and a document that leads to the namespaces
+//! of others as they are now.
+//!
+//! Who has such a namespace is a process that may end at any moment, and its number may be another's then. So the
+//! namespace is opened first, and only then is the process verified; from there on the descriptor counts, and what the
+//! document names is that descriptor of this process.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::container::create::{DOCUMENT, check_shareable};
+use crate::container::record::Container;
+use crate::container::state::Status;
+use crate::container::store::Containers;
+use crate::container::{ContainerId, modes, root};
+use crate::error::{Context, Error, Result};
+use crate::store::record;
+
+/// Longest document, in bytes: what `create` writes has some 30 KiB, with a seccomp profile of the user's more.
+const DOCUMENT_MAX: u64 = 16 << 20;
+
+/// A bundle that a runtime can be called with.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its folder.
+    pub bundle: PathBuf,
+    /// Namespaces that the document leads to through this process: they have to be open until the runtime is done.
+    _held: Vec<OwnedFd>,
+}
+
+/// Prepares a start. The caller keeps what this returns until the runtime has started the container.
+///
+/// # Errors
+/// Another container whose namespaces it has does not run, in Docker's words; the system's reason. What was mounted is
+/// taken away again then.
+pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepared> {
+    let id = ContainerId::parse(&container.id)?;
+    let prepared = (|| {
+        // First what may be refused.
+        let joined = join(containers, container)?;
+        root::attach(containers, container)?;
+        if container.host_config.ipc_mode == "shareable" {
+            root::attach_shm(containers, container)?;
+        }
+        let bundle = containers.folder(&id);
+        let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();
+        if !paths.is_empty() {
+            lead(&bundle.join(DOCUMENT), &paths)?;
+        }
+        Ok(Prepared { bundle, _held: joined.into_iter().map(|(_, open)| open).collect() })
+    })();
+    prepared.map_err(|error| match root::detach(containers, &id) {
+        Ok(()) => error,
+        Err(clean_up) => Error::and(error, &clean_up),
+    })
+}
+
+fn path_of(open: &OwnedFd) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd())
+}
+
+/// Opens the namespaces that are others', with their kinds in the document.
+fn join(containers: &Containers, container: &Container) -> Result<Vec<(&'static str, OwnedFd)>> {
+    let config = &container.host_config;
+    let mut found = Vec::new();
+    for (kind, file, mode) in [
+        ("network", "net", &config.network_mode),
+        ("pid", "pid", &config.pid_mode),
+        ("ipc", "ipc", &config.ipc_mode),
+    ] {
+        let Some(other) = modes::container(mode) else { continue };
+        found.push((kind, open(containers, other, kind, file)?));
+    }
+    Ok(found)
+}
+
+fn open(containers: &Containers, other: &str, kind: &str, file: &str) -> Result<OwnedFd> {
+    let missing = || Error::not_found(format!("No such container: {other}"));
+    let found = containers.observe(&ContainerId::parse(other)?)?.ok_or_else(missing)?;
+    if kind == "ipc" {
+        check_shareable(&found.container)?;
+    }
+    if found.state.status == Status::Restarting {
+        let reason = format!("Container {other} is restarting, wait until the container is running");
+        return Err(Error::conflict(reason));
+    }
+    let stands = || {
+        let what = if kind == "network" {
+            "network".to_owned()
+        } else {
+            format!("{} namespace", kind.to_uppercase())
+        };
+        Error::conflict(format!("cannot join {what} of a non running container: {other}"))
+    };
+    let process = found.state.process.filter(|_| found.state.status.has_process()).ok_or_else(stands)?;
+    let path = format!("/proc/{}/ns/{file}", process.pid);
+    let open = match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(stands()),
+        open => open.during(|| format!("open {path:?}"))?,
+    };
+    // Alive after it was opened: so it was of this process and no later one.
+    if process.is_alive() { Ok(open.into()) } else { Err(stands()) }
+}
+
+/// Has the document lead to namespaces of others.
+fn lead(path: &PathBuf, to: &[(&str, String)]) -> Result<()> {
+    let words = || format!("read {path:?}");
+    let file = File::open(path).during(words)?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, DOCUMENT_MAX), &mut bytes).during(words)?;
+    let wrong = |reason: String| Error::invalid(reason);
+    let mut document: Value =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string())).during(words)?;
+    let namespaces = document.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut);
+    let namespaces = namespaces.ok_or_else(|| wrong("no linux.namespaces".into())).during(words)?;
+    for (kind, place) in to {
+        let entry = namespaces.iter_mut().find(|entry| entry["type"] == *kind);
+        let entry = entry.ok_or_else(|| wrong(format!("no namespace of the kind {kind}"))).during(words)?;
+        entry["path"] = Value::String(place.clone());
+    }
+    record::write_fast(path, &document)
+}
