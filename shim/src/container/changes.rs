@@ -263,8 +263,10 @@ mod tests {
         }
         for file in files {
             let path = scratch.join(file);
-            std_fs::create_dir_all(path.parent().unwrap()).unwrap();
-            if !file.ends_with('/') {
+            if file.ends_with('/') {
+                std_fs::create_dir_all(path).unwrap();
+            } else {
+                std_fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std_fs::write(path, file).unwrap();
             }
         }
