@@ -17,6 +17,7 @@ pub mod image;
 pub mod import;
 pub mod load;
 pub mod log;
+pub mod monitor;
 pub mod output;
 pub mod pack;
 pub mod pull;

@@ -92,6 +92,8 @@ impl Runtime {
         let verb = args.first().map(|verb| verb.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
         let words = || format!("{} {verb}", self.path.display());
         let mut command = self.command(None);
+        // A monitor has its signals blocked.
+        sys::spawn::inherit_nothing(&mut command);
         let output = command.args(args).stdin(Stdio::null()).output().during(words)?;
         if output.status.success() {
             return Ok(output);

@@ -19,6 +19,26 @@ pub fn inherit_nothing(command: &mut Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// As [`inherit_nothing`], but the program gets the descriptors `keep` too, under the numbers they have here. They have to
+/// stay open until the program is started.
+pub fn inherit_descriptors(command: &mut Command, keep: Vec<RawFd>) {
+    let prepare = move || {
+        prepare()?;
+        hand_down(&keep)
+    };
+    // SAFETY: the closure runs between fork and exec and makes nothing but system calls that are
+    // async-signal-safe; it allocates nothing, and reads no memory but the list that it owns.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Makes the program the leader of a session of its own (setsid(2)): no terminal, and no signal from the caller's.
+pub fn lead_session(command: &mut Command) {
+    // SAFETY: the closure runs between fork and exec and makes one system call, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) });
+    }
+}
+
 /// As [`inherit_nothing`], but the program gets the descriptors `keep` too, under the numbers they have here, and
 /// starts with SIGPIPE ignored: what is written to a caller that has gone away is an error to it, not its end. With
 /// `no_new_privileges` neither it nor what it starts gains any by execve(2) (PR_SET_NO_NEW_PRIVS of prctl(2)).
@@ -31,12 +51,7 @@ pub fn inherit_only(command: &mut Command, keep: Vec<RawFd>, no_new_privileges: 
         if no_new_privileges && unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        for fd in &keep {
-            // SAFETY: plain numbers; changes one flag of this process's own copy of a descriptor.
-            if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
-        }
+        hand_down(&keep)?;
         // SAFETY: SIG_IGN is no handler of ours, so no code can run in a signal context.
         match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) } {
             libc::SIG_ERR => Err(io::Error::last_os_error()),
@@ -46,6 +61,17 @@ pub fn inherit_only(command: &mut Command, keep: Vec<RawFd>, no_new_privileges: 
     // SAFETY: the closure runs between fork and exec and makes nothing but system calls that are
     // async-signal-safe; it allocates nothing, and reads no memory but the list that it owns.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Has descriptors stay open at the exec that follows.
+fn hand_down(keep: &[RawFd]) -> io::Result<()> {
+    for fd in keep {
+        // SAFETY: plain numbers; changes one flag of this process's own copy of a descriptor.
+        if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 fn prepare() -> io::Result<()> {
@@ -127,6 +153,28 @@ mod tests {
         let mut command = Command::new("true");
         inherit_only(&mut command, vec![i32::MAX], false);
         assert_eq!(command.status().unwrap_err().raw_os_error(), Some(libc::EBADF));
+    }
+
+    #[test]
+    fn a_program_of_its_own_session_gets_its_descriptors_and_the_usual_signals() {
+        let (kept, _writer) = std::io::pipe().unwrap();
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            &format!(
+                "ls -l /proc/self/fd/{}; cut -d' ' -f1,6 /proc/$$/stat; grep SigIgn /proc/$$/status",
+                kept.as_raw_fd()
+            ),
+        ]);
+        inherit_descriptors(&mut command, vec![kept.as_raw_fd()]);
+        lead_session(&mut command);
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines[0].contains("pipe:["), "{said}");
+        let (pid, session) = lines[1].split_once(' ').unwrap();
+        assert_eq!(pid, session, "{said}");
+        let ignored = u64::from_str_radix(lines[2].trim_start_matches("SigIgn:\t"), 16).unwrap();
+        assert_eq!(ignored & 1 << (libc::SIGPIPE - 1), 0, "{said}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod monitor;
 mod pause;
 mod port;
 mod ps;
@@ -77,6 +78,7 @@ pub const VERBS: &[&Verb] = &[
     &login::VERB,
     &logout::VERB,
     &logs::VERB,
+    &monitor::VERB,
     &pause::PAUSE,
     &pause::UNPAUSE,
     &port::VERB,

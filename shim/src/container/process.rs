@@ -45,7 +45,8 @@ impl ProcessId {
     /// # Errors
     /// The system's reason.
     pub fn open(self) -> Result<Option<OwnedFd>> {
-        let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.pid > 0) else { return Ok(None) };
+        let number = Some(self.pid).filter(|pid| *pid > 0);
+        let Some(pid) = number.and_then(Pid::from_raw) else { return Ok(None) };
         match pidfd_open(pid, PidfdFlags::empty()) {
             // Whoever it is of, is alive or at least not waited for: the number has not gone to another since.
             Ok(pidfd) => Ok(self.is_alive().then_some(pidfd)),

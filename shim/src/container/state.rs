@@ -79,6 +79,9 @@ pub struct State {
     pub finished_at: String,
     /// How often its restart policy has started it.
     pub restart_count: u32,
+    /// Its runtime is at work to start it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_starting: bool,
     /// The user has asked for its end; no restart policy undoes that.
     pub stopped_by_user: bool,
     /// Whether it works, if that is looked at.
@@ -100,6 +103,7 @@ impl Default for State {
             started_at: NEVER.to_owned(),
             finished_at: NEVER.to_owned(),
             restart_count: 0,
+            is_starting: false,
             stopped_by_user: false,
             health: None,
         }

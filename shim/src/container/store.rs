@@ -15,6 +15,7 @@ use crate::container::state::{State, Status};
 use crate::container::{ContainerId, name};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
+use crate::monitor;
 use crate::reference::is_full_id;
 use crate::root::remove::forget;
 use crate::store::folder::{Folders, make_private};
@@ -65,7 +66,7 @@ pub struct Found {
     pub container: Container,
     /// What is happening.
     pub state: State,
-    /// Its program runs, or waits to be started again, and nobody looks after it.
+    /// Its program runs, is started or has ended, and nobody looks after it.
     pub is_orphan: bool,
 }
 
@@ -220,37 +221,57 @@ impl Containers {
         }
     }
 
-    /// A container with what is happening to it, as the kernel agrees; what nobody recorded is recorded now.
+    /// A container with what is happening to it, as the kernel agrees. What nobody has recorded is recorded now; one that
+    /// nobody looks after gets a monitor again, if that is possible.
     ///
     /// # Errors
     /// A damaged record, or the system's reason.
     pub fn observe(&self, id: &ContainerId) -> Result<Option<Found>> {
+        match self.look(id)? {
+            // Whoever asks wants to know of the container, and of its monitor only if that is what he asks for.
+            Some(found) if found.is_orphan => match monitor::adopt(self, id) {
+                Ok(()) => self.look(id),
+                Err(_) => Ok(Some(found)),
+            },
+            found => Ok(found),
+        }
+    }
+
+    /// The same without a monitor for an orphan: only who takes it over finds out what has become of it. What the end of
+    /// the host has ended is recorded.
+    fn look(&self, id: &ContainerId) -> Result<Option<Found>> {
         let Some(container) = self.get(id)? else { return Ok(None) };
         let state = self.state(id)?;
-        let is_settled = !(state.status.has_process() || state.status == Status::Restarting);
-        if is_settled || state.monitor.is_some_and(ProcessId::is_alive) || self.is_supervised(id)? {
-            return Ok(Some(Found { container, state, is_orphan: false }));
+        let settled = |container, state| Ok(Some(Found { container, state, is_orphan: false }));
+        if !is_open(&state) || state.monitor.is_some_and(ProcessId::is_alive) || self.is_supervised(id)? {
+            return settled(container, state);
+        }
+        // Its monitor may have recorded the end and gone since the record was read.
+        let state = self.state(id)?;
+        if !is_open(&state) {
+            return settled(container, state);
         }
         let boot = boot_id()?;
-        let ends = |state: &State| {
-            // Its monitor may have recorded the end and gone since the record was read.
-            let is_open = state.status.has_process() || state.status == Status::Restarting;
-            let lives = state.boot == boot && state.process.is_some_and(|process| process.is_alive());
-            is_open && !lives && !self.is_supervised(id).unwrap_or(true)
-        };
+        if state.boot == boot {
+            let is_orphan = !self.is_supervised(id)?;
+            return Ok(Some(Found { container, state, is_orphan }));
+        }
         let lasting = !container.host_config.auto_remove;
         let state = self.update_state(id, lasting, |state| {
-            if ends(state) {
-                state.exit_code = if state.boot == boot { 137 } else { 255 };
-                state.status = Status::Exited;
+            // Not if another monitor has begun meanwhile.
+            if is_open(state) && state.boot != boot {
+                if state.status.has_process() || state.status == Status::Restarting {
+                    state.exit_code = 255;
+                    state.status = Status::Exited;
+                    state.finished_at = jiff::Timestamp::now().to_string();
+                }
                 state.process = None;
                 state.monitor = None;
-                state.finished_at = jiff::Timestamp::now().to_string();
+                state.is_starting = false;
             }
             state.clone()
         })?;
-        let is_orphan = state.status.has_process() && !self.is_supervised(id)?;
-        Ok(Some(Found { container, state, is_orphan }))
+        settled(container, state)
     }
 
     /// Does a monitor look after it? Its lock is the kernel's answer.
@@ -436,6 +457,11 @@ impl Containers {
     fn lock(&self, id: &ContainerId) -> Result<Lock> {
         Lock::exclusive(&self.folder(id).join("lock")).map_err(|error| gone(error, id))
     }
+}
+
+/// Does the record say that something goes on?
+fn is_open(state: &State) -> bool {
+    state.monitor.is_some() || state.status.has_process() || state.status == Status::Restarting
 }
 
 /// A container whose folder is not there.

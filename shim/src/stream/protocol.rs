@@ -12,6 +12,11 @@ pub const PAYLOAD_MAX: usize = 64 << 10;
 /// Kind and length.
 pub const HEADER: usize = 5;
 
+/// The kind of [`Frame::Stdout`].
+pub const STDOUT: u8 = 65;
+/// The kind of [`Frame::Stderr`].
+pub const STDERR: u8 = 66;
+
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -89,8 +94,8 @@ impl Frame {
             Frame::Start(_) => 5,
             Frame::Stop => 6,
             Frame::Wait => 7,
-            Frame::Stdout(_) => 65,
-            Frame::Stderr(_) => 66,
+            Frame::Stdout(_) => STDOUT,
+            Frame::Stderr(_) => STDERR,
             Frame::Started(_) => 67,
             Frame::Failed(..) => 68,
             Frame::Exit(_) => 69,

@@ -1,0 +1,128 @@
+//! The supervisor: a small monitor for each container that runs, which outlives the command that started it.
+//!
+//! [`launch`] executes this program anew as `shim monitor`: nothing is forked with threads. It becomes two processes, each
+//! with a single thread. The `keeper` has the lock that says "supervised", the socket, and a copy of every descriptor that
+//! must not be closed; the `worker`, which it forks, does the work: `streams` and the `console`, `client`s, the `life` of
+//! the program, restarts (`policy`), health checks (`health`, `probe`), want of memory (`oom`). A worker that is killed is
+//! replaced (`adoption`); when both are killed, the container goes on, and the next command calls [`adopt`].
+//!
+//! What is recorded is written by the worker alone while it lives. Nothing that comes from the container, from its image
+//! or over the socket decides about a path or a right here.
+
+mod adoption;
+mod child;
+mod client;
+mod console;
+mod control;
+mod health;
+mod keeper;
+mod life;
+mod oom;
+mod policy;
+mod probe;
+mod reserve;
+mod seat;
+mod streams;
+mod worker;
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::container::ContainerId;
+use crate::container::store::Containers;
+use crate::error::{Context, Error, Result};
+use crate::stream::protocol::{Frame, Start};
+
+/// The hidden command.
+pub const VERB: &str = "monitor";
+/// Docker's exit status for what fails before the program is there.
+pub const CANNOT_START: u8 = 125;
+/// How long taking over a container may take.
+const ADOPTION: Duration = Duration::from_secs(30);
+/// What a monitor knows of its caller's environment: where programs are, and how the user's own systemd is reached.
+/// Anything else would be kept, and shown by /proc, for as long as the container runs.
+const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
+
+/// Starts a container with a monitor. What comes on the connection is first [`Frame::Started`] or [`Frame::Failed`]; from
+/// then on it is a client's, attached as `start` says. The caller holds the container's lock of operations.
+///
+/// # Errors
+/// The system's reason.
+pub fn launch(containers: &Containers, id: &ContainerId, start: Start) -> Result<UnixStream> {
+    let words = || "start a monitor".to_owned();
+    let (mut ours, theirs) = UnixStream::pair().during(words)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("shim").arg("--root").arg(containers.root()).arg("--state").arg(containers.state_root());
+    command.arg(VERB).arg(id.as_str()).arg(theirs.as_raw_fd().to_string());
+    command.env_clear().current_dir("/");
+    command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    sys::spawn::inherit_only(&mut command, vec![theirs.as_raw_fd()], false);
+    sys::spawn::lead_session(&mut command);
+    command.spawn().during(words)?;
+    drop(theirs);
+    ours.write_all(&Frame::Start(start).encode()).during(words)?;
+    Ok(ours)
+}
+
+/// Has a monitor take over a container that nobody looks after, and waits until what is recorded of it is right again.
+///
+/// # Errors
+/// The system's reason; a monitor that cannot do it.
+pub fn adopt(containers: &Containers, id: &ContainerId) -> Result<()> {
+    let words = || format!("take over container {id}");
+    let mut connection = launch(containers, id, Start { adopt: true, ..Start::default() }).during(words)?;
+    connection.set_read_timeout(Some(ADOPTION)).during(words)?;
+    // One byte is enough: the first frame comes when all is in order. Its end means that somebody else is at it, or
+    // has been.
+    match connection.read(&mut [0]) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
+        Err(error) => Err(error).during(words),
+    }
+}
+
+/// What the hidden command does: looks after a container until its last run is over.
+///
+/// # Errors
+/// What kept it from beginning.
+pub fn run(containers: Containers, id: ContainerId, starter: OwnedFd) -> Result<()> {
+    keeper::run(containers, id, starter)
+}
+
+/// Takes the descriptor that [`launch`] has handed down.
+///
+/// # Errors
+/// There is none of this number.
+pub fn inherited(number: &str) -> Result<OwnedFd> {
+    let wrong = || Error::usage(format!("{number:?} is no descriptor"));
+    let fd: i32 = number.parse().ok().filter(|fd| *fd > 2).ok_or_else(wrong)?;
+    std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).map_err(|_| wrong())?;
+    Ok(sys::fd::adopt(fd))
+}
+
+/// As a shell has it: 0 to 255, or 128 and the number of a signal.
+fn exit_status(code: Option<i32>, signal: Option<i32>) -> i32 {
+    code.or_else(|| signal.map(|signal| 128 + signal)).unwrap_or(255)
+}
+
+/// The same of a status as wait(2) has it.
+fn exit_status_of_wait(status: i32) -> i32 {
+    let status = ExitStatus::from_raw(status);
+    exit_status(status.code(), status.signal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_status_is_as_a_shell_has_it() {
+        assert_eq!((exit_status(Some(7), None), exit_status(None, Some(9))), (7, 137));
+        assert_eq!((exit_status_of_wait(3 << 8), exit_status_of_wait(15)), (3, 143));
+    }
+}
