@@ -1,14 +1,22 @@
-//! Every command that looks at a container finds it in order: one whose monitor was killed gets another, and one that was to
-//! go with its end, which nobody saw, is removed.
+//! Every command that looks at a container finds it in order: one whose monitor was killed has another, and one that was to
+//! go with its end, which its monitor did not live to see, goes now.
 
 use crate::container::ContainerId;
+use crate::container::remove;
+use crate::container::state::Status;
 use crate::container::store::{Containers, Found};
 use crate::error::Result;
 
-/// A container with what is happening to it, looked after if its program runs; None if there is none (any more).
+/// A container with what is happening to it; None if there is none (any more).
 ///
 /// # Errors
 /// As [`Containers::observe`].
 pub fn attend(containers: &Containers, id: &ContainerId) -> Result<Option<Found>> {
-    containers.observe(id)
+    let Some(found) = containers.observe(id)? else { return Ok(None) };
+    let is_over = found.state.status == Status::Exited && found.container.host_config.auto_remove;
+    if is_over && !containers.is_supervised(id)? {
+        // What cannot be removed is there, and is shown.
+        return Ok(remove::auto(containers, &found.container).err().map(|_| found));
+    }
+    Ok(Some(found))
 }
