@@ -33,8 +33,10 @@ mod pull;
 mod rename;
 mod rm;
 mod rmi;
+mod run;
 mod save;
 mod spec_options;
+mod start;
 mod stop;
 mod system_check;
 mod system_df;
@@ -87,7 +89,9 @@ pub const VERBS: &[&Verb] = &[
     &rename::VERB,
     &rm::VERB,
     &rmi::VERB,
+    &run::VERB,
     &save::VERB,
+    &start::VERB,
     &stop::VERB,
     &system_check::VERB,
     &system_df::VERB,
