@@ -172,7 +172,8 @@ fn memory_total() -> u64 {
 
 /// As it calls itself (os-release(5)).
 fn operating_system() -> String {
-    let text = ["/etc/os-release", "/usr/lib/os-release"].into_iter().find_map(|path| fs::read_to_string(path).ok());
+    let text =
+        ["/etc/os-release", "/usr/lib/os-release"].into_iter().find_map(|path| fs::read_to_string(path).ok());
     let text = text.unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     name.unwrap_or("Linux").trim_matches(['"', '\'']).to_owned()

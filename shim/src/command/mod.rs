@@ -31,6 +31,7 @@ mod port;
 mod ps;
 mod pull;
 mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
@@ -87,6 +88,7 @@ pub const VERBS: &[&Verb] = &[
     &ps::VERB,
     &pull::VERB,
     &rename::VERB,
+    &restart::VERB,
     &rm::VERB,
     &rmi::VERB,
     &run::VERB,

@@ -59,7 +59,8 @@ fn runtime_version() -> (String, String) {
     let Ok(path) = runtime::find(None) else { return ("none".to_owned(), String::new()) };
     // It wants a folder for its records; it looks at none for this.
     let output = Runtime::new(&path, std::path::Path::new("/run/caisson/runtime")).call(&["--version"]);
-    let output = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let output =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let first = output.lines().next().unwrap_or_default();
     let version = first.split_whitespace().last().unwrap_or_default();
     (path.to_string_lossy().into_owned(), version.to_owned())

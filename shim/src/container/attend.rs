@@ -16,7 +16,8 @@ pub fn attend(containers: &Containers, id: &ContainerId) -> Result<Option<Found>
     let is_over = found.state.status == Status::Exited && found.container.host_config.auto_remove;
     if is_over && !containers.is_supervised(id)? {
         // What cannot be removed is there, and is shown.
-        return Ok(remove::auto(containers, &found.container).err().map(|_| found));
+        let is_gone = remove::left_over(containers, &found.container).unwrap_or(false);
+        return Ok((!is_gone).then_some(found));
     }
     Ok(Some(found))
 }
