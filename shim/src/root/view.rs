@@ -33,18 +33,21 @@ const PAGE: usize = 4096;
 /// # Errors
 /// A layer that is not there; the system's reason.
 pub fn open(trees: &[PathBuf], place: &Path, who: As) -> Result<OwnedFd> {
-    let opened = trees.iter().map(|tree| open_folder(tree)).collect::<Result<Vec<_>>>()?;
-    match opened.len() {
-        0 => Err(Error::invalid("no layer")),
+    match trees {
+        [] => Err(Error::invalid("no layer")),
         // One layer is what it is.
-        1 => open_folder(&trees[0]),
-        _ if who == As::Root => match detached(&opened) {
+        [tree] => open_folder(tree),
+        _ if who == As::Root => match detached(&open_all(trees)?) {
             // No fsopen(2), no overlay by it, or no `lowerdir+` (Linux 6.5).
-            Err(Errno::NOSYS | Errno::INVAL) => apart(&opened, place, false),
+            Err(Errno::NOSYS | Errno::INVAL) => apart(trees, place, false),
             made => made.during(|| "mount overlay".into()),
         },
-        _ => apart(&opened, place, true),
+        _ => apart(trees, place, true),
     }
+}
+
+fn open_all(trees: &[PathBuf]) -> Result<Vec<OwnedFd>> {
+    trees.iter().map(|tree| open_folder(tree)).collect()
 }
 
 fn open_folder(path: &Path) -> Result<OwnedFd> {
@@ -71,7 +74,31 @@ fn detached(layers: &[OwnedFd]) -> rustix::io::Result<OwnedFd> {
 }
 
 /// By mount(2), in a mount namespace that ends with a thread: what the thread has opened stays.
-fn apart(layers: &[OwnedFd], place: &Path, is_user: bool) -> Result<OwnedFd> {
+fn apart(trees: &[PathBuf], place: &Path, is_user: bool) -> Result<OwnedFd> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| mount_apart(trees, place, is_user));
+        thread.join().unwrap_or_else(|_| Err(Error::new(Kind::System, "a thread has ended")))
+    })
+}
+
+fn mount_apart(trees: &[PathBuf], place: &Path, is_user: bool) -> Result<OwnedFd> {
+    let unshared = sys::process::unshare(CLONE_NEWNS);
+    unshared.map_err(|error| Error::new(Kind::Denied, error.to_string()))?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .during(|| "mount --make-rprivate /".into())?;
+    // Here, and not before: an overlay takes no layer of another mount namespace.
+    let layers = open_all(trees)?;
+    let folder = File::open(place).during(|| format!("open {place:?}"))?;
+    let at = format!("/proc/thread-self/fd/{}", folder.as_raw_fd());
+    let data = page(&layers, is_user)?;
+    mount("caisson-view", at.as_str(), "overlay", MountFlags::RDONLY, &*data)
+        .during(|| "mount overlay".into())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(rustix::fs::CWD, place, flags).during(|| format!("open_tree {place:?}"))
+}
+
+/// The parameters of mount(2).
+fn page(layers: &[OwnedFd], is_user: bool) -> Result<CString> {
     let names: Vec<String> = layers.iter().map(short).collect();
     let off: Vec<String> = OFF.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut data = format!("lowerdir={},{}", names.join(":"), off.join(","));
@@ -79,27 +106,9 @@ fn apart(layers: &[OwnedFd], place: &Path, is_user: bool) -> Result<OwnedFd> {
         data.push_str(",userxattr");
     }
     if data.len() >= PAGE {
-        let count = layers.len();
-        return Err(Error::invalid(format!("{count} layers need Linux 6.5 to be looked at")));
+        return Err(Error::invalid(format!("{} layers need Linux 6.5 to be looked at", layers.len())));
     }
-    let data = c_string(data)?;
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| mount_apart(&data, place));
-        thread.join().unwrap_or_else(|_| Err(Error::new(Kind::System, "a thread has ended")))
-    })
-}
-
-fn mount_apart(data: &CString, place: &Path) -> Result<OwnedFd> {
-    let unshared = sys::process::unshare(CLONE_NEWNS);
-    unshared.map_err(|error| Error::new(Kind::Denied, error.to_string()))?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .during(|| "mount --make-rprivate /".into())?;
-    let folder = File::open(place).during(|| format!("open {place:?}"))?;
-    let at = format!("/proc/thread-self/fd/{}", folder.as_raw_fd());
-    mount("caisson-view", at.as_str(), "overlay", MountFlags::RDONLY, &**data)
-        .during(|| "mount overlay".into())?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(rustix::fs::CWD, place, flags).during(|| format!("open_tree {place:?}"))
+    c_string(data)
 }
 
 #[cfg(test)]
@@ -122,8 +131,7 @@ mod tests {
         };
         let both = [c"high".to_owned(), c"low".to_owned()];
         assert_eq!(seen(&open(&trees, &scratch.join("place"), As::Root).unwrap()), both);
-        let layers: Vec<OwnedFd> = trees.iter().map(|tree| open_folder(tree).unwrap()).collect();
-        assert_eq!(seen(&apart(&layers, &scratch.join("place"), false).unwrap()), both);
+        assert_eq!(seen(&apart(&trees, &scratch.join("place"), false).unwrap()), both);
         assert_eq!(seen(&open(&trees[1..], &scratch.join("place"), As::Root).unwrap()), both[1..]);
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(scratch.path().to_str().unwrap()));
