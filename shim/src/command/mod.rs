@@ -5,36 +5,47 @@
 mod acquire;
 mod attach;
 mod bundle;
+mod commit;
 mod complete;
 mod container_prune;
 mod create;
 mod create_options;
+mod diff;
 mod exec;
+mod export;
 mod history;
+mod hold;
 mod image_inspect;
 mod image_prune;
 mod images;
 mod import;
 mod info;
 mod inspect;
+mod kill;
 mod load;
 mod login;
 mod logout;
 mod logs;
 mod monitor;
+mod pause;
+mod port;
 mod ps;
 mod pull;
 mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod save;
 mod spec_options;
 mod start;
+mod stop;
 mod system_check;
 mod system_df;
 mod tag;
+mod top;
 mod version;
+mod wait;
 
 use crate::cli::flags::{Flag, Given, value};
 use crate::cli::{Globals, Verb};
@@ -42,7 +53,7 @@ use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::image::platform::Platform;
 use crate::output;
-use crate::rootless::{self, Side};
+use crate::rootless::{self, Side, holder};
 use crate::store::Store;
 use crate::store::folder::Folders;
 
@@ -50,41 +61,67 @@ use crate::store::folder::Folders;
 pub const VERBS: &[&Verb] = &[
     &attach::VERB,
     &bundle::VERB,
+    &commit::VERB,
     &complete::ASK,
     &complete::SCRIPT,
     &container_prune::VERB,
     &create::VERB,
+    &diff::VERB,
     &exec::VERB,
+    &export::VERB,
     &history::VERB,
+    &hold::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
     &images::VERB,
     &import::VERB,
     &info::VERB,
-    &inspect::VERB,
     &inspect::CONTAINER,
+    &inspect::VERB,
+    &kill::VERB,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
-    &ps::VERB,
     &logs::VERB,
     &monitor::VERB,
+    &pause::PAUSE,
+    &pause::UNPAUSE,
+    &port::VERB,
+    &ps::VERB,
     &pull::VERB,
     &rename::VERB,
+    &restart::VERB,
     &rm::VERB,
     &rmi::VERB,
     &run::VERB,
     &save::VERB,
     &start::VERB,
+    &stop::VERB,
     &system_check::VERB,
     &system_df::VERB,
     &tag::VERB,
+    &top::VERB,
     &version::VERB,
+    &wait::VERB,
 ];
 
 /// Commands that make or remove files of images.
 const WITH_OWNERS: [&str; 7] =
     ["bundle", "image import", "image load", "image prune", "image pull", "image rm", "system check"];
+
+/// Commands on containers that need the namespaces of an ordinary user's containers where none runs: they make, mount or
+/// remove files of containers. The others have nothing to do there then.
+const MAKING_NAMESPACES: [&str; 9] = [
+    "container commit",
+    "container create",
+    "container diff",
+    "container export",
+    "container prune",
+    "container restart",
+    "container rm",
+    "container run",
+    "container start",
+];
 
 /// Exit status of a command that failed.
 pub const FAILURE: u8 = 1;
@@ -126,17 +163,50 @@ fn containers(globals: &Globals) -> Result<Containers> {
     Containers::open(&Folders::open(globals.root(), globals.state())?)
 }
 
+/// Does something to each of the containers that the arguments name, at the same time: one that takes its time does not
+/// keep the others waiting. Prints the names of those that it was done to.
+fn for_each(given: &Given, act: impl Fn(&str) -> Result<()> + Sync) -> Result<u8> {
+    let words = given.words()?;
+    let mut code = 0;
+    for some in words.chunks(TOGETHER) {
+        let results = std::thread::scope(|scope| {
+            let started: Vec<_> = some.iter().map(|word| scope.spawn(|| act(word))).collect();
+            let ended = |thread: std::thread::ScopedJoinHandle<Result<()>>| {
+                thread.join().unwrap_or_else(|_| Err(Error::new(Kind::System, "a thread has ended")))
+            };
+            started.into_iter().map(ended).collect::<Vec<_>>()
+        });
+        for (word, result) in some.iter().zip(results) {
+            match result {
+                Ok(()) => output::print(&format!("{word}\n"))?,
+                Err(error) => code = report(&error),
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// How many containers something is done to at the same time, as in docker.
+const TOGETHER: usize = 50;
+
 /// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners
-/// are more than one.
+/// are more than one; and in that of his containers, which is the same for all of them, if it is about those.
 ///
 /// # Errors
 /// The command's own; those of [`rootless::enter`].
 pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
-    if !rootless::is_ordinary_user() || !WITH_OWNERS.contains(&verb.names[0]) {
+    let name = verb.names[0];
+    let is_of_containers = name.starts_with("container ") || name == "inspect";
+    if !rootless::is_ordinary_user() || !(is_of_containers || WITH_OWNERS.contains(&name)) {
         return (verb.run)(globals, given);
     }
     // Where they are, the user's own environment says: inside he is root.
     let folders = Folders::open(globals.root(), globals.state())?;
+    if is_of_containers {
+        let joined = holder::join(&folders, MAKING_NAMESPACES.contains(&name))?;
+        let inside = globals.with(folders.root(), folders.state());
+        return (verb.run)(if joined { &inside } else { globals }, given);
+    }
     match rootless::enter()? {
         Side::Caller(code) => Ok(code),
         Side::Inside => (verb.run)(&globals.with(folders.root(), folders.state()), given),

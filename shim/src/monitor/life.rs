@@ -494,7 +494,10 @@ impl Worker<'_> {
         put(root::detach(containers, id));
         // A starter has the container's lock, and removes what he could not start.
         let has_starter = self.clients.iter().any(|client| client.is_starter && !client.is_done());
-        let is_removed = self.container.host_config.auto_remove && !has_starter && {
+        // As it is recorded by now: `restart` takes it back for a while.
+        let recorded = containers.get(id).ok().flatten();
+        let is_passing = recorded.is_some_and(|container| container.host_config.auto_remove);
+        let is_removed = is_passing && !has_starter && {
             let removed = remove::auto(containers, &self.container);
             let is_removed = removed.is_ok();
             put(removed);
