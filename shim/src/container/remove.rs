@@ -106,6 +106,23 @@ pub fn auto(containers: &Containers, container: &Container) -> Result<()> {
     clear(containers, container)
 }
 
+/// Removes a container that was to go with its end and is there still, since its monitor did not live to see it; whether it
+/// is gone. Whoever is at it is left alone.
+///
+/// # Errors
+/// The system's reason.
+pub fn left_over(containers: &Containers, container: &Container) -> Result<bool> {
+    let id = ContainerId::parse(&container.id)?;
+    let Some(_lock) = containers.try_operation(&id)? else { return Ok(false) };
+    let removes = containers.get(&id)?.is_some_and(|container| container.host_config.auto_remove);
+    // Looked at again, now that nobody starts it.
+    if !removes || containers.state(&id)?.status != Status::Exited || containers.is_supervised(&id)? {
+        return Ok(false);
+    }
+    clear(containers, container)?;
+    Ok(true)
+}
+
 /// Kills its first process and waits for the end.
 fn end(containers: &Containers, id: &ContainerId, state: &State) -> Result<()> {
     // One that waits to be started again has none; its monitor is told.
