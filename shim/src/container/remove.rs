@@ -50,12 +50,14 @@ pub fn remove(containers: &Containers, word: &str, by_force: bool) -> Result<()>
         };
         return Err(Error::conflict(format!("cannot remove container \"/{name}\": {reason}")));
     }
+    // What somebody has begun to remove, and was killed at, may be alive still.
+    let lives = is_running || found.state.process.is_some_and(ProcessId::is_alive);
     containers.update_state(&id, false, |state| {
         state.status = Status::Removing;
         state.stopped_by_user = true;
     })?;
     let removed = (|| {
-        if is_running {
+        if lives {
             end(containers, &id, &found.state)?;
         }
         wait_for_monitor(containers, &id)?;
