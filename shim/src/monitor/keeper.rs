@@ -114,7 +114,14 @@ impl Keeper {
         loop {
             let born = Instant::now();
             let worker = match sys::process::clone3(0, None) {
-                Ok(Clone::Child) => sys::process::exit_now(i32::from(self.work(is_first).is_err())),
+                Ok(Clone::Child) => {
+                    let is_done = match self.work(is_first) {
+                        Ok(()) => true,
+                        // The container is gone: there is nothing to look after.
+                        Err(error) => error.kind() == Kind::NotFound && self.seat.is_vacant(),
+                    };
+                    sys::process::exit_now(i32::from(!is_done))
+                }
                 Ok(Clone::Parent { pid, pidfd: _ }) => pid,
                 Err(error) => return Err(Error::new(Kind::System, error.to_string())),
             };
