@@ -190,7 +190,8 @@ impl Worker<'_> {
             streams.resize(rows, columns);
         }
         self.streams = Some(streams);
-        self.ended = [None; 2];
+        self.ended = [false; 2];
+        self.look_again = None;
         self.input_ends = false;
         Ok(())
     }
