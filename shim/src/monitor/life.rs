@@ -5,6 +5,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, pidfd_send_signal};
+
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::start::{Prepared, prepare};
 use crate::container::state::{State, Status};
@@ -232,6 +234,10 @@ impl Worker<'_> {
         self.runs(process, Some(child.into_pidfd()), true, Duration::ZERO);
         event::emit(self.seat.containers.state_root(), "start", &self.container, &[]);
         self.answer(&Frame::Started(pid));
+        if let (true, Phase::Running(Run { pidfd: Some(pidfd), .. })) = (self.is_stopped, &self.phase) {
+            // Asked for while there was nobody whom a signal could have reached.
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
     }
 
     /// Why the runtime has failed.
