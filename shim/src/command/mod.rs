@@ -32,6 +32,7 @@ mod spec_options;
 mod system_check;
 mod system_df;
 mod tag;
+mod terminal_exec;
 mod version;
 
 use crate::cli::flags::{Flag, Given, value};
@@ -75,6 +76,7 @@ pub const VERBS: &[&Verb] = &[
     &system_check::VERB,
     &system_df::VERB,
     &tag::VERB,
+    &terminal_exec::VERB,
     &version::VERB,
 ];
 

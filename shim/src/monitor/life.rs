@@ -165,7 +165,7 @@ impl Worker<'_> {
             let _ = fs::remove_file(self.seat.folder.join(name));
         }
         let prepared = prepare(containers, &self.container)?;
-        self.log = Some(Writer::open(&self.container, &containers.folder(id))?);
+        self.log = Some(Writer::open(&self.container, &containers.folder(id), &self.seat.folder)?);
         reserve::make(&containers.folder(id));
         let log = self.seat.folder.join("log.json");
         let mut command = self.runtime.command(Some(&log));

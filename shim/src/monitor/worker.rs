@@ -341,7 +341,12 @@ impl<'a> Worker<'a> {
             self.ended[stream as usize] = Some(Instant::now() + LOOK_AGAIN);
             return Output::Ended;
         };
-        match rustix::io::read(fd, &mut self.buffer[HEADER..]) {
+        let room = &mut self.buffer[HEADER..];
+        let read = match &mut self.log {
+            Some(log) => log.take(stream, fd.as_fd(), room),
+            None => rustix::io::read(fd, room),
+        };
+        match read {
             Err(Errno::AGAIN | Errno::INTR) => Output::Nothing,
             // A terminal that nobody has open any more (EIO).
             Ok(0) | Err(_) => {
@@ -349,9 +354,6 @@ impl<'a> Worker<'a> {
                 Output::Ended
             }
             Ok(count) => {
-                if let Some(log) = &mut self.log {
-                    log.write(stream, &self.buffer[HEADER..HEADER + count]);
-                }
                 self.pass_on(stream, count);
                 Output::Some
             }
