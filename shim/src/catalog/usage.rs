@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::container::root::UPPER;
+use crate::container::size;
+use crate::container::state::Status;
+use crate::container::store::Containers;
+use crate::container::users::Users;
 use crate::digest::Digest;
 use crate::error::{Context, Result};
 use crate::root::record::Bundles;
@@ -21,19 +26,23 @@ pub struct Usage {
     pub reclaimable: u64,
 }
 
-/// Of images, which bundles use, and of bundles, which are all in use: what is written into their overlays is theirs.
+/// Of images, which containers and bundles use; of containers, of which those that run are in use; and of bundles, which
+/// all are: what is written into their overlays is theirs.
 ///
 /// # Errors
 /// A damaged record, or the system's reason.
-pub fn usage(store: &Store) -> Result<[Usage; 2]> {
+pub fn usage(store: &Store) -> Result<[Usage; 3]> {
     let bundles = Bundles::open(store.folders.root())?.list()?;
+    let containers = Containers::open(&store.folders)?;
+    let users = Users::read(&containers)?;
     let in_use: BTreeSet<&Digest> = bundles.iter().map(|(_, record)| &record.image).collect();
     let images = store.images.read()?;
     let mut needed: BTreeSet<Digest> = bundles.iter().flat_map(|(_, record)| record.layers.clone()).collect();
+    needed.extend(containers.held()?);
     let mut of_images = Usage::default();
     for (id, image) in images.iter() {
         of_images.total += 1;
-        if in_use.contains(&id) {
+        if in_use.contains(&id) || users.any(&id).is_some() {
             of_images.active += 1;
             needed.extend(
                 image.content.iter().chain(&image.layers).cloned().chain([id, image.manifest.clone()]),
@@ -55,6 +64,15 @@ pub fn usage(store: &Store) -> Result<[Usage; 2]> {
     for chain_id in store.layers.list()? {
         add(&chain_id, store.layers.get(&chain_id)?.map_or(0, |layer| layer.size));
     }
+    let (total, active) = users.total();
+    let mut of_containers = Usage { total, active, ..Usage::default() };
+    for id in containers.ids()? {
+        let Some(found) = containers.observe(&id)? else { continue };
+        let size = size::of_files(&containers.folder(&id).join(UPPER))?;
+        let is_running = found.state.status.has_process() || found.state.status == Status::Restarting;
+        of_containers.size += size;
+        of_containers.reclaimable += if is_running { 0 } else { size };
+    }
     let of_bundles = Usage { total: bundles.len(), active: bundles.len(), size: 0, reclaimable: 0 };
-    Ok([of_images, of_bundles])
+    Ok([of_images, of_containers, of_bundles])
 }

@@ -7,6 +7,7 @@
 
 mod bundle;
 mod compare;
+mod container;
 mod image;
 mod layer;
 mod leftover;
@@ -19,6 +20,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::container::store::Containers;
+use crate::container::sweep::Leftover;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
 use crate::root::record::Bundles;
@@ -50,7 +53,9 @@ pub enum Broken {
     Bundle(String),
     /// A file or folder that has no business there: its path below the store's root.
     Stranger(String),
-    /// The record of images, or of a bundle, which nothing else knows.
+    /// A container without a record or a name.
+    Container(Leftover),
+    /// The record of images, of a bundle, or of a container, which nothing else knows.
     Record,
 }
 
@@ -67,6 +72,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// What is not wrong but of no use to anybody, in words.
     pub leftovers: Vec<String>,
+    /// The same of containers; it is in the words too.
+    pub of_containers: Vec<Leftover>,
 }
 
 /// Looks at everything.
@@ -110,9 +117,14 @@ pub fn check(store: &Store, who: As) -> Result<Report> {
         report.problems.extend(image::problem(store, id, image)?);
     }
     report.problems.extend(bundle::problems(store)?);
+    let (problems, of_containers) = container::look(store)?;
+    report.problems.extend(problems);
     let mut used = claimed;
     used.extend(Bundles::open(store.folders.root())?.held().unwrap_or_default());
+    used.extend(Containers::open(&store.folders)?.held().unwrap_or_default());
     report.leftovers = leftover::find(store, &content, &layers, &used)?;
+    report.leftovers.extend(of_containers.iter().map(Leftover::words));
+    report.of_containers = of_containers;
     Ok(report)
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::check::{Broken, Report, bundle, image, images, of_content};
+use crate::check::{Broken, Report, bundle, container, image, images, of_content};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{CONFIG_MAX, ImageConfig};
@@ -35,11 +35,12 @@ pub fn repair(store: &Store, report: &Report, who: As) -> Result<Repaired> {
     let mut repaired = Repaired::default();
     if let Some(problem) = report.problems.iter().find(|problem| problem.broken == Broken::Record) {
         // Without it nobody knows which content is whose: all of it would be garbage.
-        let advice = "it cannot be repaired: move it away, and pull images again";
+        let advice = "it cannot be repaired: move it away";
         repaired.left.push(format!("{}: {advice}", problem.words));
         return Ok(repaired);
     }
     forget_bundles(store, report, &mut repaired);
+    container::mend(store, report, &mut repaired)?;
     remove_broken(store, report, &mut repaired)?;
     unpack_again(store, who, &mut repaired)?;
     drop_incomplete(store, &mut repaired)?;
@@ -93,7 +94,7 @@ fn remove_broken(store: &Store, report: &Report, repaired: &mut Repaired) -> Res
                 remove(&store.folders.root().join(name))?;
                 repaired.done.push(format!("removed {name:?}"));
             }
-            Broken::Image(_) | Broken::Bundle(_) | Broken::Record => {}
+            Broken::Image(_) | Broken::Bundle(_) | Broken::Container(_) | Broken::Record => {}
         }
     }
     Ok(())

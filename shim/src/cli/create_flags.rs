@@ -61,12 +61,8 @@ pub const CREATE_FLAGS: [Flag; 33] = [
     value("volume-driver", "string", "Optional volume driver for the container").hidden().checked(driver),
 ];
 
-/// Of `run` alone.
-pub const RUN_FLAGS: [Flag; 3] = [
-    switch("detach", "Run container in background and print container ID").short('d'),
-    value("detach-keys", "string", "Override the key sequence for detaching a container"),
-    switch("sig-proxy", "Proxy received signals to the process (default true)"),
-];
+/// `--detach` of `run`; what else it has alone, it shares with `attach`.
+pub const DETACH: Flag = switch("detach", "Run container in background and print container ID").short('d');
 
 /// What is refused by name, and why.
 pub const CREATE_REFUSED: [Flag; 18] = [
@@ -132,7 +128,7 @@ mod tests {
 
     #[test]
     fn every_flag_stands_once() {
-        let tables = [&SPEC_FLAGS[..], &CREATE_FLAGS, &RUN_FLAGS, &CREATE_REFUSED];
+        let tables = [&SPEC_FLAGS[..], &CREATE_FLAGS, &[DETACH], &CREATE_REFUSED];
         let all: Vec<&Flag> = tables.into_iter().flatten().collect();
         let names: BTreeSet<&str> = all.iter().map(|flag| flag.name).collect();
         assert_eq!(names.len(), all.len());

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 
 use super::*;
 use crate::bundle::options::Whose;
-use crate::cli::create_flags::{CREATE_FLAGS, RUN_FLAGS};
+use crate::cli::create_flags::{CREATE_FLAGS, DETACH};
 use crate::cli::flags::{Arity, Form, Scan, scan};
 use crate::cli::spec_flags::SPEC_FLAGS;
 
 const FORM: Form = Form {
     usage: "",
-    flags: &[&SPEC_FLAGS, &CREATE_FLAGS, &RUN_FLAGS, &CREATE_REFUSED],
+    flags: &[&SPEC_FLAGS, &CREATE_FLAGS, &[DETACH], &CREATE_REFUSED],
     arity: Arity::AtLeast(1),
     flags_end_at_argument: true,
 };

@@ -27,8 +27,10 @@ mod pull;
 mod rename;
 mod rm;
 mod rmi;
+mod run;
 mod save;
 mod spec_options;
+mod start;
 mod system_check;
 mod system_df;
 mod tag;
@@ -72,7 +74,9 @@ pub const VERBS: &[&Verb] = &[
     &rename::VERB,
     &rm::VERB,
     &rmi::VERB,
+    &run::VERB,
     &save::VERB,
+    &start::VERB,
     &system_check::VERB,
     &system_df::VERB,
     &tag::VERB,

@@ -30,8 +30,8 @@ const HEADERS: [(&str, &str); 5] = [
 ];
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let [images, bundles] = usage(&store(globals)?)?;
-    let rows = [row("Images", images), row("Bundles", bundles)];
+    let [images, containers, bundles] = usage(&store(globals)?)?;
+    let rows = [row("Images", images), row("Containers", containers), row("Bundles", bundles)];
     let format = given.text("format")?.filter(|format| !format.is_empty()).unwrap_or("table");
     output::print(&format::render(format, TABLE, &HEADERS, &rows)?)?;
     Ok(0)

@@ -26,6 +26,7 @@ pub mod size;
 pub mod start;
 pub mod state;
 pub mod store;
+pub mod sweep;
 pub mod users;
 
 /// Names a container: 64 hexadecimal digits, safe as a file's name.

@@ -131,6 +131,24 @@ pub fn detach(containers: &Containers, id: &ContainerId) -> Result<()> {
     detach_in(&containers.folder(id), &overlay::source(id))
 }
 
+/// Is a container's root mounted, or its shared memory?
+///
+/// # Errors
+/// The system's reason.
+pub fn is_attached(containers: &Containers, id: &ContainerId) -> Result<bool> {
+    let open = match open_folder(&containers.folder(id)) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(false),
+        open => open?,
+    };
+    for name in [SHM, ROOT] {
+        let there = rustix::fs::statat(&open, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if there && overlay::look(open.as_fd(), name, "")? != Mounted::Nothing {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The same for a container's folder wherever it is.
 fn detach_in(folder: &Path, source: &str) -> Result<()> {
     let open = match open_folder(folder) {

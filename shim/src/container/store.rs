@@ -411,7 +411,10 @@ impl Containers {
     }
 
     /// Which container has this name.
-    fn of_name(&self, name: &str) -> Result<Option<ContainerId>> {
+    ///
+    /// # Errors
+    /// What is no id; the system's reason.
+    pub fn of_name(&self, name: &str) -> Result<Option<ContainerId>> {
         let path = self.name_path(name);
         match fs::read_to_string(&path) {
             Ok(text) => {
@@ -421,6 +424,41 @@ impl Containers {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).during(|| format!("read {path:?}")),
         }
+    }
+
+    /// Frees a name that is of no container; false if it is of one.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn forget_name(&self, name: &str) -> Result<bool> {
+        let _lock = self.lock_all()?;
+        if name::parse(name).is_ok() && self.of_name(name)?.is_some() {
+            return Ok(false);
+        }
+        match fs::remove_file(self.name_path(name)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            removed => removed.map(|()| true).during(|| format!("name {name:?}")),
+        }
+    }
+
+    /// Has a container's name lead to it again; it gets another one where somebody else has it by now. False if all is
+    /// well.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn restore_name(&self, id: &ContainerId) -> Result<bool> {
+        let _lock = self.lock_all()?;
+        let Some(container) = self.get(id)? else { return Ok(false) };
+        match self.of_name(&container.name)? {
+            Some(known) if known == *id => return Ok(false),
+            None => write_name(&self.name_path(&container.name), id.as_str(), true)?,
+            Some(_) => {
+                let name = self.generate_name()?;
+                write_name(&self.name_path(&name), id.as_str(), true)?;
+                self.update(id, |container| container.name = name)?;
+            }
+        }
+        Ok(true)
     }
 
     fn check_name(&self, name: &str) -> Result<()> {
