@@ -38,7 +38,9 @@ pub(super) const VERB: Verb = Verb {
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     for flag in ["checkpoint", "checkpoint-dir"] {
         if given.last(flag).is_some() {
-            return Err(Error::usage(format!("--{flag} is not supported: the runtime's own `restore` does it")));
+            return Err(Error::usage(format!(
+                "--{flag} is not supported: the runtime's own `restore` does it"
+            )));
         }
     }
     let (containers, words) = (containers(globals)?, given.words()?);

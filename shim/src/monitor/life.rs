@@ -165,6 +165,8 @@ impl Worker<'_> {
             let _ = fs::remove_file(self.seat.folder.join(name));
         }
         let prepared = prepare(containers, &self.container)?;
+        // The former one first: what it has not written is the new one's to write.
+        self.log = None;
         self.log = Some(Writer::open(&self.container, &containers.folder(id), &self.seat.folder)?);
         reserve::make(&containers.folder(id));
         let log = self.seat.folder.join("log.json");

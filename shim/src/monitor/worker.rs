@@ -342,11 +342,11 @@ impl<'a> Worker<'a> {
             return Output::Ended;
         };
         let room = &mut self.buffer[HEADER..];
-        let read = match &mut self.log {
+        let taken = match &mut self.log {
             Some(log) => log.take(stream, fd.as_fd(), room),
             None => rustix::io::read(fd, room),
         };
-        match read {
+        match taken {
             Err(Errno::AGAIN | Errno::INTR) => Output::Nothing,
             // A terminal that nobody has open any more (EIO).
             Ok(0) | Err(_) => {
