@@ -225,11 +225,16 @@ impl Shim {
             kill(process);
         }
         wait_for("the end of processes", || self.processes().is_empty().then_some(()));
+        // Each runtime has records of its own there, in a folder of its name.
         let state = self.state().join("runtime");
-        for id in names_in(&state) {
-            left.push(format!("the runtime's container {id}"));
-            let call = Call::of(runtime_under_test()).args(["--root".as_ref(), state.as_os_str()]);
-            let _ = call.args(["delete", "--force", &id]).output();
+        for runtime in names_in(&state) {
+            let records = state.join(&runtime);
+            for id in names_in(&records) {
+                left.push(format!("{runtime}'s container {id}"));
+                let program = if runtime == "runtime" { runtime_under_test() } else { Path::new(&runtime) };
+                let call = Call::of(program).args(["--root".as_ref(), records.as_os_str()]);
+                let _ = call.args(["delete", "--force", &id]).output();
+            }
         }
         left
     }

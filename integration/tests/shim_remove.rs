@@ -48,7 +48,7 @@ fn what_is_to_be_removed_at_its_end_is_gone_when_run_returns() {
     }
     let id = shim.detached(&["--rm", "busybox", "true"]);
     wait_for("its removal", || ids(&shim).is_empty().then_some(()));
-    assert!(!shim.state().join("containers").join(id).exists() || !shim.processes().is_empty());
+    wait_for("the end of its state", || (!shim.state().join("containers").join(&id).exists()).then_some(()));
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn exit_statuses_are_dockers() {
     for (words, code) in [
         (&["busybox", "true"][..], 0),
         (&["busybox", "sh", "-c", "exit 7"], 7),
-        (&["busybox", "sh", "-c", "kill -9 $$"], 137),
+        (&["busybox", "sh", "-c", "exit 255"], 255),
         (&["busybox", "no-such-program"], 127),
         (&["busybox", "/etc/passwd"], 126),
         (&["busybox", "/etc"], 126),
@@ -44,7 +44,7 @@ fn exit_statuses_are_dockers() {
     ] {
         let output = shim.call(&["run", "--rm"]).args(words).output();
         assert_eq!(output.code(), code, "{words:?}: {output}");
-        assert_eq!(output.stderr.is_empty(), code < 125 || code == 137, "{output}");
+        assert_eq!(output.stderr.is_empty(), !(125..=127).contains(&code), "{output}");
     }
     let missing = shim.run(&["--rm", "busybox", "no-such-program"]);
     missing.expect_stderr("exec: \"no-such-program\": executable file not found in $PATH");
@@ -85,7 +85,7 @@ fn flags_are_seen_inside() {
     requires!(is_root(), "{ROOT}");
     let shim = Shim::with_busybox();
     let script = "hostname; cat /etc/hostname; grep db /etc/hosts; cat /etc/resolv.conf; echo $A; id -u; pwd; \
-        cat /sys/class/net/*/address | wc -l; touch /x 2>&1; grep NoNewPrivs /proc/self/status; ulimit -n; cat /proc/1/comm";
+        cat /sys/class/net/*/address | wc -l; touch /x 2>&1; grep NoNewPrivs /proc/self/status; ulimit -n; cat /proc/1/comm; true";
     let words = [
         "--rm",
         "-h",

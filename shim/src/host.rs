@@ -35,6 +35,7 @@ pub fn read(user: Option<UserMappings>, with_devices: bool) -> Result<Host> {
         apparmor,
         apparmor_has_default: apparmor && profiles.lines().any(is_default),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        has_mqueue: Path::new("/dev/mqueue").is_dir(),
         thermal_throttles: thermal_throttles(),
         devices: if with_devices { devices_below(Path::new("/dev"))? } else { Vec::new() },
         user,

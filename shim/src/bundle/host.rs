@@ -23,6 +23,8 @@ pub struct Host {
     pub apparmor_has_default: bool,
     /// SELinux is enabled.
     pub selinux: bool,
+    /// Is there /dev/mqueue, for containers with the host's IPC namespace?
+    pub has_mqueue: bool,
     /// Folders of processors that have such a thing.
     pub thermal_throttles: Vec<String>,
     /// All devices, for who is privileged.
@@ -87,6 +89,7 @@ impl Host {
             apparmor: false,
             apparmor_has_default: false,
             selinux: false,
+            has_mqueue: true,
             thermal_throttles: Vec::new(),
             devices: Vec::new(),
             user: None,

@@ -24,7 +24,9 @@ use std::collections::BTreeMap;
 use crate::bundle::account::Account;
 use crate::bundle::host::{Host, UserMappings};
 use crate::bundle::options::{Options, SeccompChoice, Whose};
-use crate::bundle::spec::{Device, Linux, Namespace, Process, Root, Seccomp, Spec, User, VERSION};
+use crate::bundle::spec::{
+    ConsoleSize, Device, Linux, Namespace, Process, Root, Seccomp, Spec, User, VERSION,
+};
 use crate::error::{Context as _, Error, Result};
 use crate::image::config::ImageConfig;
 
@@ -65,6 +67,10 @@ pub fn spec(
     };
     let process = Process {
         terminal: options.terminal,
+        console_size: options
+            .console_size
+            .filter(|_| options.terminal)
+            .map(|(height, width)| ConsoleSize { height, width }),
         user: User { uid: account.uid, gid: account.gid, additional_gids },
         args: behind_init(process::args(&execution, options)?, options),
         env: process::env(&execution, options, account, &hostname)?,

@@ -75,6 +75,8 @@ fn usual(options: &Options, host: &Host) -> Vec<Mount> {
             ("/proc", Some(_)) if options.namespaces.pid == Whose::Host => {
                 *mount = bind("/proc", &["rbind", "nosuid", "noexec", "nodev"]);
             }
+            // Where the host has mounted none, a mount of the container's own shows the host's queues too.
+            ("/dev/mqueue", _) if !host.has_mqueue => {}
             ("/dev/shm" | "/dev/mqueue", _) if options.namespaces.ipc == Whose::Host => {
                 *mount = bind(&mount.destination.clone(), &["rbind", "nosuid", "noexec", "nodev"]);
             }
@@ -156,6 +158,13 @@ mod tests {
         let ipc = Namespaces { ipc: Whose::Host, ..Namespaces::default() };
         let shared = shm(&Options { namespaces: ipc, ..Options::default() });
         assert_eq!((shared.kind.as_str(), shared.source.as_str()), ("bind", "/dev/shm"));
+        let without = Host { has_mqueue: false, ..Host::plain() };
+        let namespaces = Namespaces { ipc: Whose::Host, ..Namespaces::default() };
+        let made = mounts(&Options { namespaces, ..Options::default() }, &without).unwrap();
+        assert_eq!(
+            (find(&made, "/dev/mqueue").kind.as_str(), find(&made, "/dev/shm").kind.as_str()),
+            ("mqueue", "bind")
+        );
         let privileged = mounts(&Options { privileged: true, ..Options::default() }, &Host::plain()).unwrap();
         for place in ["/sys", "/sys/fs/cgroup"] {
             assert!(!find(&privileged, place).options.contains(&"ro".to_owned()), "{place}");

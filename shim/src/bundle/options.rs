@@ -22,6 +22,8 @@ pub struct Options {
     pub command: Vec<String>,
     /// On a terminal.
     pub terminal: bool,
+    /// Rows and columns of the terminal, as the program finds it.
+    pub console_size: Option<(u16, u16)>,
     /// Name of the host inside.
     pub hostname: Option<String>,
     /// NIS domain name inside.

@@ -40,6 +40,9 @@ pub struct Process {
     /// On a terminal?
     #[serde(skip_serializing_if = "is_false")]
     pub terminal: bool,
+    /// How large it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console_size: Option<ConsoleSize>,
     /// Who runs it.
     pub user: User,
     /// The command line.
@@ -65,6 +68,15 @@ pub struct Process {
     /// -1000 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
+}
+
+/// `process.consoleSize`, in characters.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ConsoleSize {
+    /// Rows.
+    pub height: u16,
+    /// Columns.
+    pub width: u16,
 }
 
 /// `process.user`.

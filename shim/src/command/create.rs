@@ -27,7 +27,7 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    match made(globals, given, false, false) {
+    match made(globals, given, false, None) {
         Ok(container) => output::print(&format!("{}\n", container.id)).map(|()| 0),
         Err(error) => {
             let code = report(&error);
@@ -36,24 +36,33 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     }
 }
 
-/// Makes the container that a command line asks for, and tells its warnings.
+/// Makes the container that a command line asks for, and tells its warnings. Who starts it at once says so, and how large
+/// its terminal is.
 ///
 /// # Errors
 /// Those of [`create`] and of the flags.
-pub(super) fn made(globals: &Globals, given: &Given, detached: bool, to_start: bool) -> Result<Container> {
+pub(super) fn made(
+    globals: &Globals,
+    given: &Given,
+    detached: bool,
+    to_start: Option<Option<(u16, u16)>>,
+) -> Result<Container> {
     if rootless::is_ordinary_user() {
         let reason =
             "containers of ordinary users are not supported yet: run it as root, or `shim bundle` the image";
         return Err(Error::new(Kind::Denied, reason));
     }
     let words = given.words()?;
-    let (request, mut warnings) = create_options::request(given, &words, detached)?;
+    let (mut request, mut warnings) = create_options::request(given, &words, detached)?;
+    request.options.console_size = to_start.flatten();
+    request.host_config.console_size = to_start.flatten().map_or([0, 0], |(rows, columns)| [rows, columns]);
     // Before anything is fetched.
     let file = given.path("cidfile").filter(|path| !path.as_os_str().is_empty());
     let file = file.map(IdFile::create).transpose()?;
     let (store, containers) = (store(globals)?, containers(globals)?);
     let image = acquire::image(globals, &store, given, words.first().copied().unwrap_or_default())?;
-    let Created { container, warnings: more } = create(&store, &containers, &image, request, to_start)?;
+    let Created { container, warnings: more } =
+        create(&store, &containers, &image, request, to_start.is_some())?;
     warnings.extend(more);
     for warning in warnings {
         output::complain(&format!("WARNING: {warning}"));

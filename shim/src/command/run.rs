@@ -53,7 +53,9 @@ fn made_and_run(globals: &Globals, given: &Given, detached: bool) -> Result<u8> 
         return Err(Error::usage("conflicting options: cannot specify both --attach and --detach"));
     }
     let keys = DetachKeys::parse(given.text("detach-keys")?.unwrap_or_default())?;
-    let container = create::made(globals, given, detached, true)?;
+    // Before anything runs: what a program finds at its start is the size that it is drawn by.
+    let size = if given.is_on("tty") && !detached { terminal::size() } else { None };
+    let container = create::made(globals, given, detached, Some(size))?;
     let (containers, config) = (containers(globals)?, &container.config);
     let attach =
         Attach { stdin: config.attach_stdin, stdout: config.attach_stdout, stderr: config.attach_stderr };
@@ -62,7 +64,6 @@ fn made_and_run(globals: &Globals, given: &Given, detached: bool) -> Result<u8> 
     }
     let id = ContainerId::parse(&container.id)?;
     let mut lock = Some(containers.operation(&id)?);
-    let size = if config.tty && !detached { terminal::size() } else { None };
     let begun = monitor::launch(&containers, &id, Start { attach, size, adopt: false });
     let mut connection = begun.map_err(|error| given_up(&containers, &container, error))?;
     if detached {

@@ -60,6 +60,7 @@ pub fn options(given: &Given, command: &[&str], is_user: bool) -> Result<Options
         entrypoint: owned("entrypoint")?,
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         terminal: given.is_on("tty"),
+        console_size: None,
         hostname: owned("hostname")?.filter(|name| !name.is_empty()),
         domainname: owned("domainname")?.filter(|name| !name.is_empty()),
         cap_add: all("cap-add")?,
