@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use integration::registry::docker::{self, Demands};
 use integration::{
-    Bundle, Call, Container, ImageMaker, Layout, Ordinary, Registry, Scratch, cgroup2_mount, is_root, json,
-    mark, requires, shim_under_test,
+    Bundle, Call, Container, ImageMaker, Layout, Ordinary, Process, Registry, Scratch, cgroup2_mount,
+    is_root, json, mark, requires, runtime_under_test, shim_under_test, wait_for,
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 const USER: Ordinary = Ordinary::NOBODYS;
 
@@ -82,6 +83,73 @@ impl Shim {
             call.args([self.path("as-user")]).args(["/usr/bin/crun", "--cgroup-manager=disabled", "--root"]);
         call.args([self.path("of-crun")]).args(["run", "--bundle"]).args([self.path(folder)]).args(["made"])
     }
+}
+
+impl Drop for Shim {
+    /// The holder of the user's namespaces, and whatever a test that failed has left: by their command lines, which have
+    /// this test's folder in them.
+    fn drop(&mut self) {
+        let mark = self.0.bundle().scratch().to_str().unwrap().to_owned();
+        let ours = || {
+            let pids = fs::read_dir("/proc").unwrap().flatten();
+            let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+            pids.filter(|pid| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                Process::new(u32::try_from(*pid).unwrap()).is_alive()
+                    && String::from_utf8_lossy(&line).contains(&mark)
+            })
+            .collect::<Vec<_>>()
+        };
+        for pid in ours() {
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        }
+        wait_for("the end of the user's processes", || ours().is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
+    requires!(is_root(), "becoming another user needs root");
+    let shim = Shim::new();
+    let runtime = shim.path("runtime");
+    if !runtime.exists() {
+        fs::copy(runtime_under_test(), &runtime).unwrap();
+        fs::set_permissions(&runtime, Permissions::from_mode(0o755)).unwrap();
+    }
+    let archive = shim.path("image.tar");
+    shim.call(&["load", "-qi", archive.to_str().unwrap()]).output().expect_ok();
+    shim.call(&["ps", "-a"]).output().expect_ok().expect_no_stderr();
+    let script =
+        "id -u; stat -c %u:%g /owned; cat /proc/self/uid_map; touch /x && echo made; cat /etc/hostname";
+    let words = ["run", "--rm", "-u", "root", "-h", "named", "box", "sh", "-c", script];
+    let output = shim.call(&words).output().expect_ok().expect_no_stderr();
+    let lines: Vec<String> =
+        output.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let own = format!("0 {} 1", USER.id);
+    let granted = format!("1 {} 65536", USER.subordinate);
+    assert_eq!(lines, ["0", "1000:1000", &own, &granted, "made", "named"], "{output}");
+    let id = shim.call(&["run", "-d", "--name", "web", "box", "sleep", "600"]).output().expect_ok().stdout;
+    let id = id.trim_end();
+    // Its files, and its mount, are nobody else's.
+    assert_eq!(fs::metadata(shim.path("root/containers").join(id)).unwrap().uid(), USER.id);
+    assert!(!fs::read_to_string("/proc/self/mounts").unwrap().contains(id));
+    let listed = shim.call(&["ps", "--format", "{{.Names}} {{.State}}"]).output().expect_ok();
+    assert_eq!(listed.stdout, "web running\n");
+    shim.call(&["exec", "-u", "root", "web", "id", "-u"]).output().expect_ok().expect_stdout("0\n");
+    let relative = ["run", "--rm", "-u", "root", "-v", ".:/here", "box", "ls", "/here/image.tar"];
+    let output = shim.call(&relative).current_dir(shim.0.bundle().scratch()).output();
+    output.expect_ok().expect_stdout("/here/image.tar\n");
+    let refused = shim.call(&["rm", "web"]).output().expect_code(1);
+    refused.expect_stderr("container is running: stop the container before removing or force remove");
+    let limited = shim.call(&["run", "--rm", "-m", "64m", "box", "true"]).output().expect_ok();
+    limited.expect_stderr("WARNING: Your kernel does not support memory limit capabilities");
+    let joined = ["run", "--rm", "--network", "container:web", "--pid", "container:web", "box", "true"];
+    shim.call(&joined).output().expect_ok().expect_no_stderr();
+    shim.call(&["rm", "-f", "web"]).output().expect_ok().expect_stdout("web\n");
+    assert_eq!(fs::read_dir(shim.path("root/containers")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(shim.path("state/containers")).unwrap().count(), 0);
+    shim.call(&["rmi", "box"]).output().expect_ok();
+    assert_eq!(fs::read_dir(shim.path("root/layers")).unwrap().count(), 0);
 }
 
 #[test]
@@ -217,7 +285,7 @@ fn root_of_a_user_namespace_mounts_an_overlay_there() {
     let script = "cd \"$1\"; shim() { \"$0\" --root \"$PWD/root\" --state \"$PWD/state\" \"$@\"; }
         shim load -qi image.tar && shim bundle box made
         grep -c ' overlay .*,userxattr' /proc/self/mounts; ls made/rootfs/opaque; test -e made/rootfs/gone || echo gone
-        touch made/rootfs/new && shim bundle --rm made && grep -c caisson- /proc/self/mounts; ls made 2>&1";
+        touch made/rootfs/new && shim bundle --rm made && grep -c \"^caisson-[0-9a-f]* $PWD/\" /proc/self/mounts; ls made 2>&1";
     let call = Call::of("unshare").args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
     let output = call.args([shim_under_test(), folder.path()]).output();
     let wanted =

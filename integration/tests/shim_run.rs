@@ -317,3 +317,31 @@ fn any_runtime_runs_it() {
     requires!(tried > 0, "no runc here");
     expect_nothing_left(&shim);
 }
+
+#[test]
+fn many_callers_at_once_make_run_and_remove_containers() {
+    requires!(is_root(), "{ROOT}");
+    let shim = Shim::with_busybox();
+    let rounds = 5;
+    std::thread::scope(|scope| {
+        for caller in 0..8 {
+            let shim = &shim;
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let name = format!("box-{caller}-{round}");
+                    let words = ["--rm", "--name", &name, "busybox", "sh", "-c", "echo $HOSTNAME"];
+                    let output = shim.run(&words).expect_ok().expect_no_stderr();
+                    assert_eq!(output.stdout.trim_end().len(), 12, "{output}");
+                    let id = shim.detached(&["--name", &name, "busybox", "sleep", "600"]);
+                    // A name that all want is given to one.
+                    let wanted = shim.cli(&["rename", &name, &format!("shared-{round}")]);
+                    assert!(wanted.code() == 0 || wanted.stderr.contains("is already in use"), "{wanted}");
+                    shim.cli(&["rm", "-f", &id]).expect_ok();
+                }
+            });
+        }
+    });
+    expect_nothing_left(&shim);
+    wait_for("the end of all monitors", || shim.processes().is_empty().then_some(()));
+    assert!(fs::read_dir(shim.root().join("ingest")).unwrap().next().is_none());
+}

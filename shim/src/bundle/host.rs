@@ -40,6 +40,8 @@ pub struct UserMappings {
     pub uids: Vec<IdMapping>,
     /// Of groups.
     pub gids: Vec<IdMapping>,
+    /// The runtime is in that user namespace already, and so are its containers: there is no other for them.
+    pub is_entered: bool,
 }
 
 impl Host {

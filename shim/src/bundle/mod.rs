@@ -91,7 +91,7 @@ pub fn spec(
         () if propagation(["slave", "rslave"]) => Some("rslave"),
         () => None,
     };
-    let user = host.user.clone();
+    let user = host.user.as_ref().filter(|user| !user.is_entered);
     Ok(Spec {
         oci_version: VERSION,
         process,
@@ -100,8 +100,8 @@ pub fn spec(
         mounts,
         annotations: annotations(options),
         linux: Linux {
-            uid_mappings: user.as_ref().map(|user| user.uids.clone()).unwrap_or_default(),
-            gid_mappings: user.as_ref().map(|user| user.gids.clone()).unwrap_or_default(),
+            uid_mappings: user.map(|user| user.uids.clone()).unwrap_or_default(),
+            gid_mappings: user.map(|user| user.gids.clone()).unwrap_or_default(),
             sysctl: sysctl::parameters(options, host)?,
             resources: resources::resources(options, host)?,
             cgroups_path: options.cgroup_parent.as_ref().map(|parent| cgroups_path(parent, id)),
@@ -190,7 +190,8 @@ fn cgroups_path(parent: &str, id: &str) -> String {
 
 fn namespaces(options: &Options, host: &Host) -> Vec<Namespace> {
     let whose = options.namespaces;
-    let user = if host.user.is_none() { Whose::Host } else { Whose::Own };
+    let has_own = host.user.as_ref().is_some_and(|user| !user.is_entered);
+    let user = if has_own { Whose::Own } else { Whose::Host };
     let kinds = [
         ("mount", Whose::Own),
         ("network", whose.network),

@@ -193,7 +193,10 @@ mod tests {
     #[test]
     fn an_ordinary_users_mounts_are_those_he_may_make() {
         let alone = vec![IdMapping { container_id: 0, host_id: 1000, size: 1 }];
-        let host = Host { user: Some(UserMappings { uids: alone.clone(), gids: alone }), ..Host::plain() };
+        let host = Host {
+            user: Some(UserMappings { uids: alone.clone(), gids: alone, is_entered: false }),
+            ..Host::plain()
+        };
         let network = Namespaces { network: Whose::Host, ..Namespaces::default() };
         let made = mounts(&Options { namespaces: network, ..Options::default() }, &host).unwrap();
         assert!(!find(&made, "/dev/pts").options.contains(&"gid=5".to_owned()));

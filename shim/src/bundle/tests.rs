@@ -121,7 +121,7 @@ fn an_ordinary_users_document_maps_his_ids() {
         IdMapping { container_id: 0, host_id: 1000, size: 1 },
         IdMapping { container_id: 1, host_id: 100_000, size: 65_536 },
     ];
-    let user = UserMappings { uids: ids.clone(), gids: ids };
+    let user = UserMappings { uids: ids.clone(), gids: ids, is_entered: false };
     let host = Host { user: Some(user), ..Host::plain() };
     same(&document(&Options::default(), &host, &root()), "user.json");
 

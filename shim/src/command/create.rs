@@ -12,7 +12,7 @@ use crate::command::{acquire, containers, create_options, report, store};
 use crate::container::create::{Created, create};
 use crate::container::record::Container;
 use crate::error::{Context, Error, Kind, Result};
-use crate::{output, rootless};
+use crate::output;
 
 pub(super) const VERB: Verb = Verb {
     names: &["container create", "create"],
@@ -47,11 +47,6 @@ pub(super) fn made(
     detached: bool,
     to_start: Option<Option<(u16, u16)>>,
 ) -> Result<Container> {
-    if rootless::is_ordinary_user() {
-        let reason =
-            "containers of ordinary users are not supported yet: run it as root, or `shim bundle` the image";
-        return Err(Error::new(Kind::Denied, reason));
-    }
     let words = given.words()?;
     let (mut request, mut warnings) = create_options::request(given, &words, detached)?;
     request.options.console_size = to_start.flatten();

@@ -60,7 +60,7 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
         return Err(Error::usage("--disable-content-trust=false: signatures cannot be verified"));
     }
     let (image, command) = words.split_first().map_or(("", &[][..]), |(image, rest)| (*image, rest));
-    let is_user = rootless::is_inside();
+    let is_user = rootless::is_in_user_namespace();
     let mut options = spec_options::options(given, command, is_user)?;
     let modes = spec_options::modes(given, is_user)?;
     let hardened = given.is_on("hardened");

@@ -11,6 +11,7 @@ mod create;
 mod create_options;
 mod exec;
 mod history;
+mod hold;
 mod image_inspect;
 mod image_prune;
 mod images;
@@ -43,7 +44,7 @@ use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::image::platform::Platform;
 use crate::output;
-use crate::rootless::{self, Side};
+use crate::rootless::{self, Side, holder};
 use crate::store::Store;
 use crate::store::folder::Folders;
 
@@ -57,6 +58,7 @@ pub const VERBS: &[&Verb] = &[
     &create::VERB,
     &exec::VERB,
     &history::VERB,
+    &hold::VERB,
     &image_inspect::VERB,
     &image_prune::VERB,
     &images::VERB,
@@ -87,6 +89,20 @@ pub const VERBS: &[&Verb] = &[
 /// Commands that make or remove files of images.
 const WITH_OWNERS: [&str; 7] =
     ["bundle", "image import", "image load", "image prune", "image pull", "image rm", "system check"];
+
+/// Commands on containers that need the namespaces of an ordinary user's containers where none runs: they make, mount or
+/// remove files of containers. The others have nothing to do there then.
+const MAKING_NAMESPACES: [&str; 9] = [
+    "container commit",
+    "container create",
+    "container diff",
+    "container export",
+    "container prune",
+    "container restart",
+    "container rm",
+    "container run",
+    "container start",
+];
 
 /// Exit status of a command that failed.
 pub const FAILURE: u8 = 1;
@@ -129,16 +145,23 @@ fn containers(globals: &Globals) -> Result<Containers> {
 }
 
 /// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners
-/// are more than one.
+/// are more than one; and in that of his containers, which is the same for all of them, if it is about those.
 ///
 /// # Errors
 /// The command's own; those of [`rootless::enter`].
 pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
-    if !rootless::is_ordinary_user() || !WITH_OWNERS.contains(&verb.names[0]) {
+    let name = verb.names[0];
+    let is_of_containers = name.starts_with("container ") || name == "inspect";
+    if !rootless::is_ordinary_user() || !(is_of_containers || WITH_OWNERS.contains(&name)) {
         return (verb.run)(globals, given);
     }
     // Where they are, the user's own environment says: inside he is root.
     let folders = Folders::open(globals.root(), globals.state())?;
+    if is_of_containers {
+        let joined = holder::join(&folders, MAKING_NAMESPACES.contains(&name))?;
+        let inside = globals.with(folders.root(), folders.state());
+        return (verb.run)(if joined { &inside } else { globals }, given);
+    }
     match rootless::enter()? {
         Side::Caller(code) => Ok(code),
         Side::Inside => (verb.run)(&globals.with(folders.root(), folders.state()), given),

@@ -109,7 +109,10 @@ fn limit(request: &mut Request) -> Vec<String> {
     if *limits == crate::bundle::options::Limits::default() {
         return Vec::new();
     }
-    let warnings = limits::discard(limits, Controllers::read());
+    // An ordinary user has none until somebody delegates a cgroup to him.
+    let controllers =
+        if rootless::is_in_user_namespace() { Controllers::default() } else { Controllers::read() };
+    let warnings = limits::discard(limits, controllers);
     configure::tell_limits(&mut request.host_config, limits);
     warnings
 }
@@ -128,7 +131,7 @@ fn fill(
     let execution = image.config.config.clone().unwrap_or_default();
     configure::merge(&mut config, &execution);
     config.healthcheck.as_ref().map_or(Ok(()), configure::check_health)?;
-    let host = host::read(rootless::mappings()?, options.privileged)?;
+    let host = host::read(rootless::mappings_of_containers()?, options.privileged)?;
 
     // Namespaces: those of others by their ids, which stay when names change.
     let joined = Joined::find(containers, &modes)?;

@@ -59,6 +59,11 @@ impl Journald {
         Ok(Journald { socket, fields, message: Vec::new(), lost: 0 })
     }
 
+    /// Lines that the journal has not taken, and does not tell of yet.
+    pub(super) fn lost(&self) -> Option<String> {
+        (self.lost > 0).then(|| format!("{} lines of output are missing in the journal", self.lost))
+    }
+
     /// Sends a line.
     pub(super) fn put(&mut self, stream: Stream, piece: &[u8]) {
         if self.lost > 0 {

@@ -121,6 +121,12 @@ impl JsonFile {
         Ok(())
     }
 
+    /// Lines that could not be written, and are not told of in the log yet.
+    pub(super) fn lost(&self) -> Option<String> {
+        let Lost { lines, reason } = self.lost.as_ref()?;
+        Some(format!("{lines} lines of output are missing in the log: {reason}"))
+    }
+
     /// A batch begins: all of its lines have this moment.
     pub(super) fn begin(&mut self) {
         let now = Timestamp::now().to_string();

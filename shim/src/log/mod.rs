@@ -178,6 +178,16 @@ impl Writer {
         self.sink.commit();
     }
 
+    /// What the log lacks without telling it itself, because it cannot be written still.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        match &self.sink {
+            Sink::JsonFile(file) => file.lost(),
+            Sink::Journald(journald) => journald.lost(),
+            Sink::None => None,
+        }
+    }
+
     /// The streams have ended: what has no end of line yet is written as it is.
     pub fn flush(&mut self) {
         self.sink.begin();

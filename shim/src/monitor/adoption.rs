@@ -19,14 +19,23 @@ use crate::monitor::streams::Streams;
 use crate::monitor::worker::{Phase, Worker};
 use crate::stream::protocol::{Exit, Frame};
 
+/// Who takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heir {
+    /// A worker of the keeper that the former one had: the container has become the keeper's child.
+    Kin,
+    /// The first worker of another keeper.
+    Stranger,
+}
+
 /// Takes the container over. Afterwards the worker is in the phase that the container is in.
-pub fn take_over(worker: &mut Worker) {
-    if let Err(error) = try_to(worker) {
+pub fn take_over(worker: &mut Worker, heir: Heir) {
+    if let Err(error) = try_to(worker, heir) {
         worker.cannot_start(CANNOT_START, &error.to_string(), false);
     }
 }
 
-fn try_to(worker: &mut Worker) -> Result<()> {
+fn try_to(worker: &mut Worker, heir: Heir) -> Result<()> {
     let (containers, id) = (&worker.seat.containers, &worker.seat.id);
     // Until no runtime is at work; then nobody else can begin one but this worker.
     drop(worker.seat.lock_start(START_MAX)?);
@@ -43,9 +52,9 @@ fn try_to(worker: &mut Worker) -> Result<()> {
         state.monitor = Some(own);
     })?;
     match state {
-        State { is_starting: true, .. } => started(worker, &state),
+        State { is_starting: true, .. } => started(worker, &state, heir),
         State { process: Some(process), .. } if state.status.has_process() => {
-            goes_on(worker, process, since(&state))
+            goes_on(worker, process, since(&state), heir)
         }
         // The starter has no answer, and nothing was begun.
         _ if worker.clients.iter().any(|client| client.is_starter) && !worker.start.adopt => {
@@ -68,19 +77,25 @@ fn try_to(worker: &mut Worker) -> Result<()> {
 }
 
 /// A program that was running: it goes on, or has ended meanwhile.
-fn goes_on(worker: &mut Worker, process: ProcessId, since: Duration) -> Result<()> {
+fn goes_on(worker: &mut Worker, process: ProcessId, since: Duration, heir: Heir) -> Result<()> {
     let pidfd = process.open()?;
+    let is_alive = pidfd.is_some();
     worker.runs(process, pidfd, false, since);
+    if !is_alive && heir == Heir::Stranger {
+        // Its end is what there is to answer.
+        worker.ends_unseen();
+        return Ok(());
+    }
     worker.answer(&Frame::Started(process.pid));
-    // The keeper may have told its end before.
-    if worker.reaped.iter().any(|reaped| reaped.pid == process.pid) {
+    if !is_alive {
+        // The keeper may have told its end before.
         worker.program_ended();
     }
     Ok(())
 }
 
 /// A start was under way: the program runs, has run, or could not be started.
-fn started(worker: &mut Worker, state: &State) -> Result<()> {
+fn started(worker: &mut Worker, state: &State, heir: Heir) -> Result<()> {
     let is_restart = state.status == Status::Restarting;
     let id = worker.seat.id.as_str().to_owned();
     let told = worker.seat.pid().filter(|pid| worker.reaped.iter().any(|reaped| reaped.pid == *pid));
@@ -92,7 +107,7 @@ fn started(worker: &mut Worker, state: &State) -> Result<()> {
         let process = ProcessId::of(pid).unwrap_or(ProcessId { pid, start_time: 0 });
         worker.record_start(process, cgroup_of(pid))?;
         event::emit(worker.seat.containers.state_root(), "start", &worker.container, &[]);
-        return goes_on(worker, process, Duration::ZERO);
+        return goes_on(worker, process, Duration::ZERO, heir);
     }
     let log = fs::read_to_string(worker.seat.folder.join("log.json")).unwrap_or_default();
     if !log.trim().is_empty() {

@@ -345,6 +345,15 @@ impl Worker<'_> {
         self.finish(Exit { code: code.into(), oom: false, error });
     }
 
+    /// The program has ended, and nobody can tell how.
+    pub(super) fn ends_unseen(&mut self) {
+        if let Phase::Running(run) = &mut self.phase {
+            let now = Instant::now();
+            run.unseen = Some(Unseen { look_again: now, until: now });
+        }
+        self.program_ended();
+    }
+
     /// The program's first process has ended, if that is certain.
     pub(super) fn program_ended(&mut self) {
         let Phase::Running(run) = &mut self.phase else { return };
@@ -410,9 +419,10 @@ impl Worker<'_> {
 
     /// Records the end, and decides what comes now.
     fn ended(&mut self, ended: Ended) {
-        if let Some(log) = &mut self.log {
+        let lost = self.log.as_mut().and_then(|log| {
             log.flush();
-        }
+            log.lost()
+        });
         let is_final = self.is_stopped || self.is_shutdown;
         let (policy, mut backoff) = (self.container.host_config.restart_policy.clone(), self.backoff);
         let mut wait = None;
@@ -440,6 +450,7 @@ impl Worker<'_> {
             state.finished_at = jiff::Timestamp::now().to_string();
             state.health.iter_mut().for_each(|health| UNHEALTHY.clone_into(&mut health.status));
             exit.oom = state.oom_killed;
+            state.error = lost.clone().unwrap_or_default();
         });
         if let Err(error) = recorded {
             exit.error = error.to_string();

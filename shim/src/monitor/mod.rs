@@ -34,6 +34,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::container::ContainerId;
+use crate::container::process::{ProcessId, boot_id};
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Result};
 use crate::stream::protocol::{Frame, Start};
@@ -54,6 +55,15 @@ const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION
 /// # Errors
 /// The system's reason.
 pub fn launch(containers: &Containers, id: &ContainerId, start: Start) -> Result<UnixStream> {
+    if !start.adopt {
+        // Before anything can be killed: until the monitor says so itself, a start is under way that is this process's.
+        let (boot, own) = (boot_id()?, ProcessId::own()?);
+        containers.update_state(id, false, |state| {
+            state.is_starting = true;
+            state.monitor = Some(own);
+            state.boot = boot;
+        })?;
+    }
     let words = || "start a monitor".to_owned();
     let (mut ours, theirs) = UnixStream::pair().during(words)?;
     let descriptor = theirs.as_raw_fd();

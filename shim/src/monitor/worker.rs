@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::container::record::Container;
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::{Stream, Writer};
-use crate::monitor::adoption;
+use crate::monitor::adoption::{self, Heir};
 use crate::monitor::client::{self, Client, Heard};
 use crate::monitor::control::{self, Order, Reaped, Told};
 use crate::monitor::life::{Ended, Run, Starting};
@@ -155,7 +155,9 @@ impl<'a> Worker<'a> {
         if inheritance.is_first && !worker.start.adopt {
             worker.begin();
         } else {
-            adoption::take_over(&mut worker);
+            // A keeper that has just come is nobody's parent: how a program has ended it does not know.
+            let by_whom = if inheritance.is_first { Heir::Stranger } else { Heir::Kin };
+            adoption::take_over(&mut worker, by_whom);
         }
         Ok(worker)
     }

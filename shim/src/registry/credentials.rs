@@ -298,7 +298,7 @@ fn podmans() -> Vec<PathBuf> {
     let runtime = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}")));
     let mut files = vec![runtime.join("containers/auth.json")];
     // Root's own, not that of a user who is root inside of a namespace.
-    if uid == 0 && !crate::rootless::is_inside() {
+    if uid == 0 && !crate::rootless::is_in_user_namespace() {
         files.push(PathBuf::from("/run/containers/0/auth.json"));
     }
     let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));

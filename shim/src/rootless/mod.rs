@@ -25,6 +25,8 @@ const CLONE_NEWUSER: u64 = 0x1000_0000;
 /// Where newuidmap and newgidmap are: they are the system's, whatever PATH says.
 const TOOLS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
 
+pub mod holder;
+
 static ENTERED: OnceLock<()> = OnceLock::new();
 
 /// Which of the two processes this is.
@@ -42,7 +44,7 @@ pub fn is_ordinary_user() -> bool {
     !rustix::process::geteuid().is_root()
 }
 
-/// Are the containers of this process an ordinary user's, by [`enter`]?
+/// Are the bundles of this process an ordinary user's, by [`enter`]?
 #[must_use]
 pub fn is_inside() -> bool {
     ENTERED.get().is_some()
@@ -64,16 +66,32 @@ pub fn who() -> Result<As> {
     })
 }
 
-/// The ids of this process's user namespace, as the runtime's caller has them outside; None where there are no others.
+/// Is this process in a user namespace that has not all of the host's ids?
+#[must_use]
+pub fn is_in_user_namespace() -> bool {
+    who().is_ok_and(|who| who != As::Root)
+}
+
+/// The ids of this process's user namespace, as a runtime has to be told them whose caller is outside; None where there
+/// are no others.
 ///
 /// # Errors
 /// The system's reason.
 pub fn mappings() -> Result<Option<UserMappings>> {
-    if !is_inside() {
-        return Ok(None);
-    }
+    if is_inside() { own_mappings(false).map(Some) } else { Ok(None) }
+}
+
+/// The ids of this process's user namespace, in which its containers are too; None for the host's.
+///
+/// # Errors
+/// The system's reason.
+pub fn mappings_of_containers() -> Result<Option<UserMappings>> {
+    if is_in_user_namespace() { own_mappings(true).map(Some) } else { Ok(None) }
+}
+
+fn own_mappings(is_entered: bool) -> Result<UserMappings> {
     let (uids, gids) = (mapping("/proc/self/uid_map")?, mapping("/proc/self/gid_map")?);
-    Ok(Some(UserMappings { uids, gids }))
+    Ok(UserMappings { uids, gids, is_entered })
 }
 
 fn mapping(path: &str) -> Result<Vec<IdMapping>> {
