@@ -19,6 +19,7 @@ pub mod load;
 pub mod log;
 pub mod monitor;
 pub mod output;
+pub mod pack;
 pub mod pull;
 pub mod reference;
 pub mod registry;

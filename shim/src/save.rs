@@ -4,7 +4,7 @@
 //! Layers are written as they were packed when they came, and manifests as they were: an image that is loaded again is
 //! the same to the last byte. Every part is checked while it is written.
 //!
-//! Sources: OCI image-spec, "Image Layout"; ustar(5) for the archive, whose names are all short.
+//! Source: OCI image-spec, "Image Layout".
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write};
@@ -17,6 +17,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::config::CONFIG_MAX;
 use crate::image::manifest::{DOCUMENT_MAX, Descriptor, Document, OCI_INDEX, OCI_MANIFEST};
 use crate::image::platform::Platform;
+use crate::pack::tar::{Entry, Tar};
 use crate::reference::Reference;
 use crate::store::Store;
 use crate::store::lease::Lease;
@@ -65,9 +66,9 @@ pub fn save(store: &Store, words: &[&str], platform: Option<&Platform>, out: imp
             }
         }
     }
-    let mut tar = Tar { out };
-    tar.folder("blobs/")?;
-    tar.folder("blobs/sha256/")?;
+    let mut tar = Tar::new(out);
+    tar.begin(&Entry::folder(b"blobs/"))?;
+    tar.begin(&Entry::folder(b"blobs/sha256/"))?;
     let (mut written, mut saved, mut manifests) = (BTreeSet::new(), Vec::new(), Vec::new());
     for Wanted { image, names } in &wanted {
         let words = || format!("image {}", image.id);
@@ -91,7 +92,7 @@ pub fn save(store: &Store, words: &[&str], platform: Option<&Platform>, out: imp
         }
         for layer in &manifest.layers {
             if written.insert(layer.digest.clone()) {
-                tar.content(store, layer).during(words)?;
+                add(&mut tar, store, layer).during(words)?;
             }
         }
         let tags: Vec<String> = names.iter().map(Reference::familiar).collect();
@@ -109,7 +110,7 @@ pub fn save(store: &Store, words: &[&str], platform: Option<&Platform>, out: imp
     tar.file("index.json", &to_json(&index)?)?;
     tar.file("manifest.json", &to_json(&saved)?)?;
     tar.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    tar.end()
+    tar.end().map(drop)
 }
 
 /// The images that a word means, claimed, each with the name to be saved.
@@ -173,123 +174,30 @@ fn blob(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
-/// An archive in the making, of files that are root's and were changed in 1970.
-struct Tar<W> {
-    out: W,
-}
-
-impl<W: Write> Tar<W> {
-    fn folder(&mut self, path: &str) -> Result<()> {
-        self.header(path, b'5', 0)
+/// Content of the store, which may be large.
+fn add<W: Write>(tar: &mut Tar<W>, store: &Store, part: &Descriptor) -> Result<()> {
+    let words = || format!("content {}", part.digest);
+    let mut file = store.content.reader(&part.digest)?;
+    let length = file.metadata().during(words)?.len();
+    if length != part.size {
+        return Err(Error::invalid(format!("it has {length} bytes, not {}", part.size))).during(words);
     }
-
-    fn file(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
-        self.header(path, b'0', bytes.len() as u64)?;
-        self.write(bytes)?;
-        self.pad(bytes.len() as u64)
-    }
-
-    /// Content of the store, which may be large.
-    fn content(&mut self, store: &Store, part: &Descriptor) -> Result<()> {
-        let words = || format!("content {}", part.digest);
-        let mut file = store.content.reader(&part.digest)?;
-        let length = file.metadata().during(words)?.len();
-        if length != part.size {
-            return Err(Error::invalid(format!("it has {length} bytes, not {}", part.size))).during(words);
+    tar.begin(&Entry::file(blob(&part.digest).as_bytes(), length))?;
+    let mut hasher = Hasher::new(part.digest.algorithm());
+    let mut buffer = vec![0; 1 << 17];
+    let mut left = length;
+    while left > 0 {
+        let count = file.read(&mut buffer).during(words)?;
+        if count == 0 {
+            return Err(Error::invalid("it became shorter")).during(words);
         }
-        self.header(&blob(&part.digest), b'0', length)?;
-        let mut hasher = Hasher::new(part.digest.algorithm());
-        let mut buffer = vec![0; 1 << 17];
-        let mut left = length;
-        while left > 0 {
-            let count = file.read(&mut buffer).during(words)?;
-            if count == 0 {
-                return Err(Error::invalid("it became shorter")).during(words);
-            }
-            let count = count.min(usize::try_from(left).unwrap_or(count));
-            hasher.update(&buffer[..count]);
-            self.write(&buffer[..count])?;
-            left -= count as u64;
-        }
-        if hasher.finish() != part.digest {
-            return Err(Error::invalid("it is damaged: its digest is another")).during(words);
-        }
-        self.pad(length)
+        let count = count.min(usize::try_from(left).unwrap_or(count));
+        hasher.update(&buffer[..count]);
+        tar.write(&buffer[..count])?;
+        left -= count as u64;
     }
-
-    fn end(mut self) -> Result<()> {
-        self.write(&[0; 1024])?;
-        self.out.flush().during(|| "write the archive".into())
+    if hasher.finish() != part.digest {
+        return Err(Error::invalid("it is damaged: its digest is another")).during(words);
     }
-
-    fn header(&mut self, path: &str, kind: u8, size: u64) -> Result<()> {
-        let mut block = [0_u8; 512];
-        block[..path.len()].copy_from_slice(path.as_bytes());
-        let mode: &[u8] = if kind == b'5' { b"0000755\0" } else { b"0000644\0" };
-        block[100..108].copy_from_slice(mode);
-        block[108..116].copy_from_slice(b"0000000\0");
-        block[116..124].copy_from_slice(b"0000000\0");
-        block[124..136].copy_from_slice(&size_field(size));
-        block[136..148].copy_from_slice(b"00000000000\0");
-        block[148..156].copy_from_slice(b"        ");
-        block[156] = kind;
-        block[257..265].copy_from_slice(b"ustar\x0000");
-        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.write(&block)
-    }
-
-    fn pad(&mut self, length: u64) -> Result<()> {
-        let padding = usize::try_from(length.wrapping_neg() % 512).unwrap_or_default();
-        self.write(&[0; 512][..padding])
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).during(|| "write the archive".into())
-    }
-}
-
-/// Eleven octal digits; beyond 8 GiB the number itself, with the highest bit set, as GNU tar has it and all read it.
-fn size_field(size: u64) -> [u8; 12] {
-    let mut field = [0; 12];
-    if size < 1 << 33 {
-        field.copy_from_slice(format!("{size:011o}\0").as_bytes());
-    } else {
-        field[0] = 0x80;
-        field[4..].copy_from_slice(&size.to_be_bytes());
-    }
-    field
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::unpack::archive::{Archive, Kind};
-
-    #[test]
-    fn what_is_written_is_an_archive() {
-        let mut bytes = Vec::new();
-        let mut tar = Tar { out: &mut bytes };
-        tar.folder("blobs/").unwrap();
-        tar.file("a", b"text").unwrap();
-        tar.file("b", &[7; 512]).unwrap();
-        tar.end().unwrap();
-        let mut archive = Archive::new(&bytes[..]);
-        let mut found = Vec::new();
-        while let Some(entry) = archive.next_entry().unwrap() {
-            let size = if let Kind::File(size, _) = entry.kind { Some(size) } else { None };
-            found.push((String::from_utf8(entry.path).unwrap(), size, entry.mode));
-        }
-        assert_eq!(
-            found,
-            [("blobs/".into(), None, 0o755), ("a".into(), Some(4), 0o644), ("b".into(), Some(512), 0o644)]
-        );
-    }
-
-    #[test]
-    fn sizes_beyond_eight_gibibytes_have_their_place() {
-        assert_eq!(&size_field(8), b"00000000010\0");
-        assert_eq!(&size_field((1 << 33) - 1), b"77777777777\0");
-        assert_eq!(size_field(1 << 33), [0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
-    }
+    tar.pad(length)
 }

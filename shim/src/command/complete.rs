@@ -4,7 +4,9 @@ use crate::catalog::summary;
 use crate::cli::complete::{Names, complete};
 use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb, shells};
-use crate::command::{VERBS, store};
+use crate::command::{VERBS, containers, store};
+use crate::container::end;
+use crate::container::state::State;
 use crate::error::{Error, Result};
 use crate::output;
 
@@ -34,8 +36,22 @@ fn names(globals: &Globals, kind: Names) -> Vec<String> {
     match kind {
         Names::Images => images(globals).unwrap_or_default(),
         Names::Variables => std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
-        Names::Containers | Names::Running | Names::Stopped => Vec::new(),
+        Names::Containers => named(globals, |_| true).unwrap_or_default(),
+        Names::Running => named(globals, end::is_up).unwrap_or_default(),
+        Names::Stopped => named(globals, |state| !end::is_up(state)).unwrap_or_default(),
     }
+}
+
+/// Containers as they are recorded, which may be out of date: nobody wants to wait between the words of a line.
+fn named(globals: &Globals, is_meant: impl Fn(&State) -> bool) -> Result<Vec<String>> {
+    let containers = containers(globals)?;
+    let mut names = Vec::new();
+    for id in containers.ids()? {
+        if containers.state(&id).is_ok_and(|state| is_meant(&state)) {
+            names.extend(containers.get(&id).ok().flatten().map(|container| container.name));
+        }
+    }
+    Ok(names)
 }
 
 fn images(globals: &Globals) -> Result<Vec<String>> {

@@ -19,7 +19,7 @@ use crate::container::hosts::{self, Resolver};
 use crate::container::modes::{Mode, Modes};
 use crate::container::name;
 use crate::container::record::MountPoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::config::Healthcheck;
 use crate::log::Settings;
 use crate::{rootless, runtime, time};
@@ -109,7 +109,8 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
     config.stop_signal = options.stop_signal.take();
     let name = match given.text("name")? {
         None | Some("") => String::new(),
-        Some(text) => name::parse(text)?.to_owned(),
+        // Docker's daemon says that, not its client: the exit status of `create` is another.
+        Some(text) => name::parse(text).map_err(|error| error.of(Kind::Invalid))?.to_owned(),
     };
     let runtime = runtime::find(given.text("runtime")?)?;
     Ok((

@@ -5,11 +5,14 @@
 mod acquire;
 mod attach;
 mod bundle;
+mod commit;
 mod complete;
 mod container_prune;
 mod create;
 mod create_options;
+mod diff;
 mod exec;
+mod export;
 mod history;
 mod hold;
 mod image_inspect;
@@ -18,25 +21,32 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod kill;
 mod load;
 mod login;
 mod logout;
 mod logs;
 mod monitor;
+mod pause;
+mod port;
 mod ps;
 mod pull;
 mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod save;
 mod spec_options;
 mod start;
+mod stop;
 mod system_check;
 mod system_df;
 mod tag;
 mod terminal_exec;
+mod top;
 mod version;
+mod wait;
 
 use crate::cli::flags::{Flag, Given, value};
 use crate::cli::{Globals, Verb};
@@ -52,11 +62,14 @@ use crate::store::folder::Folders;
 pub const VERBS: &[&Verb] = &[
     &attach::VERB,
     &bundle::VERB,
+    &commit::VERB,
     &complete::ASK,
     &complete::SCRIPT,
     &container_prune::VERB,
     &create::VERB,
+    &diff::VERB,
     &exec::VERB,
+    &export::VERB,
     &history::VERB,
     &hold::VERB,
     &image_inspect::VERB,
@@ -64,26 +77,34 @@ pub const VERBS: &[&Verb] = &[
     &images::VERB,
     &import::VERB,
     &info::VERB,
-    &inspect::VERB,
     &inspect::CONTAINER,
+    &inspect::VERB,
+    &kill::VERB,
     &load::VERB,
     &login::VERB,
     &logout::VERB,
-    &ps::VERB,
     &logs::VERB,
     &monitor::VERB,
+    &pause::PAUSE,
+    &pause::UNPAUSE,
+    &port::VERB,
+    &ps::VERB,
     &pull::VERB,
     &rename::VERB,
+    &restart::VERB,
     &rm::VERB,
     &rmi::VERB,
     &run::VERB,
     &save::VERB,
     &start::VERB,
+    &stop::VERB,
     &system_check::VERB,
     &system_df::VERB,
     &tag::VERB,
     &terminal_exec::VERB,
+    &top::VERB,
     &version::VERB,
+    &wait::VERB,
 ];
 
 /// Commands that make or remove files of images.
@@ -143,6 +164,32 @@ fn store(globals: &Globals) -> Result<Store> {
 fn containers(globals: &Globals) -> Result<Containers> {
     Containers::open(&Folders::open(globals.root(), globals.state())?)
 }
+
+/// Does something to each of the containers that the arguments name, at the same time: one that takes its time does not
+/// keep the others waiting. Prints the names of those that it was done to.
+fn for_each(given: &Given, act: impl Fn(&str) -> Result<()> + Sync) -> Result<u8> {
+    let words = given.words()?;
+    let mut code = 0;
+    for some in words.chunks(TOGETHER) {
+        let results = std::thread::scope(|scope| {
+            let started: Vec<_> = some.iter().map(|word| scope.spawn(|| act(word))).collect();
+            let ended = |thread: std::thread::ScopedJoinHandle<Result<()>>| {
+                thread.join().unwrap_or_else(|_| Err(Error::new(Kind::System, "a thread has ended")))
+            };
+            started.into_iter().map(ended).collect::<Vec<_>>()
+        });
+        for (word, result) in some.iter().zip(results) {
+            match result {
+                Ok(()) => output::print(&format!("{word}\n"))?,
+                Err(error) => code = report(&error),
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// How many containers something is done to at the same time, as in docker.
+const TOGETHER: usize = 50;
 
 /// Does a command. An ordinary user's goes on in a user namespace if it makes or removes files of images, whose owners
 /// are more than one; and in that of his containers, which is the same for all of them, if it is about those.

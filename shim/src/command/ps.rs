@@ -9,6 +9,7 @@ use crate::cli::flags::{Arity, Form, Given, list, switch, value};
 use crate::cli::spec_flags::integer;
 use crate::cli::{Globals, Verb};
 use crate::command::{FAILURE, containers, store};
+use crate::container::attend::attend;
 use crate::container::filter::{Ancestor, Filter, Lookup};
 use crate::container::store::{Containers, Found};
 use crate::container::{listing, size};
@@ -129,7 +130,7 @@ impl Listed {
 fn look(containers: &Containers) -> Result<(Vec<Listed>, Vec<Error>)> {
     let (mut found, mut broken) = (Vec::new(), Vec::new());
     for id in containers.ids()? {
-        match containers.observe(&id) {
+        match attend(containers, &id) {
             Ok(Some(one)) => {
                 let created = one.container.created.parse().unwrap_or_default();
                 found.push(Listed { found: one, created });
@@ -254,7 +255,7 @@ impl Shown<'_> {
     fn size(&self, one: &Listed) -> Result<String> {
         let container = &one.found.container;
         let id = crate::container::ContainerId::parse(&container.id)?;
-        let own = size::of_files(&self.containers.folder(&id).join("upper"))?;
+        let own = size::of_files(&self.containers.folder(&id).join(size::UPPER))?;
         let mut all = own;
         for layer in &container.layers {
             all = all.saturating_add(self.store.layers.get(layer)?.map_or(0, |layer| layer.size));

@@ -79,7 +79,12 @@ struct Starting {
 fn begin(containers: &Containers, word: &str) -> Result<Starting> {
     let id = containers.find(word)?;
     let lock = containers.operation(&id)?;
-    let missing = || Error::not_found(format!("No such container: {word}"));
+    check(containers, id, lock)
+}
+
+/// Can it be started?
+fn check(containers: &Containers, id: ContainerId, lock: Lock) -> Result<Starting> {
+    let missing = || Error::not_found(format!("No such container: {id}"));
     let found = containers.observe(&id)?.ok_or_else(missing)?;
     let is_running = match found.state.status {
         Status::Running | Status::Restarting => true,
@@ -99,7 +104,15 @@ fn begin(containers: &Containers, word: &str) -> Result<Starting> {
 
 /// Starts a container; one that runs is fine.
 fn start(containers: &Containers, word: &str) -> Result<()> {
-    let starting = begin(containers, word)?;
+    launch(containers, &begin(containers, word)?)
+}
+
+/// The same of one that the caller has locked for operations.
+pub(super) fn start_locked(containers: &Containers, id: ContainerId, lock: Lock) -> Result<()> {
+    launch(containers, &check(containers, id, lock)?)
+}
+
+fn launch(containers: &Containers, starting: &Starting) -> Result<()> {
     if starting.is_running {
         return Ok(());
     }

@@ -80,7 +80,7 @@ pub fn inspect(store: &Store, containers: &Containers, found: &Found, sizes: boo
         ("GraphDriver", graph_driver(store, container, &folder)),
     ];
     if sizes {
-        let own = size::of_files(&folder.join("upper"))?;
+        let own = size::of_files(&folder.join(size::UPPER))?;
         let mut all = own;
         for layer in &container.layers {
             all = all.saturating_add(store.layers.get(layer)?.map_or(0, |layer| layer.size));
@@ -143,7 +143,7 @@ fn graph_driver(store: &Store, container: &Container, folder: &std::path::Path) 
         ("ID".to_owned(), container.id.as_str().into()),
         ("LowerDir".to_owned(), lower.join(":").into()),
         ("MergedDir".to_owned(), text(folder.join("rootfs")).into()),
-        ("UpperDir".to_owned(), text(folder.join("upper")).into()),
+        ("UpperDir".to_owned(), text(folder.join(size::UPPER)).into()),
         ("WorkDir".to_owned(), text(folder.join("work")).into()),
     ];
     Value::Object("GraphDriver", vec![("Data", Value::Dictionary(data)), ("Name", "overlay2".into())])

@@ -4,11 +4,17 @@
 //! record says of processes is believed only as far as the kernel agrees (`process`). Nothing in a container's root is
 //! reached by a plain path, and nothing that an image says is in charge of anything here.
 
+pub mod attend;
+pub mod changes;
+pub mod commit;
 pub mod config;
 pub mod configure;
 pub mod create;
+pub mod end;
 pub mod exec;
+pub mod export;
 pub mod filter;
+pub mod freeze;
 pub mod host_config;
 pub mod hosts;
 pub mod init;
@@ -18,10 +24,12 @@ pub mod listing;
 pub mod modes;
 pub mod name;
 pub mod process;
+pub mod processes;
 pub mod prune;
 pub mod record;
 pub mod remove;
 pub mod root;
+pub mod signal;
 pub mod size;
 pub mod start;
 pub mod state;

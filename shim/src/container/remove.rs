@@ -50,12 +50,14 @@ pub fn remove(containers: &Containers, word: &str, by_force: bool) -> Result<()>
         };
         return Err(Error::conflict(format!("cannot remove container \"/{name}\": {reason}")));
     }
+    // What somebody has begun to remove, and was killed at, may be alive still.
+    let lives = is_running || found.state.process.is_some_and(ProcessId::is_alive);
     containers.update_state(&id, false, |state| {
         state.status = Status::Removing;
         state.stopped_by_user = true;
     })?;
     let removed = (|| {
-        if is_running {
+        if lives {
             end(containers, &id, &found.state)?;
         }
         wait_for_monitor(containers, &id)?;
@@ -102,6 +104,23 @@ pub fn auto(containers: &Containers, container: &Container) -> Result<()> {
     };
     let _lock = lock;
     clear(containers, container)
+}
+
+/// Removes a container that was to go with its end and is there still, since its monitor did not live to see it; whether it
+/// is gone. Whoever is at it is left alone.
+///
+/// # Errors
+/// The system's reason.
+pub fn left_over(containers: &Containers, container: &Container) -> Result<bool> {
+    let id = ContainerId::parse(&container.id)?;
+    let Some(_lock) = containers.try_operation(&id)? else { return Ok(false) };
+    let removes = containers.get(&id)?.is_some_and(|container| container.host_config.auto_remove);
+    // Looked at again, now that nobody starts it.
+    if !removes || containers.state(&id)?.status != Status::Exited || containers.is_supervised(&id)? {
+        return Ok(false);
+    }
+    clear(containers, container)?;
+    Ok(true)
 }
 
 /// Kills its first process and waits for the end.

@@ -13,6 +13,9 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 
+/// The folder of a container in which its own files are.
+pub const UPPER: &str = "upper";
+
 /// Bytes of all files below this folder; nothing of one that is not there. What goes away meanwhile does not count.
 ///
 /// # Errors

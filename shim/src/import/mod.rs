@@ -153,7 +153,7 @@ fn describe(layer: &Layer, description: &Description) -> Result<(Vec<u8>, Vec<u8
 }
 
 /// What nobody said stands in no document.
-fn remove_nulls(value: &mut serde_json::Value) {
+pub(crate) fn remove_nulls(value: &mut serde_json::Value) {
     if let Some(members) = value.as_object_mut() {
         members.retain(|_, member| !member.is_null());
         members.values_mut().for_each(remove_nulls);

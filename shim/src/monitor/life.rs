@@ -507,7 +507,9 @@ impl Worker<'_> {
         }));
         // A starter has the container's lock, and removes what he could not start.
         let has_starter = self.clients.iter().any(|client| client.is_starter && !client.is_done());
-        if self.container.host_config.auto_remove && !has_starter {
+        // As it is recorded by now: `restart` takes it back for a while.
+        let recorded = containers.get(id).ok().flatten();
+        if recorded.is_some_and(|container| container.host_config.auto_remove) && !has_starter {
             put(remove::auto(containers, &self.container));
         }
         self.seat.clear();

@@ -1,5 +1,7 @@
-//! What commands print: tables, templates, numbers for people. Rendering only: nothing here looks at the store.
+//! What commands print: tables, templates, numbers for people, archives. Rendering only: nothing here looks at the
+//! store.
 
+pub mod archive;
 pub mod document;
 pub mod format;
 pub mod human;

@@ -3,22 +3,34 @@
 
 /// Narrowest column, in characters.
 const WIDTH_MIN: usize = 10;
+/// The same of `top`.
+const WIDE_MIN: usize = 20;
 /// Spaces behind the widest cell of a column.
 const PADDING: usize = 3;
 
 /// Aligns lines whose cells end in tabs. What stands behind the last tab of a line belongs to no column.
 #[must_use]
 pub fn align(text: &str) -> String {
+    align_to(text, WIDTH_MIN)
+}
+
+/// The same with columns of 20 at least, as `docker top` has them.
+#[must_use]
+pub fn align_wide(text: &str) -> String {
+    align_to(text, WIDE_MIN)
+}
+
+fn align_to(text: &str, width_min: usize) -> String {
     let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
     let mut aligned = String::with_capacity(text.len() * 2);
-    columns(&lines, &mut Vec::new(), &mut aligned);
+    columns(&lines, width_min, &mut Vec::new(), &mut aligned);
     // One end of line was added behind the last line, which had none.
     aligned.pop();
     aligned
 }
 
 /// Writes lines of which the widths of the first columns are known. A column is a run of lines that have a cell there.
-fn columns(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
+fn columns(lines: &[Vec<&str>], width_min: usize, widths: &mut Vec<usize>, out: &mut String) {
     let column = widths.len();
     let has_cell = |line: &Vec<&str>| column + 1 < line.len();
     let mut rest = lines;
@@ -29,8 +41,8 @@ fn columns(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
         let with = rest.iter().take_while(|line| has_cell(line)).count();
         if with > 0 {
             let widest = rest[..with].iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-            widths.push((widest + PADDING).max(WIDTH_MIN));
-            columns(&rest[..with], widths, out);
+            widths.push((widest + PADDING).max(width_min));
+            columns(&rest[..with], width_min, widths, out);
             widths.pop();
             rest = &rest[with..];
         }
@@ -58,6 +70,7 @@ mod tests {
         let text = "REPOSITORY\tTAG\tSIZE\na/very/long/name\tü\t4MB\nb\t\t1B\n";
         let aligned = "REPOSITORY         TAG       SIZE\na/very/long/name   ü         4MB\nb                            1B\n";
         assert_eq!(align(text), aligned);
+        assert_eq!(align_wide("UID\tPID\nroot\t1\n"), "UID                 PID\nroot                1\n");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 
 /// What names of such folders begin with.
-pub const KINDS: [&str; 3] = ["load-", "import-", "check-"];
+pub const KINDS: [&str; 4] = ["load-", "import-", "check-", "commit-"];
 
 /// A folder, which is gone when the work is done.
 #[derive(Debug)]
