@@ -1,11 +1,12 @@
 //! `shim attach`, and the same of `run`: somebody at a terminal, or a script with pipes.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
+use std::fs;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use integration::{Call, Running, Shim, Terminal, Value, is_root, requires, wait_for};
+use integration::{Call, Process, Running, Shim, Terminal, Value, is_root, requires, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 const NOT_ROOT: &str = "containers with layers of their own need root";
@@ -193,4 +194,37 @@ fn who_is_attached_stays_so_when_the_supervisor_is_killed() {
     drop(stdin);
     let output = running.wait().expect_ok();
     assert_eq!(output.stdout, "got one\ngot two\n");
+}
+
+#[test]
+fn who_is_attached_stays_so_when_all_of_the_supervisor_is_killed() {
+    requires!(is_root(), "{NOT_ROOT}");
+    let shim = Shim::with_busybox();
+    let script = "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.05; done";
+    let running = shim.call(&["run", "--name", "box", "busybox", "sh", "-c", script]).spawn();
+    let last = || {
+        let line = shim.call(&["logs", "--tail", "1", "box"]).output().stdout;
+        line.trim().strip_prefix("tick ").and_then(|number| number.parse::<u32>().ok())
+    };
+    wait_for("the first", &last);
+    let is_monitor = |process: &Process| {
+        let line = fs::read(process.path("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"monitor")
+    };
+    // The keeper first, or it would have another worker.
+    let mut monitors: Vec<u32> =
+        shim.processes().into_iter().filter(is_monitor).map(|one| one.pid()).collect();
+    monitors.sort_unstable();
+    assert_eq!(monitors.len(), 2, "a keeper and a worker");
+    for pid in monitors {
+        let _ = kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL);
+    }
+    // Whoever asks, finds it as it is, and has it looked after again.
+    let then = wait_for("lines", &last);
+    wait_for("lines after that", || last().filter(|number| *number > then + 5));
+    shim.cli(&["rm", "--force", "box"]).expect_ok();
+    let output = running.wait().expect_code(137);
+    let shown: Vec<u32> =
+        output.stdout.lines().filter_map(|line| line.strip_prefix("tick ")?.parse().ok()).collect();
+    assert!(shown.last().is_some_and(|number| *number > then), "{then}: {output}");
 }

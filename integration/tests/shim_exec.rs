@@ -37,6 +37,13 @@ fn streams_exit_status_and_failures_are_dockers() {
     let bad = exec(&shim, &["-it", "box", "true"]).expect_code(1);
     bad.expect_stderr("the input device is not a TTY");
 
+    shim.cli(&["pause", "box"]).expect_ok();
+    exec(&shim, &["box", "true"])
+        .expect_code(1)
+        .expect_stderr("is paused, unpause the container before exec");
+    let paused = shim.cli(&["attach", "box"]).expect_code(1);
+    paused.expect_stderr("cannot attach to a paused container, unpause it first");
+    shim.cli(&["unpause", "box"]).expect_ok();
     let ended = shim.detached(&["busybox", "true"]);
     wait_for("its end", || (shim.recorded_state(&ended)["status"] == "exited").then_some(()));
     exec(&shim, &[&ended, "true"]).expect_code(1).expect_stderr(&format!("container {ended} is not running"));
