@@ -91,7 +91,7 @@ fn a_check_that_cannot_be_run_is_no_success() {
 }
 
 #[test]
-fn early_failures_do_not_count() {
+fn early_failures_do_not_count_and_a_paused_container_is_left_alone() {
     requires!(is_root(), "{ROOT}");
     let shim = Shim::with_busybox();
     let flags = [
@@ -113,6 +113,14 @@ fn early_failures_do_not_count() {
     );
     fs::write(process.inside("ok"), "").unwrap();
     wait_for_health(&shim, &id, "healthy");
+    // A check in a paused container would wait for its end.
+    shim.cli(&["pause", &id]).expect_ok();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let before = shim.recorded_state(&id)["health"].clone();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(shim.recorded_state(&id)["health"], before);
+    shim.cli(&["unpause", &id]).expect_ok();
+    wait_for_state(&shim, &id, "more checks", |state| state["health"]["Log"] != before["Log"]);
     fs::remove_file(process.inside("ok")).unwrap();
     wait_for_health(&shim, &id, "unhealthy");
     monitored::signal(process, Signal::KILL);

@@ -136,6 +136,37 @@ fn the_container_goes_on_whoever_of_its_monitor_is_killed() {
 }
 
 #[test]
+fn what_nobody_has_seen_end_is_put_right_by_whoever_looks() {
+    requires!(is_root(), "{ROOT}");
+    let shim = Shim::with_busybox();
+    let unseen = |flags: &[&str]| {
+        let id = shim
+            .detached(&[flags, &["busybox", "sh", "-c", "until [ -e /stop ]; do sleep 0.02; done"]].concat());
+        let (keeper, worker, process) = (keeper(&shim, &id), worker(&shim, &id), shim.process(&id));
+        kill(keeper);
+        kill(worker);
+        stop_counting(process);
+        wait_for("its end", || (!process.is_alive()).then_some(()));
+        assert_eq!(shim.recorded_state(&id)["status"], "running", "nobody has recorded it");
+        id
+    };
+    let id = unseen(&[]);
+    assert_eq!(shim.stdout(&["ps", "--all", "--format", "{{.State}}"]), "exited\n");
+    let state = ended(&shim, &id);
+    assert_eq!(state["exit_code"], 137, "{state}");
+    assert_eq!(actions(&shim, &id), ["create", "start", "die"]);
+    shim.stdout(&["rm", &id]);
+    // Those that go with their end do so now; also if the one who looks wants to remove them.
+    let id = unseen(&["--rm"]);
+    shim.stdout(&["ps"]);
+    wait_for("its removal", || shim.container_ids().is_empty().then_some(()));
+    wait_for("word of it", || (actions(&shim, &id) == ["create", "start", "die", "destroy"]).then_some(()));
+    let id = unseen(&["--rm"]);
+    shim.stdout(&["rm", "--force", &id]);
+    assert!(shim.container_ids().is_empty());
+}
+
+#[test]
 fn a_terminal_outlives_the_worker() {
     requires!(is_root(), "{ROOT}");
     let shim = Shim::with_busybox();

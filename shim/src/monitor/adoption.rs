@@ -56,11 +56,6 @@ fn try_to(worker: &mut Worker, heir: Heir) -> Result<()> {
         State { process: Some(process), .. } if state.status.has_process() => {
             goes_on(worker, process, since(&state), heir)
         }
-        // The starter has no answer, and nothing was begun.
-        _ if worker.clients.iter().any(|client| client.is_starter) && !worker.start.adopt => {
-            worker.begin();
-            Ok(())
-        }
         State { status: Status::Restarting, .. } => {
             worker.runtime.delete(worker.seat.id.as_str())?;
             worker.answer(&Frame::Started(0));

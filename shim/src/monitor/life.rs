@@ -104,16 +104,6 @@ pub struct Ended {
 }
 
 impl Worker<'_> {
-    /// Begins what a starter has asked for.
-    pub(super) fn begin(&mut self) {
-        let begun = self.record_launch(|state| {
-            state.stopped_by_user = false;
-            state.restart_count = 0;
-            state.error.clear();
-        });
-        self.launch_again(begun, false);
-    }
-
     /// Notes that a start is under way: whoever comes after a monitor that was killed has to know.
     fn record_launch(&self, mut change: impl FnMut(&mut State)) -> Result<()> {
         let (boot, own) = (boot_id()?, ProcessId::own()?);
@@ -487,6 +477,10 @@ impl Worker<'_> {
 
     /// Leaves everything in order: nothing mounted, nobody supervised, nothing in the state folder.
     pub(super) fn finish(&mut self, mut exit: Exit) {
+        if self.start.adopt {
+            // Whoever had it taken over may have the lock that its removal needs.
+            self.answer(&Frame::Started(0));
+        }
         let (containers, id) = (&self.seat.containers, &self.seat.id);
         self.phase = Phase::Over;
         let lasting = !self.container.host_config.auto_remove;
@@ -498,19 +492,25 @@ impl Worker<'_> {
             }
         };
         put(root::detach(containers, id));
-        put(self.record_lasting(lasting, |state| {
-            if state.status == Status::Restarting {
-                state.status = Status::Exited;
-            }
-            state.is_starting = false;
-            state.monitor = None;
-        }));
         // A starter has the container's lock, and removes what he could not start.
         let has_starter = self.clients.iter().any(|client| client.is_starter && !client.is_done());
         // As it is recorded by now: `restart` takes it back for a while.
         let recorded = containers.get(id).ok().flatten();
-        if recorded.is_some_and(|container| container.host_config.auto_remove) && !has_starter {
-            put(remove::auto(containers, &self.container));
+        let is_passing = recorded.is_some_and(|container| container.host_config.auto_remove);
+        let is_removed = is_passing && !has_starter && {
+            let removed = remove::auto(containers, &self.container);
+            let is_removed = removed.is_ok();
+            put(removed);
+            is_removed
+        };
+        if !is_removed {
+            put(self.record_lasting(lasting, |state| {
+                if state.status == Status::Restarting {
+                    state.status = Status::Exited;
+                }
+                state.is_starting = false;
+                state.monitor = None;
+            }));
         }
         self.seat.clear();
         for client in &mut self.clients {

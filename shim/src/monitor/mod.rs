@@ -62,6 +62,9 @@ pub fn launch(containers: &Containers, id: &ContainerId, start: Start) -> Result
             state.is_starting = true;
             state.monitor = Some(own);
             state.boot = boot;
+            state.stopped_by_user = false;
+            state.restart_count = 0;
+            state.error.clear();
         })?;
     }
     let words = || "start a monitor".to_owned();

@@ -153,7 +153,8 @@ impl<'a> Worker<'a> {
             buffer: vec![0; HEADER + CHUNK],
         };
         if inheritance.is_first && !worker.start.adopt {
-            worker.begin();
+            // That a start is under way was recorded before there was a monitor.
+            worker.launch_again(Ok(()), false);
         } else {
             // A keeper that has just come is nobody's parent: how a program has ended it does not know.
             let by_whom = if inheritance.is_first { Heir::Stranger } else { Heir::Kin };
