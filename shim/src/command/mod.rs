@@ -40,6 +40,7 @@ mod save;
 mod spec_options;
 mod start;
 mod stop;
+mod system_boot;
 mod system_check;
 mod system_df;
 mod tag;
@@ -98,6 +99,7 @@ pub const VERBS: &[&Verb] = &[
     &save::VERB,
     &start::VERB,
     &stop::VERB,
+    &system_boot::VERB,
     &system_check::VERB,
     &system_df::VERB,
     &tag::VERB,
