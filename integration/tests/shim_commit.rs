@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
-use integration::{Call, Shim, is_root, json, requires};
+use integration::{Call, Shim, is_root, json, requires, wait_for};
 
 /// A container that was never started, with changes as its program would have made them.
 fn changed(shim: &Shim, words: &[&str]) -> (String, PathBuf) {
@@ -118,4 +118,35 @@ fn a_container_becomes_an_image_whose_layer_is_always_the_same() {
     ] {
         shim.cli(words).expect_code(1).expect_stderr(told);
     }
+}
+
+#[test]
+fn what_a_program_has_done_is_told_and_kept() {
+    requires!(is_root(), "containers of root");
+    let shim = Shim::with_busybox();
+    let script = "echo hi >/srv/file; rm /bin/wget; mkdir -p /new/deep; mv /new /renamed; chmod 700 /tmp; ln -s /nowhere /link; \
+        echo ready; sleep 1000";
+    shim.detached(&["--name", "box", "busybox", "sh", "-c", script]);
+    wait_for("the program", || shim.cli(&["logs", "box"]).stdout.contains("ready").then_some(()));
+    // While it runs, and the same when it has ended.
+    let told = "C /bin\nD /bin/wget\nA /link\nA /renamed\nA /renamed/deep\nC /srv\nA /srv/file\nC /tmp\n";
+    assert_eq!(shim.stdout(&["diff", "box"]), told);
+    let archive = shim.folder().join("running.tar");
+    shim.cli(&["export".as_ref(), "-o".as_ref(), archive.as_os_str(), "box".as_ref()])
+        .expect_ok()
+        .expect_no_stderr();
+    shim.stdout(&["commit", "box", "mine:1"]);
+    assert_eq!(shim.stdout(&["inspect", "-f", "{{.State.Status}}", "box"]), "running\n");
+    shim.stdout(&["kill", "box"]);
+    assert_eq!(shim.stdout(&["diff", "box"]), told);
+    shim.stdout(&["commit", "box", "mine:2"]);
+    let layers = |name: &str| shim.stdout(&["image", "inspect", "-f", "{{json .RootFS.Layers}}", name]);
+    assert_eq!(layers("mine:1"), layers("mine:2"));
+    // What was kept is there, and what has gone is not.
+    let inside = "cat /srv/file; test -e /bin/wget || echo gone; stat -c %a /tmp; ls /renamed; readlink /link; ls /dev/pts /etc";
+    let output = shim.run(&["--rm", "mine:2", "sh", "-c", inside]).expect_ok();
+    assert!(output.stdout.starts_with("hi\ngone\n700\ndeep\n/nowhere\n"), "{output}");
+    // An image whose container stands cannot be committed once it is gone.
+    shim.cli(&["rmi", "-f", "mine:1", "mine:2", "busybox"]).expect_ok();
+    shim.cli(&["commit", "box"]).expect_code(1).expect_stderr("pull or load busybox again\n");
 }

@@ -91,3 +91,27 @@ fn what_is_not_there_is_told_behind_the_rest() {
         .expect_code(1)
         .expect_stderr("--type network: there are none here");
 }
+
+#[test]
+fn the_whole_is_told_by_info_and_version() {
+    let mut all = Recorded::new();
+    all.add(1, "made", &json!({}), &json!({}));
+    all.add_running(2, "web", &json!({}), &json!({}));
+    all.add_running(3, "still", &json!({}), &json!({"status": "paused"}));
+    let format = "{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}} {{.Images}} {{.Driver}}";
+    assert_eq!(all.shim.stdout(&["info", "--format", format]), "3 1 1 1 0 overlay2\n");
+    let told = all.shim.cli(&["info"]).expect_ok();
+    for line in [" Containers: 3\n  Running: 1\n", "\n Default Runtime: runtime\n", "\n Security Options:\n"]
+    {
+        assert!(told.stdout.contains(line), "{line}: {told}");
+    }
+    // What cannot be limited here is told as docker tells it.
+    let has_memory = integration::has_controller("memory");
+    assert_eq!(told.stderr.contains("WARNING: No memory limit support\n"), !has_memory, "{told}");
+    let json = all.shim.cli(&["info", "-f", "json"]).expect_ok().expect_no_stderr().json();
+    assert_eq!((&json["ContainersPaused"], &json["MemoryLimit"]), (&json!(1), &json!(has_memory)));
+    let version = all.shim.stdout(&["version", "-f", "{{.Client.Version}} {{.Server.Version}}"]);
+    let (client, server) = version.trim_end().split_once(' ').unwrap();
+    assert_eq!(client, server);
+    assert!(all.shim.stdout(&["version"]).contains("\nRuntime: /"), "{version}");
+}

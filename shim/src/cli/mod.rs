@@ -111,6 +111,49 @@ pub const GROUPS: [(&str, &str); 3] = [
     ("system", "Manage what is kept on the disk"),
 ];
 
+/// Commands of docker's that are not here yet, and those that are not for a shim without a daemon.
+const NOT_YET: [&str; 9] = [
+    "container cp",
+    "container stats",
+    "container update",
+    "cp",
+    "events",
+    "stats",
+    "system events",
+    "system prune",
+    "update",
+];
+const NEVER: [&str; 19] = [
+    "build",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "compose",
+    "config",
+    "context",
+    "image build",
+    "image push",
+    "manifest",
+    "node",
+    "plugin",
+    "push",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "swarm",
+    "trust",
+];
+const LATER: [&str; 2] = ["network", "volume"];
+
+/// Why a command of docker's is not here, if that is so.
+fn absence(name: &str) -> Option<&'static str> {
+    if NOT_YET.contains(&name) || LATER.contains(&name) {
+        return Some("is not supported yet");
+    }
+    NEVER.contains(&name).then_some("is docker's, and is not supported")
+}
+
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Parsed {
@@ -189,6 +232,13 @@ fn find<'a>(
     if let Some(verb) = by_name(&first) {
         return Ok((Some(verb), first, &words[1..]));
     }
+    let refused = |name: &str, reason: &str| {
+        let message = format!("shim: 'shim {name}' {reason}\n\nRun 'shim --help' for more information");
+        Err(Misuse { message, code: 1 })
+    };
+    if let Some(reason) = absence(&first) {
+        return refused(&first, reason);
+    }
     if !GROUPS.iter().any(|(group, _)| *group == first) {
         let meant = suggest::like(&first, &suggest::commands(verbs));
         let message = format!(
@@ -205,6 +255,7 @@ fn find<'a>(
     let name = format!("{first} {second}");
     match by_name(&name) {
         Some(verb) => Ok((Some(verb), name, &words[2..])),
+        None if absence(&name).is_some() => refused(&name, absence(&name).unwrap_or_default()),
         None => {
             let unknown = format!("shim: unknown command: shim {}", one_line(&name));
             let meant = suggest::told(&suggest::like(&second, &suggest::commands_of(&first, verbs)));
@@ -292,6 +343,12 @@ mod tests {
             (
                 "imagse",
                 "shim: unknown command: shim imagse\n\nDid you mean this?\n  image\n  images\n\nRun 'shim --help' for more information",
+                1,
+            ),
+            ("stats", "shim: 'shim stats' is not supported yet\n\nRun 'shim --help' for more information", 1),
+            (
+                "image build .",
+                "shim: 'shim image build' is docker's, and is not supported\n\nRun 'shim --help' for more information",
                 1,
             ),
             ("foo", "shim: unknown command: shim foo\n\nRun 'shim --help' for more information", 1),

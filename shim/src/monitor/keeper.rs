@@ -156,6 +156,10 @@ impl Keeper {
         // the keeper is gone.
         sys::fd::close_in_clone(self.control.0.as_fd());
         sys::fd::close_in_clone(self.control.1.as_fd());
+        // And so with what is kept of the streams: standard input has to end when the worker and the keeper let go of it.
+        for fd in self.streams.iter().flat_map(Streams::descriptors) {
+            sys::fd::close_in_clone(fd);
+        }
         Worker::new(&self.seat, inheritance)?.work()
     }
 

@@ -159,7 +159,7 @@ impl Worker<'_> {
         let prepared = prepare(containers, &self.container)?;
         // The former one first: what it has not written is the new one's to write.
         self.log = None;
-        self.log = Some(Writer::open_surviving(&self.container, &containers.folder(id), &self.seat.folder)?);
+        self.log = Some(Writer::open(&self.container, &containers.folder(id), &self.seat.folder)?);
         reserve::make(&containers.folder(id));
         let log = self.seat.folder.join("log.json");
         let mut command = self.runtime.command(Some(&log));
