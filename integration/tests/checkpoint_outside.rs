@@ -214,7 +214,7 @@ fn established_connections_are_dumped_where_that_is_asked_for() {
     requires_criu!();
     // With something to read, since nc ends with its input.
     let script = "tail -f /dev/null | nc -l -p 7000 >/heard &
-        sleep 1
+        until cat /proc/net/tcp /proc/net/tcp6 | grep -q ':1B58 .* 0A '; do usleep 10000; done
         (i=0; while :; do i=$((i + 1)); echo $i; echo $i >/count; usleep 100000; done) | nc 127.0.0.1 7000 &
         wait";
     let container = Bundle::new().sh(script).container();

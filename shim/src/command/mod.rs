@@ -40,9 +40,11 @@ mod save;
 mod spec_options;
 mod start;
 mod stop;
+mod system_boot;
 mod system_check;
 mod system_df;
 mod tag;
+mod terminal_exec;
 mod top;
 mod version;
 mod wait;
@@ -97,9 +99,11 @@ pub const VERBS: &[&Verb] = &[
     &save::VERB,
     &start::VERB,
     &stop::VERB,
+    &system_boot::VERB,
     &system_check::VERB,
     &system_df::VERB,
     &tag::VERB,
+    &terminal_exec::VERB,
     &top::VERB,
     &version::VERB,
     &wait::VERB,

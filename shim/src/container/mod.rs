@@ -5,6 +5,7 @@
 //! reached by a plain path, and nothing that an image says is in charge of anything here.
 
 pub mod attend;
+pub mod boot;
 pub mod changes;
 pub mod commit;
 pub mod config;
