@@ -57,6 +57,10 @@ fn a_container_runs_without_its_caller_and_its_end_is_recorded() {
     let folder = shim.state().join("containers").join(&id);
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(mode(&folder.join("socket")), 0o700);
+    // Whoever shares the network namespace could connect to a socket with an abstract name (CVE-2020-15257).
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    let named: Vec<&str> = sockets.lines().filter(|line| line.contains(&id[..12])).collect();
+    assert!(named.len() < 2 && named.iter().all(|line| !line.contains('@')), "{named:?}");
     stop_counting(process);
     let state = ended(&shim, &id);
     assert_eq!(state["exit_code"], 3, "{state}");

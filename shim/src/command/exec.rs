@@ -1,5 +1,6 @@
 //! `shim exec`
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -17,14 +18,21 @@ use super::spec_options;
 use crate::cli::flags::{Arity, Form, Given, list, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::container::ContainerId;
-use crate::container::exec::{self, Request};
+use crate::container::exec::{self, Request, failure, failure_status};
+use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::{Containers, Found};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::event;
-use crate::runtime::{self, Runtime};
+use crate::monitor::terminal_exec;
+use crate::output;
+use crate::runtime::Runtime;
 use crate::store::folder::Folders;
+use crate::stream::client::{self, Ended, Options};
+use crate::stream::keys::DetachKeys;
+use crate::stream::protocol::{Attach, Frame};
+use crate::stream::session::LEFT;
 use crate::stream::terminal;
 
 pub(super) const VERB: Verb = Verb {
@@ -49,8 +57,6 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-/// Exit status where the program cannot be executed.
-const CANNOT_EXECUTE: u8 = 126;
 /// Longest log of a runtime that is read, in bytes.
 const LOG_MAX: u64 = 64 << 10;
 /// `si_code` of a signal that the kernel has sent, such as a terminal's.
@@ -93,7 +99,15 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     };
     let document = exec::document(&containers.folder(&id), &container, init, &request)?;
     let call = Call { containers: &containers, container: &container, id: &id, args: &request.args };
-    call.execute(&document, detach, interactive)
+    let exec_id = ContainerId::random()?;
+    call.tell("exec_create", &exec_id, &[]);
+    // In memory: whatever becomes of us, nothing is left behind.
+    let process = in_memory("process", &document)?;
+    if tty {
+        call.execute_on_terminal(&process, &exec_id, given)
+    } else {
+        call.execute(&process, &exec_id, detach, interactive)
+    }
 }
 
 /// One program in one container.
@@ -105,16 +119,13 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn execute(&self, document: &[u8], detach: bool, interactive: bool) -> Result<u8> {
-        let exec_id = ContainerId::random()?;
-        self.tell("exec_create", &exec_id, &[]);
-        // In memory: whatever becomes of us, nothing is left behind.
-        let process = in_memory("process", document)?;
+    /// With the caller's own streams.
+    fn execute(&self, process: &File, exec_id: &ContainerId, detach: bool, interactive: bool) -> Result<u8> {
         let log = in_memory("log", &[])?;
         let path = &self.container.runtime_path;
         let runtime = Runtime::new(path, &self.containers.runtime_root(path));
         let mut command = runtime.command(Some(&path_of(&log)));
-        command.arg("exec").arg("--process").arg(path_of(&process));
+        command.arg("exec").arg("--process").arg(path_of(process));
         if detach {
             command.arg("--detach").stdout(Stdio::null()).stderr(Stdio::null());
         }
@@ -125,26 +136,66 @@ impl Call<'_> {
         sys::spawn::inherit_nothing(&mut command);
         let signals = block_signals()?;
         let mut child = command.spawn().during(|| format!("{}", path.display()))?;
-        self.tell("exec_start", &exec_id, &[]);
+        self.tell("exec_start", exec_id, &[]);
         let code = wait(&mut child, &signals)?;
         if code == 0 {
             if !detach {
-                self.tell("exec_die", &exec_id, &[("exitCode", "0")]);
+                self.tell("exec_die", exec_id, &[("exitCode", "0")]);
             }
             return Ok(0);
         }
-        let Some(reason) = failure(log)? else {
-            self.tell("exec_die", &exec_id, &[("exitCode", &code.to_string())]);
+        let Some(reason) = reason_in(log)? else {
+            self.tell("exec_die", exec_id, &[("exitCode", &code.to_string())]);
             return Ok(code);
         };
         // The runtime has told it already where it has our standard error.
         if detach {
             return Err(Error::new(Kind::System, reason)).during(|| "exec".to_owned());
         }
-        Ok(match runtime::start_status(&reason) {
-            code @ (CANNOT_EXECUTE | 127) => code,
-            _ => CANNOT_EXECUTE,
-        })
+        Ok(failure_status(&reason))
+    }
+
+    /// On a terminal, which a process of its own holds: so that it can be left.
+    fn execute_on_terminal(&self, process: &File, exec_id: &ContainerId, given: &Given) -> Result<u8> {
+        let mut connection = terminal_exec::launch(self.containers, self.id, process)?;
+        self.tell("exec_start", exec_id, &[]);
+        if given.is_on("detach") {
+            return match client::read_frame(&mut connection)? {
+                Frame::Failed(_, reason) => {
+                    Err(Error::new(Kind::System, reason)).during(|| "exec".to_owned())
+                }
+                _ => Ok(0),
+            };
+        }
+        let program = RefCell::new(None);
+        let mut started = |pid: i32| {
+            let open = ProcessId::of(pid).and_then(|process| process.open().ok().flatten());
+            *program.borrow_mut() = open;
+        };
+        let mut forward = |signal: i32| {
+            if let Some(pidfd) = &*program.borrow() {
+                let _ = sys::pidfd_send_signal(pidfd.as_fd(), signal);
+            }
+        };
+        let options = Options {
+            attach: Attach { stdin: given.is_on("interactive"), stdout: true, stderr: false },
+            tty: true,
+            detach_keys: DetachKeys::parse(given.text("detach-keys")?.unwrap_or_default())?,
+            forward: Some(&mut forward),
+            started: Some(&mut started),
+            again: None,
+        };
+        let ended = client::follow(connection, options)?;
+        match &ended {
+            Ended::Exit(exit) => self.tell("exec_die", exec_id, &[("exitCode", &exit.code.to_string())]),
+            Ended::Failed(_, reason) => output::complain(reason),
+            Ended::Detached => output::complain(LEFT),
+            Ended::Signalled(_) => {}
+            Ended::Lost => {
+                return Err(Error::new(Kind::System, "exec: the holder of the terminal was killed"));
+            }
+        }
+        Ok(super::attach::status(&ended))
     }
 
     /// Docker's events have the command line behind the action.
@@ -221,19 +272,12 @@ fn status(status: ExitStatus) -> u8 {
 }
 
 /// Why the runtime itself has failed, by its log; None if it is the program's status that it ended with.
-fn failure(mut log: File) -> Result<Option<String>> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        level: String,
-        msg: String,
-    }
+fn reason_in(mut log: File) -> Result<Option<String>> {
     let mut text = String::new();
     let words = || "log of the runtime".to_owned();
     log.rewind().during(words)?;
     log.take(LOG_MAX).read_to_string(&mut text).during(words)?;
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let mut lines = lines.filter(|line| line.level == "error" || line.level == "fatal").map(|line| line.msg);
-    Ok(lines.next_back())
+    Ok(failure(&text))
 }
 
 #[cfg(test)]
@@ -242,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_runtime_that_failed_has_said_so_in_its_log() {
-        let of = |text: &str| failure(in_memory("log", text.as_bytes()).unwrap()).unwrap();
+        let of = |text: &str| reason_in(in_memory("log", text.as_bytes()).unwrap()).unwrap();
         assert_eq!(of(""), None);
         assert_eq!(of("{\"level\":\"warning\",\"msg\":\"x\",\"time\":\"t\"}\n"), None);
         let line = "{\"level\":\"error\",\"msg\":\"exec failed: no\",\"time\":\"t\"}\n";

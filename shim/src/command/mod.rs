@@ -44,6 +44,7 @@ mod system_boot;
 mod system_check;
 mod system_df;
 mod tag;
+mod terminal_exec;
 mod top;
 mod version;
 mod wait;
@@ -102,6 +103,7 @@ pub const VERBS: &[&Verb] = &[
     &system_check::VERB,
     &system_df::VERB,
     &tag::VERB,
+    &terminal_exec::VERB,
     &top::VERB,
     &version::VERB,
     &wait::VERB,

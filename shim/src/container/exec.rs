@@ -23,9 +23,14 @@ use crate::error::{Context as _, Error, Result};
 use crate::host;
 use crate::image::config::Execution;
 use crate::root::lookup;
+use crate::runtime;
 
 /// Longest document of a container, in bytes.
 const DOCUMENT_MAX: u64 = 16 << 20;
+/// Exit status where the program cannot be executed.
+const CANNOT_EXECUTE: u8 = 126;
+/// Exit status where there is no such program.
+const NOT_FOUND: u8 = 127;
 
 /// What somebody wants to be run.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +108,24 @@ pub fn document(folder: &Path, container: &Container, init: ProcessId, request: 
         None => process.remove("consoleSize"),
     };
     Ok(serde_json::to_vec(process).unwrap_or_default()) // texts and numbers only: it cannot fail
+}
+
+/// Why the runtime itself has failed, by its log of JSON; None if it has not.
+#[must_use]
+pub fn failure(log: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        level: String,
+        msg: String,
+    }
+    let mut lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.find(|line| line.level == "error" || line.level == "fatal").map(|line| line.msg)
+}
+
+/// Docker's exit status of an exec that failed so: 127 where there is no such program, 126 for all else.
+#[must_use]
+pub fn failure_status(reason: &str) -> u8 {
+    if runtime::start_status(reason) == NOT_FOUND { NOT_FOUND } else { CANNOT_EXECUTE }
 }
 
 fn read(path: &Path) -> Result<Document> {

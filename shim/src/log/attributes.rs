@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regex_lite::Regex;
+
 use super::Origin;
 use super::settings::Attributes;
 use crate::error::{Context as _, Result};
@@ -19,17 +21,17 @@ pub(super) fn short(id: &str) -> &str {
 
 /// The labels and variables that were asked for, those that the container has.
 pub(super) fn extra(wanted: &Attributes, origin: &Origin) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for name in &wanted.labels {
-        if let Some(value) = origin.labels.get(name) {
-            found.insert(name.clone(), value.clone());
-        }
-    }
+    let chosen = |name: &str, names: &[String], regex: Option<&Regex>| {
+        names.iter().any(|wanted| wanted == name) || regex.is_some_and(|regex| regex.is_match(name))
+    };
+    // It was read when it was given: what cannot be read by now chooses nothing.
+    let regex = |source: &Option<String>| source.as_ref().and_then(|source| Regex::new(source).ok());
+    let (of_labels, of_env) = (regex(&wanted.labels_regex), regex(&wanted.env_regex));
+    let labels = origin.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let labels = labels.filter(|(name, _)| chosen(name, &wanted.labels, of_labels.as_ref()));
     let variables = origin.env.iter().filter_map(|variable| variable.split_once('='));
-    for (name, value) in variables.filter(|(name, _)| wanted.env.iter().any(|wanted| wanted == name)) {
-        found.insert(name.to_owned(), value.to_owned());
-    }
-    found
+    let variables = variables.filter(|(name, _)| chosen(name, &wanted.env, of_env.as_ref()));
+    labels.chain(variables).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The tag: docker's template over what it knows of a container; None without a template.
@@ -77,9 +79,17 @@ mod tests {
             journal: None,
         };
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let wanted = Attributes { labels: names(&["b", "c"]), env: names(&["X", "Z"]), tag: None };
+        let wanted =
+            Attributes { labels: names(&["b", "c"]), env: names(&["X", "Z"]), ..Attributes::default() };
         let found: Vec<_> = extra(&wanted, &origin).into_iter().collect();
         assert_eq!(found, [("X".to_owned(), "1=2".to_owned()), ("b".to_owned(), "2".to_owned())]);
+        let by_regex = Attributes {
+            labels_regex: Some("^a".into()),
+            env_regex: Some("^[XY]$".into()),
+            ..Attributes::default()
+        };
+        let found: Vec<String> = extra(&by_regex, &origin).into_keys().collect();
+        assert_eq!(found, ["X", "Y", "a"]);
         let tagged = |tag: &str| tag_of(tag, &origin);
         assert_eq!(tagged("plain").unwrap(), "plain");
         assert_eq!(tagged("{{.Name}}/{{.ID}}/{{.ImageName}}").unwrap(), "web/0123456789ab/box:1");

@@ -6,7 +6,7 @@
 //! with the next message that it takes.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::settings::Attributes;
@@ -25,6 +25,7 @@ const INFORMATION: &str = "6";
 #[derive(Debug)]
 pub(super) struct Journald {
     socket: UnixDatagram,
+    path: PathBuf,
     fields: Vec<u8>,
     message: Vec<u8>,
     lost: u64,
@@ -33,8 +34,12 @@ pub(super) struct Journald {
 impl Journald {
     /// Looks whether a journald is there.
     pub(super) fn open(wanted: &Attributes, origin: &Origin) -> Result<Journald> {
-        if !Path::new(SOCKET).exists() {
-            let reason = format!("log driver journald: there is no journald at {SOCKET}");
+        Journald::open_at(Path::new(SOCKET), wanted, origin)
+    }
+
+    fn open_at(path: &Path, wanted: &Attributes, origin: &Origin) -> Result<Journald> {
+        if !path.exists() {
+            let reason = format!("log driver journald: there is no journald at {}", path.display());
             return Err(Error::new(Kind::NotFound, reason));
         }
         let tag = attributes::tag(wanted, origin)?;
@@ -56,7 +61,7 @@ impl Journald {
         let words = || "log driver journald".to_owned();
         let socket = UnixDatagram::unbound().during(words)?;
         socket.set_write_timeout(Some(PATIENCE)).during(words)?;
-        Ok(Journald { socket, fields, message: Vec::new(), lost: 0 })
+        Ok(Journald { socket, path: path.to_owned(), fields, message: Vec::new(), lost: 0 })
     }
 
     /// Lines that the journal has not taken, and does not tell of yet.
@@ -92,7 +97,7 @@ impl Journald {
             push_field(&mut self.message, "CONTAINER_PARTIAL_MESSAGE", b"true");
         }
         push_field(&mut self.message, "MESSAGE", line);
-        self.socket.send_to(&self.message, SOCKET).is_ok()
+        self.socket.send_to(&self.message, &self.path).is_ok()
     }
 }
 
@@ -129,6 +134,50 @@ mod tests {
         push_field(&mut message, "A", b"x=y");
         push_field(&mut message, "B", b"two\nlines");
         assert_eq!(message, b"A=x=y\nB\n\x09\0\0\0\0\0\0\0two\nlines\n");
+    }
+
+    #[test]
+    fn each_line_is_a_message_and_what_was_lost_is_told() {
+        let scratch = crate::store::scratch::Scratch::new();
+        let path = scratch.join("socket");
+        let (labels, id) = (std::collections::BTreeMap::new(), "0123456789abcdef");
+        let origin = Origin {
+            id,
+            name: "web",
+            labels: &labels,
+            env: &["A=1".to_owned()],
+            image_name: "box:1",
+            image_id: "sha256:0",
+            path: Path::new("/x"),
+            journal: None,
+        };
+        let wanted =
+            Attributes { env: vec!["A".into()], tag: Some("{{.Name}}!".into()), ..Attributes::default() };
+        let error = Journald::open_at(&path, &wanted, &origin).unwrap_err().to_string();
+        assert!(error.contains("there is no journald at"), "{error}");
+        let server = UnixDatagram::bind(&path).unwrap();
+        let mut log = Journald::open_at(&path, &wanted, &origin).unwrap();
+        let receive = |server: &UnixDatagram| {
+            let mut bytes = vec![0; 1 << 16];
+            let count = server.recv(&mut bytes).unwrap();
+            String::from_utf8(bytes[..count].to_vec()).unwrap()
+        };
+        log.put(Stream::Stdout, b"one\n");
+        let head = "CONTAINER_ID=0123456789ab\nCONTAINER_ID_FULL=0123456789abcdef\nCONTAINER_NAME=web\n\
+                    CONTAINER_TAG=web!\nIMAGE_NAME=box:1\nSYSLOG_IDENTIFIER=web!\nA=1\n";
+        assert_eq!(receive(&server), format!("{head}PRIORITY=6\nMESSAGE=one\n"));
+        log.put(Stream::Stderr, b"part");
+        let partial = "PRIORITY=3\nCONTAINER_PARTIAL_MESSAGE=true\nMESSAGE=part\n";
+        assert_eq!(receive(&server), format!("{head}{partial}"));
+        // It is started anew.
+        drop(server);
+        std::fs::remove_file(&path).unwrap();
+        log.put(Stream::Stdout, b"two\n");
+        log.put(Stream::Stdout, b"three\n");
+        let server = UnixDatagram::bind(&path).unwrap();
+        log.put(Stream::Stdout, b"four\n");
+        assert!(receive(&server).ends_with("PRIORITY=3\nMESSAGE=[2 lines of output are missing here]\n"));
+        assert!(receive(&server).ends_with("PRIORITY=6\nMESSAGE=four\n"));
     }
 
     #[test]

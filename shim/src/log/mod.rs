@@ -100,19 +100,7 @@ impl Writer {
     ///
     /// # Errors
     /// A file that cannot be opened; journald that is not there; a `tag` that is no template.
-    pub fn open_surviving(container: &Container, folder: &Path, state_folder: &Path) -> Result<Writer> {
-        Writer::of(container, folder, (!container.config.tty).then_some(state_folder))
-    }
-
-    /// The same, without a state folder: what such a writer has read and not written goes with it.
-    ///
-    /// # Errors
-    /// As [`Writer::open_surviving`].
-    pub fn open(container: &Container, folder: &Path) -> Result<Writer> {
-        Writer::of(container, folder, None)
-    }
-
-    fn of(container: &Container, folder: &Path, journal: Option<&Path>) -> Result<Writer> {
+    pub fn open(container: &Container, folder: &Path, state_folder: &Path) -> Result<Writer> {
         let config = &container.host_config.log_config;
         let settings = Settings::parse(&config.kind, &config.config)?;
         let origin = Origin {
@@ -123,7 +111,7 @@ impl Writer {
             image_name: &container.config.image,
             image_id: &container.image.to_string(),
             path: &path(folder, &container.id),
-            journal,
+            journal: (!container.config.tty).then_some(state_folder),
         };
         Writer::new(&settings, &origin)
     }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use regex_lite::Regex;
+
 use crate::bundle::syntax::size;
 use crate::error::{Error, Result};
 
@@ -46,8 +48,12 @@ pub struct Files {
 pub struct Attributes {
     /// Names of labels.
     pub labels: Vec<String>,
+    /// Which labels besides, by their names: a regular expression.
+    pub labels_regex: Option<String>,
     /// Names of variables of the environment.
     pub env: Vec<String>,
+    /// Likewise.
+    pub env_regex: Option<String>,
     /// A template.
     pub tag: Option<String>,
 }
@@ -65,7 +71,7 @@ impl Settings {
             }
             "journald" => {
                 known(driver, options, &[])?;
-                Ok(Settings::Journald(attributes(options)))
+                Ok(Settings::Journald(attributes(options)?))
             }
             "none" if options.is_empty() => Ok(Settings::None),
             "none" => Err(Error::usage("invalid logging opts for driver none")),
@@ -81,8 +87,10 @@ impl Settings {
 fn known(driver: &str, options: &BTreeMap<String, String>, own: &[&str]) -> Result<()> {
     for (name, value) in options {
         match (name.as_str(), value.as_str()) {
-            ("labels" | "env" | "tag", _) | ("mode", "blocking") | ("compress", "false") => {}
-            ("labels-regex" | "env-regex" | "mode" | "max-buffer-size" | "compress", _) => {
+            ("labels" | "labels-regex" | "env" | "env-regex" | "tag", _)
+            | ("mode", "blocking")
+            | ("compress", "false") => {}
+            ("mode" | "max-buffer-size" | "compress", _) => {
                 return Err(Error::usage(format!("log opt {name}={value} is not supported")));
             }
             (name, _) if own.contains(&name) => {}
@@ -114,16 +122,29 @@ fn files(options: &BTreeMap<String, String>) -> Result<Files> {
             Err(_) => return Err(Error::usage(format!("invalid max-file {text:?}: it is no number"))),
         },
     };
-    Ok(Files { max_size, max_file, attributes: attributes(options) })
+    Ok(Files { max_size, max_file, attributes: attributes(options)? })
 }
 
-fn attributes(options: &BTreeMap<String, String>) -> Attributes {
-    let names = |option: &str| {
+fn attributes(options: &BTreeMap<String, String>) -> Result<Attributes> {
+    let text = |option: &str| options.get(option).filter(|text| !text.is_empty()).cloned();
+    let names = |option: &str| -> Vec<String> {
         let names = options.get(option).map_or("", String::as_str).split(',');
         names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
     };
-    let tag = options.get("tag").filter(|tag| !tag.is_empty()).cloned();
-    Attributes { labels: names("labels"), env: names("env"), tag }
+    let regex = |option: &str| {
+        let Some(source) = text(option) else { return Ok(None) };
+        match Regex::new(&source) {
+            Ok(_) => Ok(Some(source)),
+            Err(error) => Err(Error::usage(format!("log opt {option}={source}: {error}"))),
+        }
+    };
+    Ok(Attributes {
+        labels: names("labels"),
+        labels_regex: regex("labels-regex")?,
+        env: names("env"),
+        env_regex: regex("env-regex")?,
+        tag: text("tag"),
+    })
 }
 
 #[cfg(test)]
@@ -177,7 +198,7 @@ mod tests {
             ("json-file", &[("max-file", "-1")], "invalid max-file \"-1\""),
             ("json-file", &[("compress", "true")], "log opt compress=true is not supported"),
             ("json-file", &[("mode", "non-blocking")], "log opt mode=non-blocking is not supported"),
-            ("json-file", &[("labels-regex", "x")], "log opt labels-regex=x is not supported"),
+            ("json-file", &[("labels-regex", "(")], "log opt labels-regex=(: "),
         ] {
             let error = parse(driver, options).unwrap_err();
             assert!(error.contains(words), "{driver} {options:?}: {error}");

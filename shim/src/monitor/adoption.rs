@@ -42,7 +42,7 @@ fn try_to(worker: &mut Worker, heir: Heir) -> Result<()> {
     let state = containers.state(id)?;
     worker.backoff = Backoff::resumed(state.restart_count);
     // Where it cannot be written any more, the container goes on all the same.
-    worker.log = Writer::open_surviving(&worker.container, &containers.folder(id), &worker.seat.folder).ok();
+    worker.log = Writer::open(&worker.container, &containers.folder(id), &worker.seat.folder).ok();
     if worker.streams.is_none() && !worker.container.config.tty {
         worker.streams = Streams::find(&worker.seat.folder)?;
     }

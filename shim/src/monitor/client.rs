@@ -265,6 +265,35 @@ mod tests {
     }
 
     #[test]
+    fn another_users_process_is_not_served() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("left out: another user needs root");
+            return;
+        }
+        let scratch = crate::store::scratch::Scratch::new();
+        let path = scratch.join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        for path in [scratch.path(), &path] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        }
+        let mut own = UnixStream::connect(&path).unwrap();
+        assert!(accept(&listener, MOST).is_none(), "there are too many");
+        assert_eq!(own.read(&mut [0]).unwrap(), 0);
+        let _own = UnixStream::connect(&path).unwrap();
+        assert!(accept(&listener, 0).is_some());
+        let others = std::thread::spawn(move || {
+            // Of this thread alone.
+            let nobody = rustix::thread::Uid::from_raw(65534);
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            UnixStream::connect(&path).unwrap()
+        });
+        let mut others = others.join().unwrap();
+        assert!(accept(&listener, 0).is_none());
+        assert_eq!(others.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
     fn who_does_not_read_is_slow_and_gets_everything_in_the_end() {
         let (mut client, mut other) = pair();
         let chunk = Frame::Stdout(vec![b'x'; 10_000]);

@@ -114,7 +114,14 @@ impl Keeper {
         loop {
             let born = Instant::now();
             let worker = match sys::process::clone3(0, None) {
-                Ok(Clone::Child) => sys::process::exit_now(i32::from(self.work(is_first).is_err())),
+                Ok(Clone::Child) => {
+                    let is_done = match self.work(is_first) {
+                        Ok(()) => true,
+                        // The container is gone: there is nothing to look after.
+                        Err(error) => error.kind() == Kind::NotFound && self.seat.is_vacant(),
+                    };
+                    sys::process::exit_now(i32::from(!is_done))
+                }
                 Ok(Clone::Parent { pid, pidfd: _ }) => pid,
                 Err(error) => return Err(Error::new(Kind::System, error.to_string())),
             };
@@ -149,6 +156,10 @@ impl Keeper {
         // the keeper is gone.
         sys::fd::close_in_clone(self.control.0.as_fd());
         sys::fd::close_in_clone(self.control.1.as_fd());
+        // And so with what is kept of the streams: standard input has to end when the worker and the keeper let go of it.
+        for fd in self.streams.iter().flat_map(Streams::descriptors) {
+            sys::fd::close_in_clone(fd);
+        }
         Worker::new(&self.seat, inheritance)?.work()
     }
 

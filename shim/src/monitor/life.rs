@@ -5,6 +5,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, pidfd_send_signal};
+
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::start::{Prepared, prepare};
 use crate::container::state::{State, Status};
@@ -157,7 +159,7 @@ impl Worker<'_> {
         let prepared = prepare(containers, &self.container)?;
         // The former one first: what it has not written is the new one's to write.
         self.log = None;
-        self.log = Some(Writer::open_surviving(&self.container, &containers.folder(id), &self.seat.folder)?);
+        self.log = Some(Writer::open(&self.container, &containers.folder(id), &self.seat.folder)?);
         reserve::make(&containers.folder(id));
         let log = self.seat.folder.join("log.json");
         let mut command = self.runtime.command(Some(&log));
@@ -190,7 +192,8 @@ impl Worker<'_> {
             streams.resize(rows, columns);
         }
         self.streams = Some(streams);
-        self.ended = [None; 2];
+        self.ended = [false; 2];
+        self.look_again = None;
         self.input_ends = false;
         Ok(())
     }
@@ -231,6 +234,10 @@ impl Worker<'_> {
         self.runs(process, Some(child.into_pidfd()), true, Duration::ZERO);
         event::emit(self.seat.containers.state_root(), "start", &self.container, &[]);
         self.answer(&Frame::Started(pid));
+        if let (true, Phase::Running(Run { pidfd: Some(pidfd), .. })) = (self.is_stopped, &self.phase) {
+            // Asked for while there was nobody whom a signal could have reached.
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
     }
 
     /// Why the runtime has failed.

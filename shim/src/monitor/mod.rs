@@ -23,10 +23,11 @@ mod probe;
 mod reserve;
 mod seat;
 mod streams;
+pub mod terminal_exec;
 mod worker;
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus, Stdio};
@@ -68,18 +69,25 @@ pub fn launch(containers: &Containers, id: &ContainerId, start: Start) -> Result
     }
     let words = || "start a monitor".to_owned();
     let (mut ours, theirs) = UnixStream::pair().during(words)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("shim").arg("--root").arg(containers.root()).arg("--state").arg(containers.state_root());
-    command.arg(VERB).arg(id.as_str()).arg(theirs.as_raw_fd().to_string());
-    command.env_clear().current_dir("/");
-    command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    sys::spawn::inherit_only(&mut command, vec![theirs.as_raw_fd()], false);
-    sys::spawn::lead_session(&mut command);
-    command.spawn().during(words)?;
+    let descriptor = theirs.as_raw_fd();
+    spawn(containers, &[VERB, id.as_str(), &descriptor.to_string()], vec![descriptor]).during(words)?;
     drop(theirs);
     ours.write_all(&Frame::Start(start).encode()).during(words)?;
     Ok(ours)
+}
+
+/// Executes this program anew, with a hidden command, in a session of its own; it gets these descriptors.
+fn spawn(containers: &Containers, words: &[&str], descriptors: Vec<RawFd>) -> Result<()> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("shim").arg("--root").arg(containers.root()).arg("--state").arg(containers.state_root());
+    command.args(words);
+    command.env_clear().current_dir("/");
+    command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    sys::spawn::inherit_only(&mut command, descriptors, false);
+    sys::spawn::lead_session(&mut command);
+    command.spawn()?;
+    Ok(())
 }
 
 /// Has a monitor take over a container that nobody looks after, and waits until what is recorded of it is right again.

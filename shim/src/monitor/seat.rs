@@ -46,6 +46,12 @@ impl Seat {
         Ok(Some(Seat { containers, id, folder, opened, _lock: lock, listener }))
     }
 
+    /// Is there no such container any more?
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        matches!(self.containers.get(&self.id), Ok(None))
+    }
+
     /// Where the runtime writes the pid of the container's first process.
     #[must_use]
     pub fn pid_file(&self) -> PathBuf {

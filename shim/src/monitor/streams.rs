@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat, open};
@@ -100,6 +100,15 @@ impl Streams {
                 stderr: again(stderr)?,
             },
         })
+    }
+
+    /// All of them.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let (terminal, stdin, outputs) = match self {
+            Streams::Terminal(master) => (Some(master), None, [None, None]),
+            Streams::Pipes { stdin, stdout, stderr } => (None, stdin.as_ref(), [Some(stdout), Some(stderr)]),
+        };
+        terminal.into_iter().chain(stdin).chain(outputs.into_iter().flatten()).map(OwnedFd::as_fd)
     }
 
     /// What is written to reaches the container's standard input.

@@ -76,8 +76,10 @@ pub struct Worker<'a> {
     /// None where it cannot be opened.
     pub(super) log: Option<Writer>,
     pub(super) streams: Option<Streams>,
-    /// Which outputs have ended, and when they are looked at again.
-    pub(super) ended: [Option<Instant>; 2],
+    /// Which outputs have ended.
+    pub(super) ended: [bool; 2],
+    /// When they are looked at again: a terminal may be opened anew, a FIFO without a name in the container may not.
+    pub(super) look_again: Option<Instant>,
     pub(super) clients: Vec<Client>,
     pub(super) start: Start,
     /// For standard input.
@@ -140,7 +142,8 @@ impl<'a> Worker<'a> {
             backoff: Backoff::default(),
             log: None,
             streams: inheritance.streams,
-            ended: [None; 2],
+            ended: [false; 2],
+            look_again: None,
             clients,
             start: inheritance.start,
             input: Vec::new(),
@@ -221,7 +224,7 @@ impl<'a> Worker<'a> {
         let is_kept_back =
             matches!(self.phase, Phase::Running(_)) && self.clients.iter().any(Client::is_slow);
         if !is_kept_back {
-            let open = |stream: &Stream| self.ended[*stream as usize].is_none();
+            let open = |stream: &Stream| !self.ended[*stream as usize];
             let outputs = [Stream::Stdout, Stream::Stderr].into_iter().filter(open);
             let outputs = outputs.filter_map(|stream| Some((stream, streams.output(stream)?)));
             sources.extend(outputs.map(|(stream, fd)| (Source::Output(stream), fd.as_fd(), PollFlags::IN)));
@@ -250,9 +253,9 @@ impl<'a> Worker<'a> {
         match &self.phase {
             Phase::Waiting(until) | Phase::Draining(_, until) => Some(*until),
             Phase::Running(run) => {
-                let again = self.ended.iter().flatten().copied();
                 let checks = run.checks.as_ref().map(Checks::due);
-                again.chain(run.unseen.map(|unseen| unseen.look_again)).chain(checks).min()
+                let unseen = run.unseen.map(|unseen| unseen.look_again);
+                self.look_again.into_iter().chain(unseen).chain(checks).min()
             }
             Phase::Starting(_) | Phase::Over => None,
         }
@@ -265,7 +268,7 @@ impl<'a> Worker<'a> {
             Source::Listener => self.clients.extend(client::accept(&self.seat.listener, self.clients.len())),
             Source::Output(stream) => {
                 self.read_output(stream);
-                if matches!(self.phase, Phase::Draining(..)) && self.ended.iter().all(Option::is_some) {
+                if matches!(self.phase, Phase::Draining(..)) && self.ended == [true; 2] {
                     self.drained();
                 }
             }
@@ -285,8 +288,9 @@ impl<'a> Worker<'a> {
         if self.next_due().is_none_or(|due| due > now) {
             return;
         }
-        for again in &mut self.ended {
-            *again = again.filter(|again| *again > now);
+        if self.look_again.is_some_and(|again| again <= now) {
+            self.look_again = None;
+            self.ended = [false; 2];
         }
         match &self.phase {
             Phase::Waiting(_) => self.start_again(),
@@ -317,8 +321,9 @@ impl<'a> Worker<'a> {
         loop {
             match self.keeper.as_ref().map_or(Told::Gone, |keeper| control::next_told(keeper.as_fd())) {
                 Told::Ended(reaped) => {
-                    self.reaped.push(reaped);
+                    // Others that the container has left to the keeper are of no interest.
                     if matches!(&self.phase, Phase::Running(run) if run.process.pid == reaped.pid) {
+                        self.reaped.push(reaped);
                         self.program_ended();
                     }
                 }
@@ -341,7 +346,7 @@ impl<'a> Worker<'a> {
     /// Reads once from an output; whether there was anything.
     pub(super) fn read_output(&mut self, stream: Stream) -> Output {
         let Some(fd) = self.streams.as_ref().and_then(|streams| streams.output(stream)) else {
-            self.ended[stream as usize] = Some(Instant::now() + LOOK_AGAIN);
+            self.ended[stream as usize] = true;
             return Output::Ended;
         };
         let room = &mut self.buffer[HEADER..];
@@ -353,7 +358,8 @@ impl<'a> Worker<'a> {
             Err(Errno::AGAIN | Errno::INTR) => Output::Nothing,
             // A terminal that nobody has open any more (EIO).
             Ok(0) | Err(_) => {
-                self.ended[stream as usize] = Some(Instant::now() + LOOK_AGAIN);
+                self.ended[stream as usize] = true;
+                self.look_again = self.container.config.tty.then(|| Instant::now() + LOOK_AGAIN);
                 Output::Ended
             }
             Ok(count) => {
