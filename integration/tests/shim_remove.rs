@@ -169,3 +169,43 @@ fn what_crashes_leave_is_in_nobodys_way_told_and_put_right() {
     fs::write(&record, whole).unwrap();
     assert_eq!(shim.recorded_state(&id)["status"], json!("created"));
 }
+
+#[test]
+fn callers_that_are_killed_leave_nothing_that_does_not_agree() {
+    requires!(is_root(), "{ROOT}");
+    let shim = Shim::with_busybox();
+    let kill = |mut running: integration::Running, after_ms: u64| {
+        std::thread::sleep(std::time::Duration::from_millis(after_ms));
+        if running.is_running() {
+            running.signal(rustix::process::Signal::KILL);
+        }
+        drop(running.wait());
+    };
+    for round in 0..16 {
+        let life = if round % 2 == 0 { &["--rm"][..] } else { &["--restart", "always"] };
+        kill(shim.call(&["run"]).args(life).args(["busybox", "sleep", "0.05"]).spawn(), round * 7 % 60);
+        if round % 3 == 0 {
+            for id in ids(&shim) {
+                kill(shim.call(&["rm", "--force", &id]).spawn(), round % 8);
+            }
+        }
+    }
+    // Whatever there is, is known, and goes.
+    for id in ids(&shim) {
+        let listed = shim.stdout(&["ps", "--all", "--quiet", "--no-trunc"]);
+        assert!(listed.contains(&id) || !ids(&shim).contains(&id), "{id}: {listed}");
+        let removed = shim.cli(&["rm", "--force", &id]);
+        removed.expect_ok();
+    }
+    wait_for("the end of all", || (ids(&shim).is_empty() && shim.processes().is_empty()).then_some(()));
+    assert!(!is_mounted(&shim));
+    let repaired = shim.cli(&["system", "check", "--repair"]).expect_ok().stdout;
+    assert!(shim.stdout(&["system", "check"]).ends_with("nothing is wrong\n"), "{repaired}");
+    for folder in ["names", "containers", "ingest"] {
+        assert_eq!(fs::read_dir(shim.root().join(folder)).unwrap().count(), 0, "{folder}: {repaired}");
+    }
+    for folder in ["containers", "runtime/runtime"] {
+        let left = fs::read_dir(shim.state().join(folder)).into_iter().flatten().count();
+        assert_eq!(left, 0, "{folder}: {repaired}");
+    }
+}

@@ -1,9 +1,14 @@
 //! Containers run from outside: what `run` and `start` do with flags, streams and exit statuses.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
+#[allow(dead_code, reason = "the tests of pull use all of it")]
+mod pulled;
+
 use std::fs;
 
-use integration::{Shim, Terminal, Value, cgroup2_mount, has_controller, is_root, json, requires, wait_for};
+use integration::{
+    Fake, ImageMaker, Shim, Terminal, Value, cgroup2_mount, has_controller, is_root, json, requires, wait_for,
+};
 
 const ROOT: &str = "containers need root";
 
@@ -344,4 +349,37 @@ fn many_callers_at_once_make_run_and_remove_containers() {
     expect_nothing_left(&shim);
     wait_for("the end of all monitors", || shim.processes().is_empty().then_some(()));
     assert!(fs::read_dir(shim.root().join("ingest")).unwrap().next().is_none());
+}
+
+#[test]
+fn an_image_that_is_not_there_is_pulled_and_the_programs_output_stays_its_own() {
+    requires!(is_root(), "{ROOT}");
+    let shim = Shim::in_memory();
+    let layout = pulled::layout(&shim.folder().join("layout"), &ImageMaker::busybox());
+    let registry = Fake::start(move |request| layout.answer(request));
+    let name = format!("{}/team/box", registry.host());
+    let run = |words: &[&str]| pulled::shim_call(&shim, &[&["run", "--rm"], words].concat()).output();
+    let output = run(&[&name, "echo", "hi"]).expect_ok().expect_stdout("hi\n");
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    let first =
+        [format!("Unable to find image '{name}:latest' locally"), "latest: Pulling from team/box".to_owned()];
+    assert_eq!(lines[..2], first, "{output}");
+    assert_eq!(
+        lines.last(),
+        Some(&format!("Status: Downloaded newer image for {name}:latest").as_str()),
+        "{output}"
+    );
+    // It is there by now.
+    run(&[&name, "echo", "hi"]).expect_ok().expect_no_stderr();
+    let asked = registry.requests().len();
+    run(&["--pull=always", "--quiet", &name, "echo", "hi"])
+        .expect_ok()
+        .expect_stdout("hi\n")
+        .expect_no_stderr();
+    assert!(registry.requests().len() > asked);
+    let output = run(&["--pull=never", &format!("{name}:other"), "true"]).expect_code(125);
+    assert_eq!(output.stderr, format!("No such image: {name}:other\n"));
+    // What cannot be pulled is told once.
+    let nowhere = run(&["localhost:1/box", "true"]).expect_code(125);
+    assert_eq!(nowhere.stderr.lines().count(), 2, "{nowhere}");
 }

@@ -83,8 +83,14 @@ pub fn create(
     let made = (|| {
         let folder = draft.path();
         let layers = &image.image.layers;
-        let mounted = root::make(containers.root(), folder, &draft.id, layers, !lasting)?;
+        // Who only looks into the root does not wait for the disk when it goes.
+        let passing = !lasting || !to_start;
+        let mounted = root::make(containers.root(), folder, &draft.id, layers, passing)?;
         let container = fill(containers, &draft, mounted.as_fd(), image, request)?;
+        let mounted = if to_start { Some(mounted) } else { None };
+        if mounted.is_none() {
+            root::renew_work(folder)?;
+        }
         Ok((containers.publish(&draft, container, lasting)?, mounted))
     })();
     let (container, mounted) = made.map_err(|error: Error| match draft.discard() {
@@ -92,7 +98,7 @@ pub fn create(
         Err(clean_up) => error.and(&clean_up),
     })?;
     event::emit(containers.state_root(), "create", &container, &[]);
-    if to_start
+    if let Some(mounted) = mounted
         && let Err(error) = root::place(containers, &ContainerId::parse(&container.id)?, mounted.as_fd())
     {
         return Err(match remove::discard(containers, &container) {

@@ -212,13 +212,21 @@ fn located(containers: &Containers, container: &Container) -> Result<(ContainerI
 /// The parts of a root that was mounted before.
 fn again(containers: &Containers, container: &Container, id: &ContainerId, folder: &Path) -> Result<Parts> {
     let passing = container.host_config.auto_remove;
-    let work = folder.join(WORK);
     if passing {
-        // The kernel refuses one that it was not told the end of, which is none for what need not last.
-        forget(&work)?;
-        std::fs::create_dir(&work).during(|| format!("mkdir {work:?}"))?;
+        renew_work(folder)?;
     }
     parts(containers.root(), folder, id, &container.layers, passing)
+}
+
+/// Empties overlayfs's own folder after a mount that was made for something passing: the kernel refuses one that it was not
+/// told the end of.
+///
+/// # Errors
+/// The system's reason.
+pub fn renew_work(folder: &Path) -> Result<()> {
+    let work = folder.join(WORK);
+    forget(&work)?;
+    std::fs::create_dir(&work).during(|| format!("mkdir {work:?}"))
 }
 
 /// Trees of the layers that are to be seen, the highest first, and the container's own folders.
