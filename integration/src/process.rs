@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
 use crate::cgroup2_mount;
 
 /// A process of the host's pid namespace.
@@ -35,6 +37,16 @@ impl Process {
     pub fn is_alive(&self) -> bool {
         let status = fs::read_to_string(self.path("status")).unwrap_or_default();
         status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
+    }
+
+    /// Kills it, unless it has become another program by then: through a descriptor, as its pid may be another's.
+    /// Whether there was anything to kill.
+    pub fn kill(&self) -> bool {
+        let line = || fs::read(self.path("cmdline")).unwrap_or_default();
+        let known = line();
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return false };
+        let Ok(open) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+        !known.is_empty() && line() == known && pidfd_send_signal(&open, Signal::KILL).is_ok()
     }
 
     /// A path in its folder of /proc.

@@ -12,11 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
+use crate::remains::cgroups_of;
 use crate::under_test::program;
-use crate::{Call, ImageMaker, Output, Process, Scratch, cgroup2_mount, runtime_under_test, wait_for};
+use crate::{Call, ImageMaker, Output, Process, Scratch, runtime_under_test, wait_for};
 
 /// The path of the shim under test. Panics when there is none.
 #[must_use]
@@ -196,8 +196,7 @@ impl Drop for Shim {
             }
         }
         left.extend(self.remove_by_force());
-        let cgroups = cgroup2_mount().map(|mount| cgroups_of(&mount, &ids)).unwrap_or_default();
-        left.extend(cgroups.iter().map(|folder| format!("cgroup {}", folder.display())));
+        left.extend(cgroups_of(&ids).iter().map(|folder| format!("cgroup {}", folder.display())));
         if !left.is_empty() && !std::thread::panicking() {
             panic!("left behind: {}", left.join("\n"));
         }
@@ -222,7 +221,7 @@ impl Shim {
                 process.pid(),
                 String::from_utf8_lossy(&line).replace('\0', " ")
             ));
-            kill(process);
+            process.kill();
         }
         wait_for("the end of processes", || self.processes().is_empty().then_some(()));
         // Each runtime has records of its own there, in a folder of its name.
@@ -240,39 +239,12 @@ impl Shim {
     }
 }
 
-/// Kills a process of this very command line: by a descriptor, as its pid may be another's by then.
-fn kill(process: Process) {
-    let line = fs::read(process.path("cmdline")).unwrap_or_default();
-    let Some(pid) = i32::try_from(process.pid()).ok().and_then(Pid::from_raw) else { return };
-    let Ok(open) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-    if fs::read(process.path("cmdline")).unwrap_or_default() == line {
-        let _ = pidfd_send_signal(&open, Signal::KILL);
-    }
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
-}
-
-/// Cgroups whose name has one of these ids in it.
-fn cgroups_of(folder: &Path, ids: &[String]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    if ids.is_empty() {
-        return found;
-    }
-    let children = fs::read_dir(folder).into_iter().flatten().flatten();
-    for child in children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        let name = child.file_name().to_string_lossy().into_owned();
-        if ids.iter().any(|id| name.contains(id.as_str())) {
-            found.push(child.path());
-        }
-        found.extend(cgroups_of(&child.path(), ids));
-    }
-    found
 }
 
 #[track_caller]

@@ -3,10 +3,7 @@
 
 mod recorded;
 
-use std::collections::BTreeSet;
-
-use integration::engine::{Client as _, Docker};
-use integration::{ImageMaker, Shim, Value, is_root, json, requires};
+use integration::{ImageMaker, is_root, json, requires};
 use recorded::Recorded;
 
 /// A running container and an image of the same name, and another image.
@@ -117,50 +114,4 @@ fn the_whole_is_told_by_info_and_version() {
     let (client, server) = version.trim_end().split_once(' ').unwrap();
     assert_eq!(client, server);
     assert!(all.shim.stdout(&["version"]).contains("\nRuntime: /"), "{version}");
-}
-
-/// Names of members, also of the objects that Docker declares, as `HostConfig.Memory`.
-fn keys(told: &Value) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for (name, value) in told.as_object().unwrap() {
-        names.insert(name.clone());
-        if ["State", "HostConfig", "Config", "NetworkSettings"].contains(&name.as_str()) {
-            names.extend(value.as_object().unwrap().keys().map(|inner| format!("{name}.{inner}")));
-        }
-    }
-    names
-}
-
-#[test]
-fn keys_are_those_of_docker_itself() {
-    if let Some(obstacle) = Docker::obstacle() {
-        integration::skip!("{obstacle}");
-    }
-    let docker = Docker::start();
-    let shim = Shim::with_busybox();
-    let words = [
-        "create",
-        "--name",
-        "made",
-        "--network",
-        "none",
-        "--memory",
-        "64m",
-        "--tmpfs",
-        "/x",
-        "--sysctl",
-        "net.ipv4.ip_forward=1",
-    ];
-    docker.cli(&[&words[..], &["box", "sh"]].concat()).expect_ok();
-    shim.cli(&[&words[..], &["busybox", "sh"]].concat()).expect_ok();
-    let theirs = keys(&docker.cli(&["inspect", "made"]).expect_ok().json()[0]);
-    let ours = keys(&shim.inspect("made"));
-    // What Docker has dropped since 20.10, and what it tells since.
-    let dropped = ["HostConfig.KernelMemory", "HostConfig.KernelMemoryTCP"];
-    let since = ["HostConfig.ConsoleSize"];
-    let missing: Vec<&String> =
-        theirs.difference(&ours).filter(|name| !dropped.contains(&name.as_str())).collect();
-    let more: Vec<&String> =
-        ours.difference(&theirs).filter(|name| !since.contains(&name.as_str())).collect();
-    assert_eq!((missing, more), (vec![], vec![]));
 }

@@ -120,6 +120,14 @@ fn what_stands_still_goes_on_or_ends() {
     assert_eq!(shim.stdout(&["stop", "box"]), "box\n");
     assert_eq!(status(&shim, "box"), "exited 7");
     shim.cli(&["pause", "box"]).expect_code(1).expect_stderr("is not running\n");
+    // One that does not heed the signal, and one that is sent it and does not end, go on.
+    shim.detached(&["--name", "deaf", "busybox", "sleep", "600"]);
+    shim.stdout(&["pause", "deaf"]);
+    assert_eq!(shim.stdout(&["kill", "-s", "TERM", "deaf"]), "deaf\n");
+    assert_eq!(status(&shim, "deaf"), "running 0");
+    shim.stdout(&["pause", "deaf"]);
+    assert_eq!(shim.stdout(&["stop", "--time", "1", "deaf"]), "deaf\n");
+    assert_eq!(status(&shim, "deaf"), "exited 137");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use integration::random::{Random, seed};
 use integration::{
     Bundle, Container, Controllers, Output, has_controller, json, known_gap, leaks, requires, uses_cgroup2,
     wait_for,
@@ -28,37 +28,6 @@ fn containers() -> u64 {
 }
 /// What is done to a container before it is sent to its end.
 const STEPS: u32 = 12;
-
-/// xorshift64*: enough to choose by.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64, stream: u64) -> Random {
-        // The multiplier of splitmix64 spreads neighbouring streams over all bits; 0 would stay 0.
-        Random((seed ^ stream.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1))
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-
-    fn of<T: Copy>(&mut self, list: &[T]) -> T {
-        list[usize::try_from(self.below(list.len() as u64)).unwrap()]
-    }
-}
-
-/// The seed of this run, printed where a failure shows it.
-#[allow(clippy::print_stdout)] // captured by the test harness until then
-fn seed() -> u64 {
-    let given = std::env::var("CAISSON_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    let nanos = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
-    let seed = given.unwrap_or_else(nanos);
-    println!("CAISSON_TEST_SEED={seed}");
-    seed
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Model {

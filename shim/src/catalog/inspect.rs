@@ -117,10 +117,9 @@ fn config(config: &Execution, rest: RestOfExecution) -> Value {
         ("AttachStdout", switch(rest.attach_stdout)),
         ("AttachStderr", switch(rest.attach_stderr)),
     ];
-    // What is left out where it is empty, templates may ask for all the same.
-    let shown = |value: Option<Value>| value.unwrap_or_else(|| Value::Aside(Box::new(Value::Null)));
-    let ports = config.exposed_ports.as_ref().filter(|ports| !ports.is_empty());
-    members.push(("ExposedPorts", shown(ports.map(set))));
+    if let Some(ports) = config.exposed_ports.as_ref().filter(|ports| !ports.is_empty()) {
+        members.push(("ExposedPorts", set(ports)));
+    }
     members.extend([
         ("Tty", switch(rest.tty)),
         ("OpenStdin", switch(rest.open_stdin)),
@@ -128,7 +127,9 @@ fn config(config: &Execution, rest: RestOfExecution) -> Value {
         ("Env", list(&config.env)),
         ("Cmd", list(&config.cmd)),
     ]);
-    members.push(("Healthcheck", shown(config.healthcheck.as_ref().map(healthcheck))));
+    if let Some(check) = &config.healthcheck {
+        members.push(("Healthcheck", healthcheck(check)));
+    }
     if rest.args_escaped == Some(true) {
         members.push(("ArgsEscaped", true.into()));
     }
@@ -143,13 +144,15 @@ fn config(config: &Execution, rest: RestOfExecution) -> Value {
         ("OnBuild", list(&config.on_build)),
         ("Labels", labels),
     ]);
-    let signal = config.stop_signal.as_deref().filter(|signal| !signal.is_empty());
-    let shell = config.shell.clone().filter(|shell| !shell.is_empty());
-    members.extend([
-        ("StopSignal", shown(signal.map(Value::from))),
-        ("StopTimeout", shown(config.stop_timeout.map(Value::from))),
-        ("Shell", shown(shell.map(Value::from))),
-    ]);
+    if let Some(signal) = config.stop_signal.as_ref().filter(|signal| !signal.is_empty()) {
+        members.push(("StopSignal", signal.as_str().into()));
+    }
+    if let Some(seconds) = config.stop_timeout {
+        members.push(("StopTimeout", seconds.into()));
+    }
+    if let Some(shell) = config.shell.as_ref().filter(|shell| !shell.is_empty()) {
+        members.push(("Shell", shell.clone().into()));
+    }
     Value::Object("Config", members)
 }
 

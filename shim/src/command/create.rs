@@ -10,7 +10,6 @@ use crate::cli::spec_flags::SPEC_FLAGS;
 use crate::cli::{Globals, USAGE, Verb};
 use crate::command::{acquire, containers, create_options, report, store};
 use crate::container::create::{Created, create};
-use crate::container::record::Container;
 use crate::error::{Context, Error, Kind, Result};
 use crate::output;
 
@@ -28,7 +27,7 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     match made(globals, given, false, None) {
-        Ok(container) => output::print(&format!("{}\n", container.id)).map(|()| 0),
+        Ok(created) => output::print(&format!("{}\n", created.container.id)).map(|()| 0),
         Err(error) => {
             let code = report(&error);
             Ok(if error.kind() == Kind::Usage { USAGE } else { code })
@@ -46,7 +45,7 @@ pub(super) fn made(
     given: &Given,
     detached: bool,
     to_start: Option<Option<(u16, u16)>>,
-) -> Result<Container> {
+) -> Result<Created> {
     let words = given.words()?;
     let (mut request, mut warnings) = create_options::request(given, &words, detached)?;
     request.options.console_size = to_start.flatten();
@@ -56,9 +55,9 @@ pub(super) fn made(
     let file = file.map(IdFile::create).transpose()?;
     let (store, containers) = (store(globals)?, containers(globals)?);
     let image = acquire::image(globals, &store, given, words.first().copied().unwrap_or_default())?;
-    let Created { container, warnings: more } =
-        create(&store, &containers, &image, request, to_start.is_some())?;
-    warnings.extend(more);
+    let mut created = create(&store, &containers, &image, request, to_start.is_some())?;
+    let container = &created.container;
+    warnings.append(&mut created.warnings);
     for warning in warnings {
         output::complain(&format!("WARNING: {warning}"));
     }
@@ -66,7 +65,7 @@ pub(super) fn made(
     if let Some(file) = file {
         file.write(&container.id)?;
     }
-    Ok(container)
+    Ok(created)
 }
 
 /// `--cidfile`: gone again if no container comes of it.

@@ -1,8 +1,5 @@
 //! `shim ps`
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -12,13 +9,10 @@ use crate::cli::flags::{Arity, Form, Given, list, switch, value};
 use crate::cli::spec_flags::integer;
 use crate::cli::{Globals, Verb};
 use crate::command::{FAILURE, containers, store};
-use crate::container::ContainerId;
 use crate::container::attend::attend;
 use crate::container::filter::{Ancestor, Filter, Lookup};
-use crate::container::record::Container;
 use crate::container::store::{Containers, Found};
 use crate::container::{listing, size};
-use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::output::value::Value;
 use crate::output::{self, format, human};
@@ -101,9 +95,6 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         is_short: !given.is_on("no-trunc"),
         sizes: (given.is_on("size") || format.contains(".Size")) && !quiet,
         now: Timestamp::now(),
-        zone: TimeZone::system(),
-        shows_created: format.contains("json") || format.contains(".CreatedAt"),
-        names: RefCell::default(),
         labels: &labels,
     };
     let rows = found.iter().map(|one| shown.row(one)).collect::<Result<Vec<_>>>()?;
@@ -135,35 +126,11 @@ impl Listed {
     }
 }
 
-/// All containers, and what was wrong with those that cannot be read. Many are read by several threads: most of the time
-/// is the kernel's.
+/// All containers, and what was wrong with those that cannot be read.
 fn look(containers: &Containers) -> Result<(Vec<Listed>, Vec<Error>)> {
-    let ids = containers.ids()?;
-    if ids.len() < ALONE {
-        return Ok(look_at(containers, &ids));
-    }
-    let processors = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-    let parts = ids.chunks(ids.len().div_ceil(processors));
     let (mut found, mut broken) = (Vec::new(), Vec::new());
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = parts.map(|ids| scope.spawn(|| look_at(containers, ids))).collect();
-        for (more, errors) in threads.into_iter().filter_map(|thread| thread.join().ok()) {
-            found.extend(more);
-            broken.extend(errors);
-        }
-    });
-    Ok((found, broken))
-}
-
-/// As many containers a single thread reads in the time in which others begin.
-const ALONE: usize = 32;
-/// More threads wait for each other in the kernel.
-const THREADS: usize = 4;
-
-fn look_at(containers: &Containers, ids: &[ContainerId]) -> (Vec<Listed>, Vec<Error>) {
-    let (mut found, mut broken) = (Vec::new(), Vec::new());
-    for id in ids {
-        match attend(containers, id) {
+    for id in containers.ids()? {
+        match attend(containers, &id) {
             Ok(Some(one)) => {
                 let created = one.container.created.parse().unwrap_or_default();
                 found.push(Listed { found: one, created });
@@ -174,7 +141,7 @@ fn look_at(containers: &Containers, ids: &[ContainerId]) -> (Vec<Listed>, Vec<Er
             Err(error) => broken.push(Err::<(), _>(error).during(|| format!("container {id}"))),
         }
     }
-    (found, broken.into_iter().filter_map(Result::err).collect())
+    Ok((found, broken.into_iter().filter_map(Result::err).collect()))
 }
 
 /// What filters name.
@@ -253,11 +220,6 @@ struct Shown<'a> {
     is_short: bool,
     sizes: bool,
     now: Timestamp,
-    zone: TimeZone,
-    /// A time in the host's zone takes longer than all else of a row.
-    shows_created: bool,
-    /// What images are called, by the container's word for it and by id: many containers are of few images.
-    names: RefCell<HashMap<(String, Digest), String>>,
     labels: &'a [String],
 }
 
@@ -268,12 +230,9 @@ impl Shown<'_> {
         let volumes = container.mounts.iter().filter(|mount| mount.driver == "local").count();
         let mut members = vec![
             ("Command", listing::command(container, self.is_short).into()),
-            (
-                "CreatedAt",
-                if self.shows_created { self.created_at(one.created) } else { String::new() }.into(),
-            ),
+            ("CreatedAt", created_at(one.created).into()),
             ("ID", listing::id(container, self.is_short).into()),
-            ("Image", self.image(container).into()),
+            ("Image", listing::image(container, self.images, self.is_short).into()),
             ("Labels", listing::labels(container).into()),
             ("LocalVolumes", volumes.to_string().into()),
             ("Mounts", listing::mounts(container, self.is_short).into()),
@@ -292,21 +251,10 @@ impl Shown<'_> {
         Ok(Value::Object("container", members))
     }
 
-    fn image(&self, container: &Container) -> String {
-        let mut names = self.names.borrow_mut();
-        let known = names.entry((container.config.image.clone(), container.image.clone()));
-        known.or_insert_with(|| listing::image(container, self.images, self.is_short)).clone()
-    }
-
-    /// As Go writes a time: `2024-05-01 10:00:00 +0200 CEST`.
-    fn created_at(&self, created: Timestamp) -> String {
-        created.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
-    }
-
     /// What it has written, and with all that its image has.
     fn size(&self, one: &Listed) -> Result<String> {
         let container = &one.found.container;
-        let id = ContainerId::parse(&container.id)?;
+        let id = crate::container::ContainerId::parse(&container.id)?;
         let own = size::of_files(&self.containers.folder(&id).join(size::UPPER))?;
         let mut all = own;
         for layer in &container.layers {
@@ -314,6 +262,11 @@ impl Shown<'_> {
         }
         Ok(format!("{} (virtual {})", human::size(own), human::size(all)))
     }
+}
+
+/// As Go writes a time: `2024-05-01 10:00:00 +0200 CEST`.
+fn created_at(created: Timestamp) -> String {
+    created.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::cli::spec_flags::SPEC_FLAGS;
 use crate::cli::{Globals, USAGE, Verb};
 use crate::command::attach::{self, DETACH_KEYS, SIG_PROXY};
 use crate::command::{FAILURE, containers, create, report};
+use crate::container::create::Created;
 use crate::container::record::Container;
 use crate::container::store::Containers;
 use crate::container::{ContainerId, remove};
@@ -55,7 +56,7 @@ fn made_and_run(globals: &Globals, given: &Given, detached: bool) -> Result<u8> 
     let keys = DetachKeys::parse(given.text("detach-keys")?.unwrap_or_default())?;
     // Before anything runs: what a program finds at its start is the size that it is drawn by.
     let size = if given.is_on("tty") && !detached { terminal::size() } else { None };
-    let container = create::made(globals, given, detached, Some(size))?;
+    let Created { container, operation: mut lock, .. } = create::made(globals, given, detached, Some(size))?;
     let (containers, config) = (containers(globals)?, &container.config);
     let attach =
         Attach { stdin: config.attach_stdin, stdout: config.attach_stdout, stderr: config.attach_stderr };
@@ -63,7 +64,6 @@ fn made_and_run(globals: &Globals, given: &Given, detached: bool) -> Result<u8> 
         output::print(&format!("{}\n", container.id))?;
     }
     let id = ContainerId::parse(&container.id)?;
-    let mut lock = Some(containers.operation(&id)?);
     let begun = monitor::launch(&containers, &id, Start { attach, size, adopt: false });
     let mut connection = begun.map_err(|error| given_up(&containers, &container, error))?;
     if detached {

@@ -1,10 +1,10 @@
-//! Every command that looks at a container finds it in order: one whose monitor was killed has another, and one that was to
-//! go with its end, which its monitor did not live to see, goes now.
+//! Every command that looks at a container finds it in order: one whose monitor was killed has another, one that was to go
+//! with its end, which its monitor did not live to see, goes now, and so does a root that was mounted for a start that
+//! did not come.
 
-use crate::container::ContainerId;
-use crate::container::remove;
 use crate::container::state::Status;
 use crate::container::store::{Containers, Found};
+use crate::container::{ContainerId, remove, root};
 use crate::error::Result;
 
 /// A container with what is happening to it; None if there is none (any more).
@@ -19,5 +19,23 @@ pub fn attend(containers: &Containers, id: &ContainerId) -> Result<Option<Found>
         let is_gone = remove::left_over(containers, &found.container).unwrap_or(false);
         return Ok((!is_gone).then_some(found));
     }
+    if found.state.status == Status::Created && found.state.monitor.is_none() {
+        // Whoever asks is not to fail for it; what cannot be taken away is there until somebody removes the container.
+        let _ = detach_unused(containers, id);
+    }
     Ok(Some(found))
+}
+
+/// Takes away a root that is mounted and that nobody is about to use: `run` has it mounted before it starts the container.
+fn detach_unused(containers: &Containers, id: &ContainerId) -> Result<()> {
+    if !root::is_attached(containers, id)? {
+        return Ok(());
+    }
+    let Some(_lock) = containers.try_operation(id)? else { return Ok(()) };
+    // Looked at again, now that nobody starts it.
+    let state = containers.state(id)?;
+    if state.status != Status::Created || state.monitor.is_some() || containers.is_supervised(id)? {
+        return Ok(());
+    }
+    root::detach(containers, id)
 }

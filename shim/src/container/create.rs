@@ -19,10 +19,11 @@ use crate::container::limits::{self, Controllers};
 use crate::container::modes::{Mode, Modes};
 use crate::container::record::{Container, MountPoint};
 use crate::container::store::{Containers, Draft};
-use crate::container::{ContainerId, configure, init, remove, root};
+use crate::container::{ContainerId, configure, init, remove, root, sweep};
 use crate::error::{Context, Error, Kind, Result};
 use crate::root::lookup;
 use crate::store::Store;
+use crate::store::record::Lock;
 use crate::{event, host, rootless};
 
 /// The document's name in a container's folder.
@@ -60,9 +61,12 @@ pub struct Created {
     pub container: Container,
     /// What cannot be as it was asked for, in Docker's words.
     pub warnings: Vec<String>,
+    /// Its lock of operations, for who starts it at once: nobody else has started, removed or renamed it.
+    pub operation: Option<Lock>,
 }
 
-/// Makes a container of an image. `to_start` has its root mounted already, for who starts it at once.
+/// Makes a container of an image. `to_start` has its root mounted and the container locked already, for who starts it at
+/// once.
 ///
 /// # Errors
 /// What was asked for and cannot be, in Docker's words; the system's reason. Nothing is left of it then.
@@ -73,6 +77,7 @@ pub fn create(
     mut request: Request,
     to_start: bool,
 ) -> Result<Created> {
+    sweep::after_crash(containers)?;
     // What it stands on stays, from here until its record says so.
     let mut lease = store.leases.begin()?;
     let parts = image.image.content.iter().chain(&image.image.layers);
@@ -91,9 +96,11 @@ pub fn create(
         if mounted.is_none() {
             root::renew_work(folder)?;
         }
-        Ok((containers.publish(&draft, container, lasting)?, mounted))
+        // Before anybody else can find it.
+        let operation = to_start.then(|| draft.operation()).transpose()?;
+        Ok((containers.publish(&draft, container, lasting)?, mounted, operation))
     })();
-    let (container, mounted) = made.map_err(|error: Error| match draft.discard() {
+    let (container, mounted, operation) = made.map_err(|error: Error| match draft.discard() {
         Ok(()) => error,
         Err(clean_up) => error.and(&clean_up),
     })?;
@@ -106,7 +113,7 @@ pub fn create(
             Err(clean_up) => error.and(&clean_up),
         });
     }
-    Ok(Created { container, warnings })
+    Ok(Created { container, warnings, operation })
 }
 
 /// Leaves out what this host cannot limit, and warns.

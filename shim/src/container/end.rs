@@ -134,10 +134,30 @@ fn send(containers: &Containers, found: &Found, signal: i32) -> Result<()> {
     event::emit(containers.state_root(), "kill", container, &attributes);
     let ends = signal == signal::KILL || own_signal(container) == signal;
     if state.status == Status::Paused && ends {
-        // The signal waits for that.
-        runtime(containers, container).resume(&container.id)?;
+        // The signal waits for that, unless it is SIGKILL.
+        go_on(containers, found)?;
     }
     Ok(())
+}
+
+/// Has a container that stands still go on. It may have ended, or go on, by now.
+fn go_on(containers: &Containers, found: &Found) -> Result<()> {
+    let (id, runtime) = (&found.container.id, runtime(containers, &found.container));
+    if let Err(error) = runtime.resume(id)
+        && runtime.state(id).is_ok_and(|state| state.status == "paused")
+    {
+        return Err(error);
+    }
+    let noted = containers.update_state(&ContainerId::parse(id)?, false, |state| {
+        if state.status == Status::Paused && state.process == found.state.process {
+            state.status = Status::Running;
+        }
+    });
+    match noted {
+        // It goes with its end.
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        noted => noted,
+    }
 }
 
 /// The container's own stop signal. An image's that means nothing is as good as none.

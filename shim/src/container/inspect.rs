@@ -129,12 +129,6 @@ fn told_state(state: &State) -> Value {
 fn host_config(container: &Container) -> Value {
     let mut value = document::value(&container.host_config);
     if let Value::Object(_, members) = &mut value {
-        // Docker's for Windows, which it tells everywhere.
-        let behind =
-            members.iter().position(|(name, _)| *name == "Ulimits").map_or(members.len(), |at| at + 1);
-        for name in ["IOMaximumBandwidth", "IOMaximumIOps", "CpuPercent", "CpuCount"] {
-            members.insert(behind, (name, 0.into()));
-        }
         let resources = members.iter().filter(|(name, _)| RESOURCES.contains(name)).cloned().collect();
         members.push(("Resources", Value::Aside(Box::new(Value::Object("Resources", resources)))));
     }

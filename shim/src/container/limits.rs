@@ -74,9 +74,12 @@ pub fn discard(limits: &mut Limits, can: Controllers) -> Vec<String> {
         }
         limits.memory_swap = Some(-1);
     }
-    if !can.pids && limits.pids.is_some_and(|limit| limit > 0) {
+    if !can.pids
+        && let Some(limit) = limits.pids.take()
+        // Any number, where there is no limit.
+        && limit > 0
+    {
         warn("PIDs limit capabilities", "PIDs limit discarded.");
-        limits.pids = None;
     }
     if !can.cpu {
         if limits.cpu_shares.is_some_and(|shares| shares != 0) {
@@ -157,6 +160,12 @@ mod tests {
         assert!(discard(&mut limits, Controllers::default()).is_empty(), "nothing was asked for");
         let mut unlimited = Limits { pids: Some(-1), memory: Some(0), ..Limits::default() };
         assert!(discard(&mut unlimited, Controllers::default()).is_empty());
+        // As many processes as there can be: nothing that a controller would be needed for.
+        for pids in [0, -1] {
+            let mut limits = Limits { pids: Some(pids), ..Limits::default() };
+            assert!(discard(&mut limits, Controllers::default()).is_empty());
+            assert_eq!(limits, Limits::default());
+        }
     }
 
     #[test]

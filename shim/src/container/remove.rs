@@ -16,7 +16,7 @@ use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::container::state::{State, Status};
 use crate::container::store::Containers;
-use crate::container::{ContainerId, root};
+use crate::container::{ContainerId, root, sweep};
 use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::runtime::Runtime;
@@ -184,6 +184,7 @@ fn clear(containers: &Containers, container: &Container) -> Result<()> {
     root::detach(containers, &id)?;
     containers.remove(&id)?;
     event::emit(containers.state_root(), "destroy", container, &[]);
+    sweep::after_crash(containers)?;
     // Its layers may be nobody's by now: the image may have gone while it stood.
     if ImageRecord::open(containers.root()).read()?.get(&container.image).is_none() {
         gc::collect(containers.root(), || containers.held())?;

@@ -24,6 +24,8 @@ use crate::store::record::{self, Lock};
 
 /// What the folder of a container in the making is called, with something unique behind it.
 pub const DRAFT: &str = "container-";
+/// The lock of who starts, removes or renames a container, in its folder.
+const OPERATION: &str = "operation.lock";
 /// How often a generated name may turn out to be taken.
 const ATTEMPTS: u32 = 64;
 
@@ -48,6 +50,14 @@ impl Draft {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its lock of operations, which stays the container's when that gets its place.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn operation(&self) -> Result<Lock> {
+        Lock::exclusive(&self.path.join(OPERATION))
     }
 
     /// Gives it up.
@@ -330,8 +340,7 @@ impl Containers {
     /// # Errors
     /// There is no such container; the system's reason.
     pub fn operation(&self, id: &ContainerId) -> Result<Lock> {
-        let lock =
-            Lock::exclusive(&self.folder(id).join("operation.lock")).map_err(|error| gone(error, id))?;
+        let lock = Lock::exclusive(&self.folder(id).join(OPERATION)).map_err(|error| gone(error, id))?;
         match self.get(id)? {
             Some(_) => Ok(lock),
             None => Err(Error::not_found(format!("No such container: {id}"))),
@@ -343,7 +352,7 @@ impl Containers {
     /// # Errors
     /// As for [`Containers::operation`].
     pub fn try_operation(&self, id: &ContainerId) -> Result<Option<Lock>> {
-        let path = self.folder(id).join("operation.lock");
+        let path = self.folder(id).join(OPERATION);
         let lock = Lock::try_exclusive(&path).map_err(|error| gone(error, id))?;
         match self.get(id)? {
             Some(_) => Ok(lock),
@@ -459,6 +468,25 @@ impl Containers {
             }
         }
         Ok(true)
+    }
+
+    /// Takes away names that were being written when their command was killed.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn sweep_names(&self) -> Result<()> {
+        // Nobody alive is writing one.
+        let _lock = self.lock_all()?;
+        let names = self.root.join("names");
+        let words = || format!("read {names:?}");
+        for entry in fs::read_dir(&names).during(words)? {
+            let entry = entry.during(words)?;
+            if entry.file_name().to_string_lossy().starts_with(".new-") {
+                let path = entry.path();
+                fs::remove_file(&path).during(|| format!("remove {path:?}"))?;
+            }
+        }
+        Ok(())
     }
 
     fn check_name(&self, name: &str) -> Result<()> {

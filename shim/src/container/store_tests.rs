@@ -162,3 +162,39 @@ fn what_nobody_recorded_is_recorded_when_somebody_looks() {
     containers.update_state(&id, false, left).unwrap();
     assert_eq!(seen(), (Status::Exited, 255, true));
 }
+
+#[test]
+fn what_killed_commands_have_left_goes_and_what_others_make_stays() {
+    let scratch = Scratch::new();
+    let containers = open(&scratch);
+    let id = make(&containers, "web").unwrap();
+    let draft = containers.draft().unwrap();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let dead = child.id();
+    let gone = "0".repeat(64);
+    for folder in [
+        format!("root/ingest/container-{dead}-0"),
+        format!("root/ingest/gone-{dead}-1"),
+        format!("state/containers/{gone}"),
+        "root/leases".to_owned(),
+    ] {
+        make_private(&scratch.join(&folder)).unwrap();
+    }
+    fs::write(scratch.join("root/names/.new-x"), "").unwrap();
+    fs::write(scratch.join(&format!("root/leases/{dead}-0")), "").unwrap();
+    crate::container::sweep::after_crash(&containers).unwrap();
+    let names = |folder: &str| {
+        let entries = fs::read_dir(scratch.join(folder)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("root/ingest"), [draft.path().file_name().unwrap().to_str().unwrap()]);
+    assert_eq!(names("root/names"), ["web"]);
+    assert_eq!(names("root/containers"), [id.as_str()]);
+    assert!(names("root/leases").is_empty() && names("state/containers").is_empty());
+    // Nothing is looked for where nobody was killed.
+    fs::write(scratch.join("root/names/.new-x"), "").unwrap();
+    crate::container::sweep::after_crash(&containers).unwrap();
+    assert_eq!(names("root/names").len(), 2);
+    draft.discard().unwrap();
+}

@@ -1,5 +1,6 @@
 //! What is in nobody's way and of no use: names, mounts and records of the host's uptime whose containers are gone or do
-//! not run. Commands pass it over; `system check` tells of it, and mends it.
+//! not run. Commands pass it over; `system check` tells of it, and mends it. What a killed command has left of a container
+//! that it was making or removing, the next one that does so takes away.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use crate::container::{ContainerId, root};
 use crate::error::{Context, Error, Kind, Result};
 use crate::root::remove::forget;
 use crate::runtime::{self, Runtime};
+use crate::store::lease::Leases;
+use crate::store::leftover;
 
 /// One such thing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +51,26 @@ impl Leftover {
     }
 }
 
+/// Takes away what commands that were killed have left of containers in the making, and of such as they were removing.
+/// Where there is nothing, as nearly always, it costs next to nothing.
+///
+/// # Errors
+/// The system's reason.
+pub fn after_crash(containers: &Containers) -> Result<()> {
+    if !leftover::is_any_of_the_dead(containers.root())? {
+        return Ok(());
+    }
+    {
+        let (_gate, _claims) = Leases::open(containers.root())?.close()?;
+        leftover::sweep(containers.root(), false)?;
+    }
+    containers.sweep_names()?;
+    for leftover in of_the_gone(containers)? {
+        mend(containers, &leftover)?;
+    }
+    Ok(())
+}
+
 /// What there is of it.
 ///
 /// # Errors
@@ -73,6 +96,13 @@ pub fn find(containers: &Containers) -> Result<Vec<Leftover>> {
             found.push(Leftover::Name(name));
         }
     }
+    found.extend(of_the_gone(containers)?);
+    Ok(found)
+}
+
+/// What ends with the host's uptime, of containers that are gone.
+fn of_the_gone(containers: &Containers) -> Result<Vec<Leftover>> {
+    let mut found = Vec::new();
     let is_gone = |id: &str| -> Result<bool> {
         Ok(ContainerId::parse(id).is_ok_and(|id| !containers.folder(&id).exists()))
     };

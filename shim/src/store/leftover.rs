@@ -48,8 +48,36 @@ pub fn is_download(name: &str) -> bool {
 /// Folders that appear, or are taken away, without a lock, named by the process that does it.
 fn is_of_the_dead(name: &str) -> bool {
     let rest = name.strip_prefix("gone-").or_else(|| name.strip_prefix("bundle-"));
-    let pid = rest.and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+    rest.is_some_and(is_named_by_the_dead)
+}
+
+/// Is the process gone that gave something this name ([`record::unique_name`](super::record::unique_name))?
+fn is_named_by_the_dead(name: &str) -> bool {
+    let pid = name.split_once('-').and_then(|(pid, _)| pid.parse::<u32>().ok());
     pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+}
+
+/// Has a command that was killed left a container in the making or a removed one, or a claim? Costs next to nothing.
+///
+/// # Errors
+/// The system's reason.
+pub fn is_any_of_the_dead(root: &Path) -> Result<bool> {
+    for (folder, kinds) in [("ingest", &[DRAFT, "gone-"][..]), ("leases", &[""])] {
+        let path = root.join(folder);
+        let words = || format!("read {path:?}");
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.during(words)?,
+        };
+        for entry in entries {
+            let name = entry.during(words)?.file_name();
+            let name = name.to_string_lossy();
+            if kinds.iter().any(|kind| name.strip_prefix(kind).is_some_and(is_named_by_the_dead)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Calls with name, path and whether it is a folder for each that nobody has locked; the lock is held meanwhile.
