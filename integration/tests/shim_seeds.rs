@@ -276,3 +276,87 @@ fn what_comes_later_is_refused_by_its_name() {
     }
     here.refused("shim build .", "shim: 'shim build' is docker's, and is not supported\n");
 }
+
+/// The lines of the block below this heading of the README, without comments.
+fn block(heading: &str) -> Vec<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("README.md");
+    let text = fs::read_to_string(readme).unwrap();
+    let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    let block = section.split("```\n").nth(1).unwrap();
+    block.lines().map(|line| line.split("  #").next().unwrap().trim_end().to_owned()).collect()
+}
+
+#[test]
+fn the_readme() {
+    requires!(is_root(), "{ROOT}");
+    let here = Tutorial::new(&["other"]);
+    let folder = here.shim.folder();
+    let wrapper = format!(
+        "#!/bin/sh\nexec '{}' --root '{}' \"$@\"\n",
+        integration::runtime_under_test().display(),
+        folder.join("runtime").display()
+    );
+    fs::write(folder.join("bin/runtime"), wrapper).unwrap();
+    fs::set_permissions(folder.join("bin/runtime"), fs::Permissions::from_mode(0o755)).unwrap();
+    let place = folder.join("box").to_string_lossy().into_owned();
+    let line = |line: &str| line.replace("/tmp/box", &place);
+    // The first two lines of it are one: what is run is run in the bundle's folder.
+    let by_hand = block("Run a bundle by hand");
+    let [build, lines @ .., run] = &by_hand[..] else { panic!("{by_hand:?}") };
+    assert_eq!((build.as_str(), run.as_str()), ("make build", "runtime run box"));
+    let lines: Vec<String> = lines.iter().map(|text| line(text)).collect();
+    here.line(&lines.join(" && "));
+    let seen = here.at_terminal(&format!("cd {place} && {run}"), "# ", "echo in$((40+2)); exit\n");
+    assert!(seen.contains("in42"), "{seen}");
+
+    let of_image = block("Run an image");
+    assert_eq!(of_image.iter().filter(|line| line.contains("shim ")).count(), of_image.len());
+    let printed: Vec<String> = of_image
+        .iter()
+        .map(|text| match text.contains(" -it ") {
+            true => here.at_terminal(text, "# ", "echo in$((40+2)); exit\n"),
+            false => here.line(&line(text)),
+        })
+        .collect();
+    let of = |word: &str| &printed[of_image.iter().position(|line| line.contains(word)).unwrap()];
+    assert!(of(" -it ").contains("in42"));
+    assert!(of("shim ps").contains("web") && of("shim ps").contains(" Up "));
+    assert_eq!(of("shim logs"), "up\n");
+    assert_eq!((of("shim inspect").as_str(), of("shim rm").as_str()), ("running\n", "web\n"));
+    assert_eq!(of("--hardened"), "1\n");
+    assert_eq!(here.line("shim ps -aq"), "");
+}
+
+#[test]
+fn every_command_that_a_document_names_is_there_and_every_command_is_in_the_manual() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let shim = Shim::new();
+    let mut count = 0;
+    for document in
+        ["README.md", "docs/shim.md", "docs/benchmarks.md", "docs/attacks.md", "docs/kernel-features.md"]
+    {
+        let text = fs::read_to_string(repository.join(document)).unwrap();
+        for named in text.split('`').skip(1).step_by(2).filter_map(|text| text.strip_prefix("shim ")) {
+            let mut words = named
+                .split_whitespace()
+                .take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+            let first = words.next().unwrap_or_default();
+            let second = words.next().filter(|_| ["image", "container", "system"].contains(&first));
+            // Commands of the shim's own processes have no help.
+            if !first.is_empty() && first != "help" {
+                let line: Vec<&str> = [Some(first), second, Some("--help")].into_iter().flatten().collect();
+                shim.cli(&line).expect_ok();
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 40, "{count}");
+    let manual = fs::read_to_string(repository.join("docs/shim.md")).unwrap();
+    let help = shim.stdout(&["--help"]);
+    let (_, commands) = help.split_once("Common Commands:\n").unwrap();
+    let (commands, _) = commands.split_once("\nGlobal Options:").unwrap();
+    for line in commands.lines().filter(|line| line.starts_with("  ")) {
+        let name = line.split_whitespace().next().unwrap();
+        assert!(manual.contains(&format!("shim {name}")), "{name} is not in the manual");
+    }
+}
