@@ -114,20 +114,18 @@ impl Keeper {
         loop {
             let born = Instant::now();
             let worker = match sys::process::clone3(0, None) {
-                Ok(Clone::Child) => {
-                    let is_done = match self.work(is_first) {
-                        Ok(()) => true,
-                        // The container is gone: there is nothing to look after.
-                        Err(error) => error.kind() == Kind::NotFound && self.seat.is_vacant(),
-                    };
-                    sys::process::exit_now(i32::from(!is_done))
-                }
+                Ok(Clone::Child) => sys::process::exit_now(i32::from(self.work(is_first).is_err())),
                 Ok(Clone::Parent { pid, pidfd: _ }) => pid,
                 Err(error) => return Err(Error::new(Kind::System, error.to_string())),
             };
             is_first = false;
             match self.watch(worker)? {
                 Life::Done => return Ok(()),
+                // Removed while somebody wanted it taken over: what lies here is the last of it.
+                Life::Cut if self.seat.is_vacant() => {
+                    self.seat.clear();
+                    return Ok(());
+                }
                 Life::Cut if born.elapsed() >= SHORT_LIFE => short_lives = 0,
                 Life::Cut if short_lives >= SHORT_LIVES_MAX => {
                     // The container goes on, and the next command has it adopted.
