@@ -208,6 +208,9 @@ fn who_is_killed_at_any_moment_leaves_nothing_untold() {
         listed.lines().all(|state| state == "exited" || state == "created").then_some(())
     });
     wait_for("the end of all monitors", || monitors(&shim).is_empty().then_some(()));
+    // One that was about to die of its signal still seemed to look after its container.
+    shim.stdout(&["ps", "--all"]);
+    wait_for("the end of those that took over", || monitors(&shim).is_empty().then_some(()));
     for id in shim.container_ids() {
         let state = shim.recorded_state(&id);
         assert!(state.get("process").is_none() && state.get("monitor").is_none(), "{state}");

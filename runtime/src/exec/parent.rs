@@ -108,6 +108,8 @@ impl Container {
         // step 2: read the container's configuration, decide on the process, plan
         let config = match self.entry.config() {
             Err(error) if error.errno() == libc::ENOENT => {
+                // Or somebody is deleting it, and its process has ended before its files went.
+                self.check(&self.entry.record()?)?;
                 bail!("an older runtime has made the container, and kept no configuration for exec: {error}")
             }
             result => spec::parse(&result?)?,
