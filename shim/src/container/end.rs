@@ -25,6 +25,8 @@ use crate::stream::protocol::{Decoder, Exit, Frame};
 const PATIENCE: i64 = 10;
 /// How long a killed program may take to end.
 const KILLED: Duration = Duration::from_secs(30);
+/// How long a killed one is waited for before its process is looked up again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait before a monitor that has gone is looked for again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -82,8 +84,16 @@ pub fn kill(containers: &Containers, id: &ContainerId, signal: i32) -> Result<()
     }
     let mut end = End::wanted(containers, id)?;
     send(containers, &found, signal)?;
-    if signal == signal::KILL {
-        end.wait(Some(KILLED))?.ok_or_else(|| still_there(id))?;
+    if signal != signal::KILL {
+        return Ok(());
+    }
+    let until = Instant::now() + KILLED;
+    while end.wait(Some(LOOK_AGAIN))?.is_none() {
+        if Instant::now() >= until {
+            return Err(still_there(id));
+        }
+        // Somebody may have started it anew between the look and the signal: then that is what runs.
+        send(containers, &there(containers, id)?, signal)?;
     }
     Ok(())
 }

@@ -212,7 +212,8 @@ fn located(containers: &Containers, container: &Container) -> Result<(ContainerI
 /// The parts of a root that was mounted before.
 fn again(containers: &Containers, container: &Container, id: &ContainerId, folder: &Path) -> Result<Parts> {
     let passing = container.host_config.auto_remove;
-    if passing {
+    // A `restart` takes `--rm` back for a while: what the last mount was, only its mark tells (Linux's overlayfs.rst).
+    if passing || folder.join(WORK).join("work/incompat/volatile").exists() {
         renew_work(folder)?;
     }
     parts(containers.root(), folder, id, &container.layers, passing)
