@@ -193,8 +193,13 @@ fn without_ids(text: &str) -> String {
 fn said(output: &Output) -> String {
     let words = output.stderr.replace("docker: ", "").replace("Error response from daemon: ", "");
     let words = words.replace("Error: ", "").to_lowercase();
+    // Docker's client logs that it gave up waiting, where that comes before its daemon's answer.
+    let is_log = |line: &str| line.starts_with("time=") && line.contains("error waiting for container");
     let is_told = |line: &&str| {
-        !line.is_empty() && !line.starts_with("see 'docker") && !line.starts_with("failed to rename")
+        !line.is_empty()
+            && !line.starts_with("see 'docker")
+            && !line.starts_with("failed to rename")
+            && !is_log(line)
     };
     let lines = words.lines().filter(is_told).map(|line| line.trim_end_matches('.'));
     without_ids(&lines.collect::<Vec<_>>().join("\n"))
