@@ -113,8 +113,9 @@ fn ctrl_c_ends_a_pull_at_once_and_what_has_come_is_kept_for_the_next() {
         // And all of the others: what is unfinished then is this one.
         wait_for("half of the layer", || {
             let length = part.metadata().ok()?.len();
-            let begun = std::fs::read_dir(shim.root().join("ingest")).ok()?.count();
-            (length == size as u64 / 2 && begun == 1).then_some(())
+            let begun = std::fs::read_dir(shim.root().join("ingest")).ok()?.flatten();
+            let begun = begun.filter(|entry| entry.file_name().to_string_lossy().starts_with("sha256-"));
+            (length == size as u64 / 2 && begun.count() == 1).then_some(())
         });
         let begin = Instant::now();
         pull.signal(signal);
