@@ -115,7 +115,9 @@ impl Runtime {
     /// # Errors
     /// As for [`Runtime::call`].
     pub fn delete(&self, id: &str) -> Result<()> {
-        self.call(&["delete", "--force", id]).map(drop)
+        let delete = || self.call(&["delete", "--force", id]).map(drop);
+        // One that was killed on its way has left something, and the next one goes on from there.
+        delete().or_else(|_| delete())
     }
 
     /// Has all its processes stand still.

@@ -19,6 +19,11 @@ pub fn attend(containers: &Containers, id: &ContainerId) -> Result<Option<Found>
         let is_gone = remove::left_over(containers, &found.container).unwrap_or(false);
         return Ok((!is_gone).then_some(found));
     }
+    if found.state.status == Status::Removing {
+        // Who began it may have been killed.
+        let is_gone = remove::go_on(containers, id).unwrap_or(false);
+        return Ok((!is_gone).then_some(found));
+    }
     if found.state.status == Status::Created && found.state.monitor.is_none() {
         // Whoever asks is not to fail for it; what cannot be taken away is there until somebody removes the container.
         let _ = detach_unused(containers, id);

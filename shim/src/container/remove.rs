@@ -123,6 +123,25 @@ pub fn left_over(containers: &Containers, container: &Container) -> Result<bool>
     Ok(true)
 }
 
+/// Goes on with a removal whose caller was killed; whether the container is gone. Whoever is at it is left alone.
+///
+/// # Errors
+/// The system's reason.
+pub fn go_on(containers: &Containers, id: &ContainerId) -> Result<bool> {
+    let Some(_lock) = containers.try_operation(id)? else { return Ok(false) };
+    // Looked at again, now that nobody removes it.
+    let (Some(container), state) = (containers.get(id)?, containers.state(id)?) else { return Ok(true) };
+    if state.status != Status::Removing {
+        return Ok(false);
+    }
+    if state.process.is_some_and(ProcessId::is_alive) {
+        end(containers, id, &state)?;
+    }
+    wait_for_monitor(containers, id)?;
+    clear(containers, &container)?;
+    Ok(true)
+}
+
 /// Kills its first process and waits for the end.
 fn end(containers: &Containers, id: &ContainerId, state: &State) -> Result<()> {
     // One that waits to be started again has none; its monitor is told.
