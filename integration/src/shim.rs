@@ -268,7 +268,11 @@ mod tests {
         let shim = Shim::new();
         let folder = shim.folder().display().to_string();
         let mut left = Call::of("sh").args(["-c", "read x", "monitor", &folder]).stdin_pipe().spawn();
-        let pids: Vec<u32> = shim.processes().iter().map(Process::pid).collect();
+        // Its words are there a moment after its parent goes on (execve(2) closes descriptors first).
+        let pids = wait_for("its words", || {
+            let pids: Vec<u32> = shim.processes().iter().map(Process::pid).collect();
+            (!pids.is_empty()).then_some(pids)
+        });
         assert_eq!(pids, [left.pid()]);
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(shim))).unwrap_err();
         let told = told.downcast_ref::<String>().unwrap();

@@ -2,6 +2,7 @@
 
 use crate::cli::flags::{Arity, Flag, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
+use crate::container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::error::{Error, Result};
@@ -43,8 +44,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let words = given.words()?;
     let word = words.first().copied().unwrap_or_default();
     let id = containers.find(word)?;
-    let gone = || Error::not_found(format!("No such container: {word}"));
-    let found = containers.observe(&id)?.ok_or_else(gone)?;
+    let found = containers.observe(&id)?.ok_or_else(|| container::missing(word))?;
     let refused = match found.state.status {
         Status::Running => None,
         Status::Paused => Some("cannot attach to a paused container, unpause it first"),

@@ -3,8 +3,9 @@
 use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb};
 use crate::command::containers;
+use crate::container;
 use crate::container::changes::{Kind, sides};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::escape::one_line;
 use crate::output;
 
@@ -19,8 +20,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let words = given.words()?;
     let word = words.first().copied().unwrap_or_default();
     let containers = containers(globals)?;
-    let missing = || Error::not_found(format!("No such container: {word}"));
-    let container = containers.get(&containers.find(word)?)?.ok_or_else(missing)?;
+    let container = containers.get(&containers.find(word)?)?.ok_or_else(|| container::missing(word))?;
     let mut text = String::new();
     for change in sides(&containers, &container)?.changes()? {
         let letter = match change.kind {

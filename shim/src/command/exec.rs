@@ -17,6 +17,7 @@ use super::attach::DETACH_KEYS;
 use super::spec_options;
 use crate::cli::flags::{Arity, Form, Given, list, switch, value};
 use crate::cli::{Globals, Verb};
+use crate::container;
 use crate::container::ContainerId;
 use crate::container::exec::{self, Request, failure, failure_status};
 use crate::container::process::ProcessId;
@@ -27,7 +28,6 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::event;
 use crate::monitor::terminal_exec;
 use crate::output;
-use crate::runtime::Runtime;
 use crate::store::folder::Folders;
 use crate::stream::client::{self, Ended, Options};
 use crate::stream::keys::DetachKeys;
@@ -68,8 +68,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let words = given.words()?;
     let (word, args) = words.split_first().ok_or_else(|| Error::usage("no container"))?;
     let id = containers.find(word)?;
-    let gone = || Error::not_found(format!("No such container: {word}"));
-    let Found { container, state, .. } = containers.observe(&id)?.ok_or_else(gone)?;
+    let Found { container, state, .. } = containers.observe(&id)?.ok_or_else(|| container::missing(word))?;
     let detach = given.is_on("detach");
     let (interactive, tty) = (given.is_on("interactive") && !detach, given.is_on("tty"));
     if !detach {
@@ -123,7 +122,7 @@ impl Call<'_> {
     fn execute(&self, process: &File, exec_id: &ContainerId, detach: bool, interactive: bool) -> Result<u8> {
         let log = in_memory("log", &[])?;
         let path = &self.container.runtime_path;
-        let runtime = Runtime::new(path, &self.containers.runtime_root(path));
+        let runtime = self.containers.runtime(self.container);
         let mut command = runtime.command(Some(&path_of(&log)));
         command.arg("exec").arg("--process").arg(path_of(process));
         if detach {

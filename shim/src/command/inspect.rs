@@ -4,8 +4,8 @@ use crate::catalog::{inspect as image, summary};
 use crate::cli::flags::{Arity, Flag, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::command::{containers, report, store};
+use crate::container;
 use crate::container::attend::attend;
-use crate::container::inspect as container;
 use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::output;
@@ -83,9 +83,8 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
 
 fn of_container(store: &Store, containers: &Containers, word: &str, sizes: bool) -> Result<Value> {
     let id = containers.find(word)?;
-    let gone = || Error::not_found(format!("No such container: {word}"));
-    let found = attend(containers, &id)?.ok_or_else(gone)?;
-    container::inspect(store, containers, &found, sizes)
+    let found = attend(containers, &id)?.ok_or_else(|| container::missing(word))?;
+    container::inspect::inspect(store, containers, &found, sizes)
 }
 
 fn of_image(store: &Store, word: &str) -> Result<Value> {

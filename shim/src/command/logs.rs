@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
+use crate::container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::error::{Error, Result};
@@ -52,8 +53,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         timestamps: given.is_on("timestamps"),
         details: given.is_on("details"),
     };
-    let gone = || Error::not_found(format!("No such container: {id}"));
-    let driver = containers.get(&id)?.ok_or_else(gone)?.host_config.log_config.kind;
+    let driver = containers.get(&id)?.ok_or_else(|| container::missing(&id))?.host_config.log_config.kind;
     if driver != "json-file" {
         let mut reason = "configured logging driver does not support reading".to_owned();
         if driver == "journald" {

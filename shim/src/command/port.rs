@@ -3,6 +3,7 @@
 use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb};
 use crate::command::containers;
+use crate::container;
 use crate::error::{Error, Result};
 use crate::output;
 
@@ -23,8 +24,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let words = given.words()?;
     let word = words.first().copied().unwrap_or_default();
     let containers = containers(globals)?;
-    let missing = || Error::not_found(format!("No such container: {word}"));
-    let container = containers.get(&containers.find(word)?)?.ok_or_else(missing)?;
+    let container = containers.get(&containers.find(word)?)?.ok_or_else(|| container::missing(word))?;
     let wanted = words.get(1).map(|port| private(port)).transpose()?;
     let mut text = String::new();
     for (port, bindings) in &container.host_config.port_bindings {

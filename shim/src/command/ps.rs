@@ -12,7 +12,7 @@ use crate::command::{FAILURE, containers, store};
 use crate::container::attend::attend;
 use crate::container::filter::{Ancestor, Filter, Lookup};
 use crate::container::store::{Containers, Found};
-use crate::container::{listing, size};
+use crate::container::{self, listing, size};
 use crate::error::{Context, Error, Kind, Result};
 use crate::output::value::Value;
 use crate::output::{self, format, human};
@@ -161,8 +161,7 @@ impl Lookup for Names<'_> {
 
     fn created(&self, word: &str) -> Result<(String, String)> {
         let id = self.containers.find(word)?;
-        let gone = || Error::not_found(format!("No such container: {word}"));
-        let container = self.containers.get(&id)?.ok_or_else(gone)?;
+        let container = self.containers.get(&id)?.ok_or_else(|| container::missing(word))?;
         Ok((container.created, container.id))
     }
 }

@@ -3,9 +3,10 @@
 use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb};
 use crate::command::{containers, for_each, start, stop};
+use crate::container;
 use crate::container::end::{self, Stop};
 use crate::container::store::Containers;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event;
 
 pub(super) const VERB: Verb = Verb {
@@ -27,8 +28,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
 
 fn restart(containers: &Containers, word: &str, how: Stop) -> Result<()> {
     let id = containers.find(word)?;
-    let missing = || Error::not_found(format!("No such container: {word}"));
-    let container = containers.get(&id)?.ok_or_else(missing)?;
+    let container = containers.get(&id)?.ok_or_else(|| container::missing(word))?;
     let goes_with_its_end = container.host_config.auto_remove;
     // This end is none: until the container is locked, nobody may take it for one.
     let set = |removes: bool| containers.update(&id, |container| container.host_config.auto_remove = removes);

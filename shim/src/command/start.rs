@@ -4,6 +4,7 @@ use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::command::attach::{self, DETACH_KEYS};
 use crate::command::{FAILURE, containers, report};
+use crate::container;
 use crate::container::ContainerId;
 use crate::container::record::Container;
 use crate::container::state::Status;
@@ -84,8 +85,7 @@ fn begin(containers: &Containers, word: &str) -> Result<Starting> {
 
 /// Can it be started?
 fn check(containers: &Containers, id: ContainerId, lock: Lock) -> Result<Starting> {
-    let missing = || Error::not_found(format!("No such container: {id}"));
-    let found = containers.observe(&id)?.ok_or_else(missing)?;
+    let found = containers.observe(&id)?.ok_or_else(|| container::missing(&id))?;
     let is_running = match found.state.status {
         Status::Running | Status::Restarting => true,
         Status::Paused => {

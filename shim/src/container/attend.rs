@@ -13,15 +13,9 @@ use crate::error::Result;
 /// As [`Containers::observe`].
 pub fn attend(containers: &Containers, id: &ContainerId) -> Result<Option<Found>> {
     let Some(found) = containers.observe(id)? else { return Ok(None) };
-    let is_over = found.state.status == Status::Exited && found.container.host_config.auto_remove;
-    if is_over && !containers.is_supervised(id)? {
+    if remove::goes(containers, id, &found.container, &found.state)? {
         // What cannot be removed is there, and is shown.
-        let is_gone = remove::left_over(containers, &found.container).unwrap_or(false);
-        return Ok((!is_gone).then_some(found));
-    }
-    if found.state.status == Status::Removing {
-        // Who began it may have been killed.
-        let is_gone = remove::go_on(containers, id).unwrap_or(false);
+        let is_gone = remove::left_over(containers, id).unwrap_or(false);
         return Ok((!is_gone).then_some(found));
     }
     if found.state.status == Status::Created && found.state.monitor.is_none() {

@@ -19,7 +19,7 @@ use crate::container::config::Config;
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
-use crate::container::{ContainerId, attend, freeze};
+use crate::container::{self, ContainerId, attend, freeze};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::event;
@@ -62,9 +62,8 @@ pub fn commit(
     id: &ContainerId,
     what: &Description,
 ) -> Result<Digest> {
-    let missing = || Error::not_found(format!("No such container: {id}"));
     let _lock = containers.operation(id)?;
-    let found = attend::attend(containers, id)?.ok_or_else(missing)?;
+    let found = attend::attend(containers, id)?.ok_or_else(|| container::missing(id))?;
     if matches!(found.state.status, Status::Removing | Status::Dead) {
         let status = found.state.status.as_str();
         return Err(Error::conflict(format!("You cannot commit container {id} which is {status}")));

@@ -19,7 +19,7 @@ use crate::container::limits::{self, Controllers};
 use crate::container::modes::{Mode, Modes};
 use crate::container::record::{Container, MountPoint};
 use crate::container::store::{Containers, Draft};
-use crate::container::{ContainerId, configure, init, remove, root, sweep};
+use crate::container::{self, ContainerId, configure, init, remove, root, sweep};
 use crate::error::{Context, Error, Kind, Result};
 use crate::root::lookup;
 use crate::store::Store;
@@ -229,8 +229,7 @@ impl Joined {
         let mut joined = Joined::default();
         for (flag, word) in modes.joined() {
             let id = containers.find(word)?;
-            let missing = || Error::not_found(format!("No such container: {word}"));
-            let other = containers.get(&id)?.ok_or_else(missing)?;
+            let other = containers.get(&id)?.ok_or_else(|| container::missing(word))?;
             match flag {
                 "network" => joined.network = Some(other),
                 "pid" => joined.pid = Some(other),
@@ -360,8 +359,7 @@ fn owner_of_files(containers: &Containers, mut container: Container) -> Result<P
     use crate::container::modes;
     // Each was made after the one that it names: there is no circle.
     while let Some(id) = modes::container(&container.host_config.network_mode) {
-        let missing = || Error::not_found(format!("No such container: {id}"));
-        container = containers.get(&ContainerId::parse(id)?)?.ok_or_else(missing)?;
+        container = containers.get(&ContainerId::parse(id)?)?.ok_or_else(|| container::missing(id))?;
     }
     Ok(containers.folder(&ContainerId::parse(&container.id)?))
 }

@@ -14,10 +14,9 @@ use rustix::io::Errno;
 use crate::container::record::Container;
 use crate::container::state::{State, Status};
 use crate::container::store::{Containers, Found};
-use crate::container::{ContainerId, attend, signal};
+use crate::container::{self, ContainerId, attend, signal};
 use crate::error::{Context, Error, Kind, Result};
 use crate::event;
-use crate::runtime::Runtime;
 use crate::stream::client;
 use crate::stream::protocol::{Decoder, Exit, Frame};
 
@@ -123,7 +122,7 @@ fn still_there(id: &ContainerId) -> Error {
 }
 
 fn there(containers: &Containers, id: &ContainerId) -> Result<Found> {
-    attend::attend(containers, id)?.ok_or_else(|| Error::not_found(format!("No such container: {id}")))
+    attend::attend(containers, id)?.ok_or_else(|| container::missing(id))
 }
 
 /// Sends a signal to the process of the record; nobody gets it if that has ended. What stands still goes on if the signal
@@ -152,7 +151,7 @@ fn send(containers: &Containers, found: &Found, signal: i32) -> Result<()> {
 
 /// Has a container that stands still go on. It may have ended, or go on, by now.
 fn go_on(containers: &Containers, found: &Found) -> Result<()> {
-    let (id, runtime) = (&found.container.id, runtime(containers, &found.container));
+    let (id, runtime) = (&found.container.id, containers.runtime(&found.container));
     if let Err(error) = runtime.resume(id)
         && runtime.state(id).is_ok_and(|state| state.status == "paused")
     {
@@ -173,12 +172,6 @@ fn go_on(containers: &Containers, found: &Found) -> Result<()> {
 /// The container's own stop signal. An image's that means nothing is as good as none.
 fn own_signal(container: &Container) -> i32 {
     container.config.stop_signal.as_deref().and_then(|text| signal::number(text).ok()).unwrap_or(signal::TERM)
-}
-
-/// The container's own OCI runtime.
-#[must_use]
-pub fn runtime(containers: &Containers, container: &Container) -> Runtime {
-    Runtime::new(&container.runtime_path, &containers.runtime_root(&container.runtime_path))
 }
 
 /// An end that is waited for.

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::os::fd::AsFd as _;
 
+use crate::container;
 use crate::container::ContainerId;
 use crate::container::changes::sides;
 use crate::container::store::Containers;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pack::tree::Packer;
 
 /// Writes the archive; the paths of files that changed while they were read.
@@ -14,8 +15,7 @@ use crate::pack::tree::Packer;
 /// # Errors
 /// No such container; a file that cannot be read, by its path; what cannot be written.
 pub fn export(containers: &Containers, id: &ContainerId, out: impl Write) -> Result<Vec<String>> {
-    let missing = || Error::not_found(format!("No such container: {id}"));
-    let container = containers.get(id)?.ok_or_else(missing)?;
+    let container = containers.get(id)?.ok_or_else(|| container::missing(id))?;
     let sides = sides(containers, &container)?;
     let mut packer = Packer::new(sides.merged.as_fd(), out);
     packer.all()?;

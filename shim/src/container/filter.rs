@@ -200,6 +200,7 @@ impl Ports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container;
     use crate::container::listing::tests::container;
     use crate::container::record::MountPoint;
 
@@ -224,7 +225,7 @@ mod tests {
                 "earlier" => Ok(("2025-12-31T00:00:00Z".to_owned(), String::new())),
                 "later" => Ok(("2026-01-01T00:00:00.5Z".to_owned(), String::new())),
                 "itself" => Ok(("2026-01-01T00:00:00Z".to_owned(), "ab".repeat(32))),
-                _ => Err(Error::not_found(format!("No such container: {word}"))),
+                _ => Err(container::missing(word)),
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::container::ContainerId;
 use crate::container::state::Status;
 use crate::container::store::Containers;
-use crate::container::{attend, end};
+use crate::container::{self, attend};
 use crate::error::{Error, Result};
 use crate::event;
 
@@ -24,8 +24,7 @@ pub fn unpause(containers: &Containers, id: &ContainerId) -> Result<()> {
 }
 
 fn change(containers: &Containers, id: &ContainerId, wanted: Status) -> Result<()> {
-    let missing = || Error::not_found(format!("No such container: {id}"));
-    let found = attend::attend(containers, id)?.ok_or_else(missing)?;
+    let found = attend::attend(containers, id)?.ok_or_else(|| container::missing(id))?;
     let before = found.state.status;
     match (before, wanted) {
         (Status::Running, Status::Paused) | (Status::Paused, Status::Running) => {}
@@ -38,7 +37,7 @@ fn change(containers: &Containers, id: &ContainerId, wanted: Status) -> Result<(
         }
         _ => return Err(Error::conflict(format!("Container {id} is not running"))),
     }
-    let runtime = end::runtime(containers, &found.container);
+    let runtime = containers.runtime(&found.container);
     let action = if wanted == Status::Paused {
         runtime.pause(id.as_str())?;
         "pause"

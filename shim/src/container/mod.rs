@@ -41,5 +41,13 @@ pub mod users;
 /// Names a container: 64 hexadecimal digits, safe as a file's name.
 pub use crate::root::record::BundleId as ContainerId;
 
+use crate::error::Error;
+
+/// The error of who names a container, by whatever word, that is not there; in Docker's words.
+#[must_use]
+pub fn missing(word: impl std::fmt::Display) -> Error {
+    Error::not_found(format!("No such container: {word}"))
+}
+
 /// What Go calls no time at all, and Docker shows for what has not happened.
 pub const NEVER: &str = "0001-01-01T00:00:00Z";

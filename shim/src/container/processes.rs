@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize as _;
 
 use crate::container::store::Containers;
-use crate::container::{ContainerId, attend, end};
+use crate::container::{self, ContainerId, attend};
 use crate::error::{Context, Error, Kind, Result};
 use crate::escape::one_line;
 
@@ -17,12 +17,11 @@ const USUAL: &str = "-ef";
 /// # Errors
 /// A container that does not run, in Docker's words; options by which ps tells no process ids; what ps says.
 pub fn top(containers: &Containers, id: &ContainerId, options: &[&str]) -> Result<String> {
-    let missing = || Error::not_found(format!("No such container: {id}"));
-    let found = attend::attend(containers, id)?.ok_or_else(missing)?;
+    let found = attend::attend(containers, id)?.ok_or_else(|| container::missing(id))?;
     if !found.state.status.has_process() {
         return Err(Error::conflict(format!("container {id} is not running")));
     }
-    let runtime = end::runtime(containers, &found.container);
+    let runtime = containers.runtime(&found.container);
     let output = runtime.call(&["ps", "--format", "json", id.as_str()])?;
     let pids = read_pids(&output.stdout).during(|| "ps of the runtime".into())?;
     let usual = [USUAL];

@@ -3,10 +3,7 @@
 //! Whoever removes says so in the state first (`removing`), so that the monitor, which may be about to remove the same
 //! container (`--rm`), leaves it alone.
 
-use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,12 +13,12 @@ use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::container::state::{State, Status};
 use crate::container::store::Containers;
-use crate::container::{ContainerId, root, sweep};
+use crate::container::{self, ContainerId, root, sweep};
 use crate::error::{Error, Kind, Result};
 use crate::event;
-use crate::runtime::Runtime;
 use crate::store::gc;
 use crate::store::image::ImageRecord;
+use crate::stream::client;
 use crate::stream::protocol::Frame;
 
 /// How long a killed process may take to end: one in an uninterruptible sleep takes what it waits for.
@@ -36,8 +33,7 @@ const MONITOR_MAX: Duration = Duration::from_secs(10);
 pub fn remove(containers: &Containers, word: &str, by_force: bool) -> Result<()> {
     let id = containers.find(word)?;
     let _lock = containers.operation(&id)?;
-    let missing = || Error::not_found(format!("No such container: {word}"));
-    let found = containers.observe(&id)?.ok_or_else(missing)?;
+    let found = containers.observe(&id)?.ok_or_else(|| container::missing(word))?;
     let name = &found.container.name;
     let is_running = found.state.status.has_process() || found.state.status == Status::Restarting;
     if is_running && !by_force {
@@ -106,32 +102,16 @@ pub fn auto(containers: &Containers, container: &Container) -> Result<()> {
     clear(containers, container)
 }
 
-/// Removes a container that was to go with its end and is there still, since its monitor did not live to see it; whether it
-/// is gone. Whoever is at it is left alone.
+/// Removes a container that should have gone: with its end, which its monitor did not live to see, or by a caller who was
+/// killed in the middle of it; whether it is gone. Whoever is at it is left alone.
 ///
 /// # Errors
 /// The system's reason.
-pub fn left_over(containers: &Containers, container: &Container) -> Result<bool> {
-    let id = ContainerId::parse(&container.id)?;
-    let Some(_lock) = containers.try_operation(&id)? else { return Ok(false) };
-    let removes = containers.get(&id)?.is_some_and(|container| container.host_config.auto_remove);
-    // Looked at again, now that nobody starts it.
-    if !removes || containers.state(&id)?.status != Status::Exited || containers.is_supervised(&id)? {
-        return Ok(false);
-    }
-    clear(containers, container)?;
-    Ok(true)
-}
-
-/// Goes on with a removal whose caller was killed; whether the container is gone. Whoever is at it is left alone.
-///
-/// # Errors
-/// The system's reason.
-pub fn go_on(containers: &Containers, id: &ContainerId) -> Result<bool> {
+pub fn left_over(containers: &Containers, id: &ContainerId) -> Result<bool> {
     let Some(_lock) = containers.try_operation(id)? else { return Ok(false) };
-    // Looked at again, now that nobody removes it.
+    // Looked at again, now that nobody starts or removes it.
     let (Some(container), state) = (containers.get(id)?, containers.state(id)?) else { return Ok(true) };
-    if state.status != Status::Removing {
+    if !goes(containers, id, &container, &state)? {
         return Ok(false);
     }
     if state.process.is_some_and(ProcessId::is_alive) {
@@ -140,6 +120,18 @@ pub fn go_on(containers: &Containers, id: &ContainerId) -> Result<bool> {
     wait_for_monitor(containers, id)?;
     clear(containers, &container)?;
     Ok(true)
+}
+
+/// Should it have gone by now?
+///
+/// # Errors
+/// The system's reason.
+pub fn goes(containers: &Containers, id: &ContainerId, container: &Container, state: &State) -> Result<bool> {
+    Ok(match state.status {
+        Status::Removing => true,
+        Status::Exited => container.host_config.auto_remove && !containers.is_supervised(id)?,
+        _ => false,
+    })
 }
 
 /// Kills its first process and waits for the end.
@@ -154,12 +146,10 @@ fn end(containers: &Containers, id: &ContainerId, state: &State) -> Result<()> {
 }
 
 /// Says to the monitor that the container is not to be started again.
-fn ask_to_stop(folder: &Path) -> std::io::Result<()> {
-    // By a short path: an address has room for 107 bytes (unix(7)).
-    let open = File::open(folder)?;
-    let mut socket = UnixStream::connect(format!("/proc/self/fd/{}/socket", open.as_raw_fd()))?;
+fn ask_to_stop(folder: &Path) -> Result<()> {
+    let mut socket = client::connect(folder)?;
     socket.set_write_timeout(Some(MONITOR_MAX))?;
-    socket.write_all(&Frame::Stop.encode())
+    Ok(socket.write_all(&Frame::Stop.encode())?)
 }
 
 fn kill(process: ProcessId) -> Result<()> {
@@ -196,9 +186,8 @@ fn wait_until(bound: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Resul
 /// Takes everything away; its processes have ended, or are the runtime's to end.
 fn clear(containers: &Containers, container: &Container) -> Result<()> {
     let id = ContainerId::parse(&container.id)?;
-    let records = containers.runtime_root(&container.runtime_path);
-    if records.join(id.as_str()).exists() {
-        Runtime::new(&container.runtime_path, &records).delete(id.as_str())?;
+    if containers.runtime_root(&container.runtime_path).join(id.as_str()).exists() {
+        containers.runtime(container).delete(id.as_str())?;
     }
     root::detach(containers, &id)?;
     containers.remove(&id)?;

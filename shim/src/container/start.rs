@@ -15,7 +15,7 @@ use crate::container::create::{DOCUMENT, check_shareable};
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
-use crate::container::{ContainerId, modes, root};
+use crate::container::{self, ContainerId, modes, root};
 use crate::error::{Context, Error, Result};
 use crate::store::record;
 
@@ -78,8 +78,7 @@ fn join(containers: &Containers, container: &Container) -> Result<Vec<(&'static 
 }
 
 fn open(containers: &Containers, other: &str, kind: &str, file: &str) -> Result<OwnedFd> {
-    let missing = || Error::not_found(format!("No such container: {other}"));
-    let found = containers.observe(&ContainerId::parse(other)?)?.ok_or_else(missing)?;
+    let found = containers.observe(&ContainerId::parse(other)?)?.ok_or_else(|| container::missing(other))?;
     if kind == "ipc" {
         check_shareable(&found.container)?;
     }

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::record::Container;
 use crate::container::state::{State, Status};
-use crate::container::{ContainerId, name};
+use crate::container::{self, ContainerId, name};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::monitor;
 use crate::reference::is_full_id;
 use crate::root::remove::forget;
+use crate::runtime::Runtime;
 use crate::store::folder::{Folders, make_private};
 use crate::store::lease::Leases;
 use crate::store::record::{self, Lock};
@@ -122,6 +123,12 @@ impl Containers {
         self.state.join("containers").join(id.as_str())
     }
 
+    /// A container's own OCI runtime.
+    #[must_use]
+    pub fn runtime(&self, container: &Container) -> Runtime {
+        Runtime::new(&container.runtime_path, &self.runtime_root(&container.runtime_path))
+    }
+
     /// Where an OCI runtime keeps its own records: each runtime has its own.
     #[must_use]
     pub fn runtime_root(&self, runtime: &Path) -> PathBuf {
@@ -208,7 +215,7 @@ impl Containers {
     /// # Errors
     /// None, or more than one, in Docker's words.
     pub fn find(&self, word: &str) -> Result<ContainerId> {
-        let missing = || Error::not_found(format!("No such container: {word}"));
+        let missing = || container::missing(word);
         if is_full_id(word) {
             let id = ContainerId::parse(word)?;
             if self.folder(&id).join("container.json").exists() {
@@ -329,8 +336,7 @@ impl Containers {
     /// As for [`Containers::update_state`].
     pub fn update(&self, id: &ContainerId, change: impl FnOnce(&mut Container)) -> Result<()> {
         let _lock = self.lock(id)?;
-        let gone = || Error::not_found(format!("No such container: {id}"));
-        let mut container = self.get(id)?.ok_or_else(gone)?;
+        let mut container = self.get(id)?.ok_or_else(|| container::missing(id))?;
         change(&mut container);
         record::write(&self.folder(id).join("container.json"), &container)
     }
@@ -343,7 +349,7 @@ impl Containers {
         let lock = Lock::exclusive(&self.folder(id).join(OPERATION)).map_err(|error| gone(error, id))?;
         match self.get(id)? {
             Some(_) => Ok(lock),
-            None => Err(Error::not_found(format!("No such container: {id}"))),
+            None => Err(container::missing(id)),
         }
     }
 
@@ -356,7 +362,7 @@ impl Containers {
         let lock = Lock::try_exclusive(&path).map_err(|error| gone(error, id))?;
         match self.get(id)? {
             Some(_) => Ok(lock),
-            None => Err(Error::not_found(format!("No such container: {id}"))),
+            None => Err(container::missing(id)),
         }
     }
 
@@ -366,8 +372,7 @@ impl Containers {
     /// A name that another one has; the system's reason.
     pub fn rename(&self, id: &ContainerId, new: &str) -> Result<String> {
         let _lock = self.lock_all()?;
-        let gone = || Error::not_found(format!("No such container: {id}"));
-        let old = self.get(id)?.ok_or_else(gone)?.name;
+        let old = self.get(id)?.ok_or_else(|| container::missing(id))?.name;
         if old == new {
             return Err(Error::usage("Renaming a container with the same name as its current name"));
         }
@@ -533,7 +538,7 @@ fn is_open(state: &State) -> bool {
 /// A container whose folder is not there.
 fn gone(error: Error, id: &ContainerId) -> Error {
     match error.kind() {
-        Kind::NotFound => Error::not_found(format!("No such container: {id}")),
+        Kind::NotFound => container::missing(id),
         _ => error,
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::start::{Prepared, prepare};
 use crate::container::state::{State, Status};
-use crate::container::{remove, root};
+use crate::container::{self, remove, root};
 use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::log::{Stream, Writer};
@@ -147,9 +147,8 @@ impl Worker<'_> {
     /// Has the runtime start the container.
     fn launch(&mut self, is_restart: bool) -> Result<()> {
         let (containers, id) = (&self.seat.containers, &self.seat.id);
-        let gone = || Error::not_found(format!("No such container: {id}"));
         // Its name or policy may have changed since the last run.
-        self.container = containers.get(id)?.ok_or_else(gone)?;
+        self.container = containers.get(id)?.ok_or_else(|| container::missing(id))?;
         let lock = self.seat.lock_start(START_MAX)?;
         let lock = lock.ok_or_else(|| Error::conflict("another start of it does not end"))?;
         // What was left of a run that nobody has ended properly would be in the way.

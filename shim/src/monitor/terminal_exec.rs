@@ -18,6 +18,7 @@ use super::child::Child;
 use super::client::{self, Client, Heard};
 use super::console::Console;
 use super::streams::Streams;
+use crate::container;
 use crate::container::ContainerId;
 use crate::container::exec::{failure, failure_status};
 use crate::container::store::Containers;
@@ -76,16 +77,10 @@ pub fn run(containers: &Containers, id: &ContainerId, process: OwnedFd, caller: 
 /// Has the runtime start the program; it is our child then, as we are the nearest subreaper.
 fn begin(containers: &Containers, id: &ContainerId, process: &File) -> Result<(Child, OwnedFd)> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during(|| "prctl".to_owned())?;
-    let gone = || Error::not_found(format!("No such container: {id}"));
-    let container = containers.get(id)?.ok_or_else(gone)?;
+    let container = containers.get(id)?.ok_or_else(|| container::missing(id))?;
     let folder = containers.state_folder(id).join(format!("exec-{}", ContainerId::random()?));
     make_private(&folder)?;
-    let begun = start(
-        &Runtime::new(&container.runtime_path, &containers.runtime_root(&container.runtime_path)),
-        id,
-        &folder,
-        process,
-    );
+    let begun = start(&containers.runtime(&container), id, &folder, process);
     let removed = forget(&folder);
     begun.and_then(|begun| removed.map(|()| begun))
 }

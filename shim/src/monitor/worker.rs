@@ -12,6 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::container;
 use crate::container::record::Container;
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::{Stream, Writer};
@@ -125,10 +126,8 @@ impl<'a> Worker<'a> {
             .map_err(|errno| Error::new(Kind::System, format!("signalfd: {}", errno.desc())))?;
         let this = Some(rustix::process::getpid());
         rustix::process::set_child_subreaper(this).during(|| "prctl".to_owned())?;
-        let gone = || Error::not_found(format!("No such container: {}", seat.id));
-        let container = seat.containers.get(&seat.id)?.ok_or_else(gone)?;
-        let runtime =
-            Runtime::new(&container.runtime_path, &seat.containers.runtime_root(&container.runtime_path));
+        let container = seat.containers.get(&seat.id)?.ok_or_else(|| container::missing(&seat.id))?;
+        let runtime = seat.containers.runtime(&container);
         let mut clients: Vec<Client> = inheritance.starter.into_iter().map(Client::new).collect();
         clients.iter_mut().for_each(|starter| {
             starter.is_starter = true;

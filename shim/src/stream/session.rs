@@ -12,7 +12,6 @@ use crate::container::store::Containers;
 use crate::error::Result;
 use crate::event;
 use crate::output;
-use crate::runtime::Runtime;
 
 /// How often another monitor is looked for, with a pause before each time but the first: its keeper has it back at once.
 const ATTEMPTS: u32 = 100;
@@ -47,7 +46,7 @@ pub fn follow(
     wanted: Wanted,
 ) -> Result<Ended> {
     let id = ContainerId::parse(&container.id)?;
-    let runtime = Runtime::new(&container.runtime_path, &containers.runtime_root(&container.runtime_path));
+    let runtime = containers.runtime(container);
     // Whoever has ended meanwhile gets no signal any more; all else the runtime has told.
     let mut forward = |signal: i32| drop(runtime.kill(id.as_str(), &signal.to_string()));
     let (attach, mut begun) = (wanted.attach, wanted.started);
