@@ -354,9 +354,9 @@ fn folders_may_have_long_paths() {
         let folders = ["--root".into(), shim.root(), "--state".into(), state.clone()];
         integration::Call::of(integration::shim_under_test()).args(folders).args(words).output().expect_ok()
     };
-    let output = call(&["run", "--rm", "busybox", "echo", "hello"]);
+    let output = call(&["run", "--rm", "--network", "none", "busybox", "echo", "hello"]);
     assert_eq!(output.stdout, "hello\n");
-    let output = call(&["run", "--rm", "--tty", "busybox", "echo", "hello"]);
+    let output = call(&["run", "--rm", "--network", "none", "--tty", "busybox", "echo", "hello"]);
     assert_eq!(output.stdout, "hello\r\n");
 }
 

@@ -105,9 +105,10 @@ pub struct Verb {
 }
 
 /// Commands that have commands, and what they are about.
-pub const GROUPS: [(&str, &str); 3] = [
+pub const GROUPS: [(&str, &str); 4] = [
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("network", "Manage networks"),
     ("system", "Manage what is kept on the disk"),
 ];
 
@@ -144,7 +145,7 @@ const NEVER: [&str; 19] = [
     "swarm",
     "trust",
 ];
-const LATER: [&str; 2] = ["network", "volume"];
+const LATER: [&str; 1] = ["volume"];
 
 /// Why a command of docker's is not here, if that is so.
 fn absence(name: &str) -> Option<&'static str> {

@@ -8,6 +8,7 @@ use crate::command::{VERBS, containers, store};
 use crate::container::end;
 use crate::container::state::State;
 use crate::error::{Error, Result};
+use crate::network::store::Networks;
 use crate::output;
 
 /// What shells call; people do not.
@@ -35,6 +36,7 @@ fn ask(_: &Globals, given: &Given) -> Result<u8> {
 fn names(globals: &Globals, kind: Names) -> Vec<String> {
     match kind {
         Names::Images => images(globals).unwrap_or_default(),
+        Names::Networks => networks(globals).unwrap_or_default(),
         Names::Variables => std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
         Names::Containers => named(globals, |_| true).unwrap_or_default(),
         Names::Running => named(globals, end::is_up).unwrap_or_default(),
@@ -52,6 +54,11 @@ fn named(globals: &Globals, is_meant: impl Fn(&State) -> bool) -> Result<Vec<Str
         }
     }
     Ok(names)
+}
+
+fn networks(globals: &Globals) -> Result<Vec<String>> {
+    let all = Networks::of(&containers(globals)?).list()?;
+    Ok(all.into_iter().map(|network| network.name).collect())
 }
 
 fn images(globals: &Globals) -> Result<Vec<String>> {

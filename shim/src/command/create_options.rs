@@ -8,7 +8,7 @@ use crate::bundle::spec::Rlimit;
 use crate::bundle::syntax::{device, mount};
 use crate::cli::create_flags::CREATE_REFUSED;
 use crate::cli::flags::Given;
-use crate::command::spec_options;
+use crate::command::{network_options, spec_options};
 use crate::container::config::Config;
 use crate::container::configure;
 use crate::container::create::Request;
@@ -63,6 +63,7 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
     let is_user = rootless::is_in_user_namespace();
     let mut options = spec_options::options(given, command, is_user)?;
     let modes = spec_options::modes(given, is_user)?;
+    let endpoints = network_options::endpoints(given, &modes.network)?;
     let hardened = given.is_on("hardened");
     if hardened {
         harden(given, &mut options)?;
@@ -121,7 +122,7 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
             config,
             host_config,
             mounts,
-            endpoints: BTreeMap::new(),
+            endpoints,
             hosts: extra,
             resolver,
             runtime,

@@ -283,7 +283,7 @@ pub fn tmpfs(text: &str) -> Result<Request> {
 }
 
 /// The fields of a line of comma-separated values (RFC 4180): quotes hold commas, two are one. None for an open one.
-fn fields(text: &str) -> Option<Vec<String>> {
+pub(crate) fn fields(text: &str) -> Option<Vec<String>> {
     let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
