@@ -33,3 +33,4 @@ pub mod store;
 pub mod stream;
 pub mod time;
 pub mod unpack;
+pub mod volume;

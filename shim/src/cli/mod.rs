@@ -105,10 +105,11 @@ pub struct Verb {
 }
 
 /// Commands that have commands, and what they are about.
-pub const GROUPS: [(&str, &str); 3] = [
+pub const GROUPS: [(&str, &str); 4] = [
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("system", "Manage what is kept on the disk"),
+    ("volume", "Manage volumes"),
 ];
 
 /// Commands of docker's that are not here yet, and those that are not for a shim without a daemon.
@@ -144,7 +145,7 @@ const NEVER: [&str; 19] = [
     "swarm",
     "trust",
 ];
-const LATER: [&str; 2] = ["network", "volume"];
+const LATER: [&str; 1] = ["network"];
 
 /// Why a command of docker's is not here, if that is so.
 fn absence(name: &str) -> Option<&'static str> {
