@@ -23,6 +23,8 @@ pub enum Names {
     Images,
     /// Networks.
     Networks,
+    /// Volumes.
+    Volumes,
     /// Variables of the environment.
     Variables,
 }
@@ -84,7 +86,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ("ipc", &["container:", "host", "none", "private", "shareable"]),
     ("log-driver", &["journald", "json-file", "none"]),
     ("log-opt", &["max-file=", "max-size=", "labels=", "env=", "tag="]),
-    ("mount", &["type=bind,", "type=tmpfs,"]),
+    ("mount", &["type=bind,", "type=tmpfs,", "type=volume,"]),
     ("network", &["container:", "host", "none"]),
     ("net", &["container:", "host", "none"]),
     ("pid", &["container:", "host"]),
@@ -103,7 +105,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ),
     ("signal", &SIGNALS),
     ("stop-signal", &SIGNALS),
-    ("type", &["container", "image"]),
+    ("type", &["container", "image", "volume"]),
     ("userns", &["host"]),
     ("uts", &["host"]),
     (
@@ -164,6 +166,8 @@ const FILTERS: &[(&str, &[&str])] = &[
     ("image prune", &["dangling=", "label!=", "label=", "until="]),
     ("network ls", &["dangling=", "driver=", "id=", "label=", "name=", "scope=", "type="]),
     ("network prune", &["label!=", "label=", "until="]),
+    ("volume ls", &["dangling=", "driver=", "label=", "name="]),
+    ("volume prune", &["all=", "label!=", "label="]),
 ];
 
 const STATUSES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
@@ -368,6 +372,7 @@ impl Asked<'_> {
             "platform" => {
                 Answer::plain(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/riscv64"])
             }
+            "volumes-from" => self.all(Names::Containers),
             name if FILES.contains(&name) => Answer { files: true, ..Answer::default() },
             name => Answer {
                 unfinished: name == "mount",
@@ -398,15 +403,17 @@ impl Asked<'_> {
             }
             Some(("status", _)) => of("status", &STATUSES),
             Some(("health", _)) => of("health", &["healthy", "none", "starting", "unhealthy"]),
-            Some((name @ ("dangling" | "is-task"), _)) => of(name, &["false", "true"]),
+            Some((name @ ("all" | "dangling" | "is-task"), _)) => of(name, &["false", "true"]),
             Some(("ancestor", _)) => self.behind("ancestor=", Names::Images),
             Some((name @ ("before" | "since"), _)) => {
                 let kind = if command.starts_with("image") { Names::Images } else { Names::Containers };
                 self.behind(&format!("{name}="), kind)
             }
             Some(("name", _)) if command.starts_with("network") => self.behind("name=", Names::Networks),
+            Some(("name", _)) if command.starts_with("volume") => self.behind("name=", Names::Volumes),
             Some(("name", _)) => self.behind("name=", Names::Containers),
             Some(("network", _)) => self.behind("network=", Names::Networks),
+            Some(("volume", _)) => self.behind("volume=", Names::Volumes),
             Some(_) => Answer::default(),
         }
     }
@@ -433,6 +440,7 @@ impl Asked<'_> {
             _ if meant.starts_with("CONTAINER") => of_containers(),
             // A new one has a new name.
             "NETWORK" if verb.names[0] != "network create" => without(self.all(Names::Networks)),
+            _ if meant.starts_with("VOLUME") => without(self.all(Names::Volumes)),
             _ if meant.starts_with("IMAGE")
                 || meant.starts_with("SOURCE_IMAGE")
                 || meant.starts_with("NAME[:TAG")
@@ -513,6 +521,7 @@ mod tests {
                 Names::Images => &["box:1"],
                 Names::Networks => &["bridge", "mine"],
                 Names::Variables => &["PATH"],
+                Names::Volumes => &["data"],
             };
             names.iter().map(|name| format!("{folder}{name}")).collect()
         };
@@ -525,7 +534,7 @@ mod tests {
     fn what_may_come_next_follows_from_the_tables() {
         for (line, words) in [
             ("st", "stop :4"),
-            ("", "container help image network ps run stop system :4"),
+            ("", "container help image network ps run stop system volume :4"),
             ("con", "container :4"),
             ("container ", "ls run stop :4"),
             ("help container s", "stop :4"),

@@ -105,11 +105,12 @@ pub struct Verb {
 }
 
 /// Commands that have commands, and what they are about.
-pub const GROUPS: [(&str, &str); 4] = [
+pub const GROUPS: [(&str, &str); 5] = [
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
     ("system", "Manage what is kept on the disk"),
+    ("volume", "Manage volumes"),
 ];
 
 /// Commands of docker's that are not here yet, and those that are not for a shim without a daemon.
@@ -145,11 +146,10 @@ const NEVER: [&str; 19] = [
     "swarm",
     "trust",
 ];
-const LATER: [&str; 1] = ["volume"];
 
 /// Why a command of docker's is not here, if that is so.
 fn absence(name: &str) -> Option<&'static str> {
-    if NOT_YET.contains(&name) || LATER.contains(&name) {
+    if NOT_YET.contains(&name) {
         return Some("is not supported yet");
     }
     NEVER.contains(&name).then_some("is docker's, and is not supported")

@@ -3,7 +3,7 @@
 use crate::catalog::{inspect as image, summary};
 use crate::cli::flags::{Arity, Flag, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
-use crate::command::{containers, network_inspect, report, store};
+use crate::command::{containers, network_inspect, report, store, volume_inspect};
 use crate::container;
 use crate::container::attend::attend;
 use crate::container::store::Containers;
@@ -19,13 +19,17 @@ pub(super) const FORMAT: Flag =
 
 pub(super) const VERB: Verb = Verb {
     names: &["inspect"],
-    about: "Return low-level information on containers and images",
+    about: "Return low-level information on containers, images, networks and volumes",
     form: Form {
         usage: "[OPTIONS] NAME|ID [NAME|ID...]",
         flags: &[&[
             FORMAT,
             switch("size", "Display total file sizes if the type is container").short('s'),
-            value("type", "string", "Only inspect objects of the given type (container, image, network)"),
+            value(
+                "type",
+                "string",
+                "Only inspect objects of the given type (container, image, network, volume)",
+            ),
         ]],
         arity: Arity::AtLeast(1),
         flags_end_at_argument: false,
@@ -52,14 +56,14 @@ pub(super) const CONTAINER: Verb = Verb {
 const NO_TEMPLATE: u8 = 64;
 
 /// Kinds of things in the order in which a name is looked for.
-const KINDS: [&str; 3] = ["container", "image", "network"];
+const KINDS: [&str; 4] = ["container", "image", "network", "volume"];
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let kind = given.text("type")?.unwrap_or_default();
     match kind {
         "" => {}
         kind if KINDS.contains(&kind) => {}
-        "config" | "node" | "plugin" | "secret" | "service" | "task" | "volume" => {
+        "config" | "node" | "plugin" | "secret" | "service" | "task" => {
             return Err(Error::usage(format!(
                 "--type {kind}: there are none here, only {}",
                 KINDS.join(", ")
@@ -71,7 +75,8 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let look = |of: &str, word: &str| match of {
         "container" => of_container(&store, &containers, word, given.is_on("size")),
         "image" => of_image(&store, word),
-        _ => network_inspect::inspected(&containers, word),
+        "network" => network_inspect::inspected(&containers, word),
+        _ => volume_inspect::of_volume(&containers, word),
     };
     tell(given, |word| {
         if !kind.is_empty() {

@@ -27,6 +27,7 @@ mod login;
 mod logout;
 mod logs;
 mod monitor;
+mod mount_options;
 mod network_connect;
 mod network_create;
 mod network_inspect;
@@ -54,6 +55,11 @@ mod tag;
 mod terminal_exec;
 mod top;
 mod version;
+mod volume_create;
+mod volume_inspect;
+mod volume_ls;
+mod volume_prune;
+mod volume_rm;
 mod wait;
 
 use crate::cli::flags::{Flag, Given, value};
@@ -120,6 +126,11 @@ pub const VERBS: &[&Verb] = &[
     &terminal_exec::VERB,
     &top::VERB,
     &version::VERB,
+    &volume_create::VERB,
+    &volume_inspect::VERB,
+    &volume_ls::VERB,
+    &volume_prune::VERB,
+    &volume_rm::VERB,
     &wait::VERB,
 ];
 
@@ -129,7 +140,7 @@ const WITH_OWNERS: [&str; 7] =
 
 /// Commands on containers that need the namespaces of an ordinary user's containers where none runs: they make, mount or
 /// remove files of containers. The others have nothing to do there then.
-const MAKING_NAMESPACES: [&str; 9] = [
+const MAKING_NAMESPACES: [&str; 11] = [
     "container commit",
     "container create",
     "container diff",
@@ -139,6 +150,8 @@ const MAKING_NAMESPACES: [&str; 9] = [
     "container rm",
     "container run",
     "container start",
+    "volume prune",
+    "volume rm",
 ];
 
 /// Exit status of a command that failed.
@@ -214,8 +227,8 @@ const TOGETHER: usize = 50;
 /// The command's own; those of [`rootless::enter`].
 pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
     let name = verb.names[0];
-    let is_of_containers =
-        name.starts_with("container ") || name.starts_with("network ") || name == "inspect";
+    let is_of_containers = ["container ", "network ", "volume "].iter().any(|group| name.starts_with(group))
+        || name == "inspect";
     if !rootless::is_ordinary_user() || !(is_of_containers || WITH_OWNERS.contains(&name)) {
         return (verb.run)(globals, given);
     }
