@@ -1,6 +1,6 @@
 //! One run of a program: what it was given, how it ended, what it printed; never waited for without bound.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -26,6 +26,7 @@ pub struct Call {
     shown: String,
     stdin: Input,
     capture: Capture,
+    without_network: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +54,13 @@ impl Call {
     #[must_use]
     pub fn of(program: impl AsRef<OsStr>) -> Call {
         let shown = program.as_ref().to_string_lossy().into_owned();
-        Call { command: Command::new(program), shown, stdin: Input::Null, capture: Capture::Pipes }
+        Call {
+            command: Command::new(program),
+            shown,
+            stdin: Input::Null,
+            capture: Capture::Pipes,
+            without_network: false,
+        }
     }
 
     /// A call of the runtime under test, without any argument yet.
@@ -90,6 +97,14 @@ impl Call {
     #[must_use]
     pub(crate) fn shown_as(mut self, text: &str) -> Call {
         text.clone_into(&mut self.shown);
+        self
+    }
+
+    /// Has the shim's `run` and `create` make containers without a network, unless the words say which one: most tests do
+    /// not care, and must not touch the host's.
+    #[must_use]
+    pub(crate) fn without_network(mut self) -> Call {
+        self.without_network = true;
         self
     }
 
@@ -152,18 +167,9 @@ impl Call {
     /// input, output and errors. (Done by util-linux's setsid(1), which becomes the program.)
     #[must_use]
     pub fn on_terminal(mut self, terminal: OwnedFd) -> Call {
-        let mut leader = Command::new("setsid");
-        leader.arg("--ctty").arg(self.command.get_program()).args(self.command.get_args());
-        for (key, value) in self.command.get_envs() {
-            match value {
-                Some(value) => leader.env(key, value),
-                None => leader.env_remove(key),
-            };
-        }
-        if let Some(folder) = self.command.get_current_dir() {
-            leader.current_dir(folder);
-        }
-        self.command = leader;
+        let words = ["--ctty".as_ref(), self.command.get_program()];
+        let words = words.into_iter().chain(self.command.get_args());
+        self.command = same_with(&self.command, "setsid".as_ref(), words);
         self.capture = Capture::Terminal(terminal);
         self
     }
@@ -181,7 +187,10 @@ impl Call {
     /// Starts the program.
     #[track_caller]
     pub fn spawn(self) -> Running {
-        let Call { mut command, shown, stdin, capture } = self;
+        let Call { mut command, shown, stdin, capture, without_network } = self;
+        if without_network && let Some(words) = with_no_network(command.get_args()) {
+            command = same_with(&command, command.get_program(), words.iter().map(OsString::as_os_str));
+        }
         let same = |file: &File| Stdio::from(file.try_clone().expect("duplicate a descriptor"));
         match &capture {
             Capture::Pipes => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
@@ -228,6 +237,45 @@ impl Call {
     pub fn output(self) -> Output {
         self.spawn().wait()
     }
+}
+
+/// Another program with these words, with the environment and the folder of this command.
+fn same_with<'a>(command: &Command, program: &OsStr, words: impl Iterator<Item = &'a OsStr>) -> Command {
+    let mut other = Command::new(program);
+    other.args(words);
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(key, value),
+            None => other.env_remove(key),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        other.current_dir(folder);
+    }
+    other
+}
+
+/// The shim's words with `--network none` behind `run` or `create`, where they say nothing of a network.
+fn with_no_network<'a>(words: impl Iterator<Item = &'a OsStr>) -> Option<Vec<OsString>> {
+    let mut words: Vec<OsString> = words.map(OsStr::to_owned).collect();
+    // Behind the folders, which may be called anything.
+    let mut verb = words.iter().position(|word| word == "--state")? + 2;
+    while words.get(verb).is_some_and(|word| word == "container" || word.as_encoded_bytes().starts_with(b"-"))
+    {
+        verb += 1;
+    }
+    let makes = words.get(verb).is_some_and(|word| word == "run" || word == "create");
+    let says = |word: &OsString| {
+        let word = word.as_encoded_bytes();
+        [&b"--network"[..], b"--net"].iter().any(|flag| {
+            word.strip_prefix(*flag).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
+        })
+    };
+    if !makes || words.iter().any(says) {
+        return None;
+    }
+    words.splice(verb + 1..verb + 1, ["--network".into(), "none".into()]);
+    Some(words)
 }
 
 #[derive(Debug)]

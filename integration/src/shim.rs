@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::remains::cgroups_of;
 use crate::under_test::program;
-use crate::{Call, ImageMaker, Output, Process, Scratch, runtime_under_test, wait_for};
+use crate::{Call, Host, ImageMaker, Output, Process, Scratch, runtime_under_test, wait_for};
 
 /// The path of the shim under test. Panics when there is none.
 #[must_use]
@@ -28,6 +28,8 @@ pub fn shim_under_test() -> &'static Path {
 /// A shim whose images are nobody else's. All of it is gone with the value.
 #[derive(Debug)]
 pub struct Shim {
+    /// The network namespace that its calls run in, if not the host's.
+    network: Option<Host>,
     scratch: Scratch,
 }
 
@@ -36,20 +38,40 @@ impl Shim {
     #[must_use]
     #[track_caller]
     pub fn new() -> Shim {
-        Shim { scratch: Scratch::new() }
+        Shim { network: None, scratch: Scratch::new() }
     }
 
     /// The same in memory: syncfs(2) waits for all that anybody writes to a disk.
     #[must_use]
     #[track_caller]
     pub fn in_memory() -> Shim {
-        Shim { scratch: Scratch::in_memory() }
+        Shim { network: None, scratch: Scratch::in_memory() }
     }
 
     /// The same in memory, with the image `busybox`: [`crate::ImageMaker::busybox`], made once per process.
     #[must_use]
     #[track_caller]
     pub fn with_busybox() -> Shim {
+        Shim::in_memory().and_busybox()
+    }
+
+    /// The same on a host of its own as far as networks go ([`Host`]), where containers get the network that the words
+    /// ask for, or the default one.
+    #[must_use]
+    #[track_caller]
+    pub fn networked() -> Shim {
+        Shim { network: Some(Host::new()), scratch: Scratch::in_memory() }.and_busybox()
+    }
+
+    /// The host that its networks are on; panics for one that is not [`Shim::networked`].
+    #[must_use]
+    #[track_caller]
+    pub fn host(&self) -> &Host {
+        self.network.as_ref().expect("a shim with a network namespace of its own")
+    }
+
+    #[track_caller]
+    fn and_busybox(self) -> Shim {
         static ARCHIVE: OnceLock<Vec<u8>> = OnceLock::new();
         let made = || {
             let scratch = Scratch::in_memory();
@@ -57,9 +79,8 @@ impl Shim {
                 ImageMaker::busybox().named("busybox").docker_archive(&scratch.path().join("image"));
             fs::read(archive).expect("read an archive that was just made")
         };
-        let shim = Shim::in_memory();
-        shim.call(&["load"]).stdin_bytes(ARCHIVE.get_or_init(made).clone()).output().expect_ok();
-        shim
+        self.call(&["load"]).stdin_bytes(ARCHIVE.get_or_init(made).clone()).output().expect_ok();
+        self
     }
 
     /// A folder for whatever a test needs beside the shim's own.
@@ -84,7 +105,10 @@ impl Shim {
     #[must_use]
     pub fn call<S: AsRef<OsStr>>(&self, args: &[S]) -> Call {
         let folders = ["--root".into(), self.root(), "--state".into(), self.state()];
-        Call::of(shim_under_test()).args(folders).shown_as("shim").args(args)
+        match &self.network {
+            None => Call::of(shim_under_test()).args(folders).shown_as("shim").args(args).without_network(),
+            Some(host) => host.call(shim_under_test()).args(folders).shown_as("shim").args(args),
+        }
     }
 
     /// A command, run to its end.

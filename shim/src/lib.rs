@@ -19,6 +19,7 @@ pub mod import;
 pub mod load;
 pub mod log;
 pub mod monitor;
+pub mod network;
 pub mod output;
 pub mod pack;
 pub mod pull;

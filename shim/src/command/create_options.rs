@@ -114,7 +114,18 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
     };
     let runtime = runtime::find(given.text("runtime")?)?;
     Ok((
-        Request { name, options, modes, config, host_config, mounts, hosts: extra, resolver, runtime },
+        Request {
+            name,
+            options,
+            modes,
+            config,
+            host_config,
+            mounts,
+            endpoints: BTreeMap::new(),
+            hosts: extra,
+            resolver,
+            runtime,
+        },
         warnings,
     ))
 }

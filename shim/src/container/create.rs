@@ -4,6 +4,7 @@
 //! command was killed. Then it gets name and place at once. Nothing runs yet: the kernel's part of namespaces, cgroup and
 //! process is the runtime's, at each start, by the document that is written here.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::container::record::{Container, MountPoint};
 use crate::container::store::{Containers, Draft};
 use crate::container::{self, ContainerId, configure, init, remove, root, sweep};
 use crate::error::{Context, Error, Kind, Result};
+use crate::network::EndpointConfig;
 use crate::root::lookup;
 use crate::store::Store;
 use crate::store::record::Lock;
@@ -46,6 +48,8 @@ pub struct Request {
     pub host_config: HostConfig,
     /// What is mounted, for `inspect`.
     pub mounts: Vec<MountPoint>,
+    /// Its networks by name, if it is to be in any.
+    pub endpoints: BTreeMap<String, EndpointConfig>,
     /// `--add-host`.
     pub hosts: Vec<(String, IpAddr)>,
     /// `--dns` and its kin.
@@ -138,8 +142,18 @@ fn fill(
     image: &Summary,
     request: Request,
 ) -> Result<Container> {
-    let Request { name, mut options, modes, mut config, mut host_config, mounts, hosts, resolver, runtime } =
-        request;
+    let Request {
+        name,
+        mut options,
+        modes,
+        mut config,
+        mut host_config,
+        mounts,
+        endpoints,
+        hosts,
+        resolver,
+        runtime,
+    } = request;
     let id = draft.id.clone();
     let execution = image.config.config.clone().unwrap_or_default();
     configure::merge(&mut config, &execution);
@@ -190,6 +204,7 @@ fn fill(
         config,
         host_config,
         mounts,
+        endpoints,
         runtime_path: runtime,
         mount_label: spec.linux.mount_label.unwrap_or_default(),
         process_label: spec.process.selinux_label.unwrap_or_default(),

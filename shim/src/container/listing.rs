@@ -170,6 +170,7 @@ pub(crate) mod tests {
             config: crate::container::config::Config { image: "box:1".to_owned(), ..Default::default() },
             host_config: crate::container::host_config::HostConfig::default(),
             mounts: Vec::new(),
+            endpoints: std::collections::BTreeMap::new(),
             runtime_path: "/usr/bin/runtime".into(),
             mount_label: String::new(),
             process_label: String::new(),

@@ -1,5 +1,6 @@
 //! What was asked for when a container was made: `container.json`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::config::Config;
 use crate::container::host_config::HostConfig;
 use crate::digest::Digest;
+use crate::network::EndpointConfig;
 
 /// The document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub struct Container {
     /// What is mounted in its root.
     #[serde(default)]
     pub mounts: Vec<MountPoint>,
+    /// Its networks by name, and what was asked for there; none where its mode is no network.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<String, EndpointConfig>,
     /// The OCI runtime's binary.
     pub runtime_path: PathBuf,
     /// Labels of SELinux and the profile of AppArmor, as in force.

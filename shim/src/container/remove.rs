@@ -16,6 +16,7 @@ use crate::container::store::Containers;
 use crate::container::{self, ContainerId, root, sweep};
 use crate::error::{Error, Kind, Result};
 use crate::event;
+use crate::network::endpoint;
 use crate::store::gc;
 use crate::store::image::ImageRecord;
 use crate::stream::client;
@@ -189,6 +190,7 @@ fn clear(containers: &Containers, container: &Container) -> Result<()> {
     if containers.runtime_root(&container.runtime_path).join(id.as_str()).exists() {
         containers.runtime(container).delete(id.as_str())?;
     }
+    endpoint::detach(containers, container)?;
     root::detach(containers, &id)?;
     containers.remove(&id)?;
     event::emit(containers.state_root(), "destroy", container, &[]);

@@ -5,6 +5,7 @@
 //! namespace is opened first, and only then is the process verified; from there on the descriptor counts, and what the
 //! document names is that descriptor of this process.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::container::{self, ContainerId, modes, root};
 use crate::error::{Context, Error, Result};
+use crate::network::{EndpointState, endpoint};
 use crate::store::record;
 
 /// Longest document, in bytes: what `create` writes has some 30 KiB, with a seccomp profile of the user's more.
@@ -29,6 +31,8 @@ pub struct Prepared {
     pub bundle: PathBuf,
     /// Namespaces that the document leads to through this process: they have to be open until the runtime is done.
     _held: Vec<OwnedFd>,
+    /// What it has in its networks, by their names.
+    pub networks: BTreeMap<String, EndpointState>,
 }
 
 /// Prepares a start. The caller keeps what this returns until the runtime has started the container.
@@ -40,21 +44,26 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
     let id = ContainerId::parse(&container.id)?;
     let prepared = (|| {
         // First what may be refused.
-        let joined = join(containers, container)?;
+        let mut joined = join(containers, container)?;
         root::attach(containers, container)?;
         if container.host_config.ipc_mode == "shareable" {
             root::attach_shm(containers, container)?;
         }
         let bundle = containers.folder(&id);
+        let mut networks = BTreeMap::new();
+        if let Some(attached) = endpoint::attach(containers, container)? {
+            joined.push(("network", attached.netns));
+            networks = attached.networks;
+        }
         let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();
         if !paths.is_empty() {
             lead(&bundle.join(DOCUMENT), &paths)?;
         }
-        Ok(Prepared { bundle, _held: joined.into_iter().map(|(_, open)| open).collect() })
+        Ok(Prepared { bundle, _held: joined.into_iter().map(|(_, open)| open).collect(), networks })
     })();
-    prepared.map_err(|error| match root::detach(containers, &id) {
-        Ok(()) => error,
-        Err(clean_up) => Error::and(error, &clean_up),
+    prepared.map_err(|error: Error| {
+        let undone = [endpoint::detach(containers, container), root::detach(containers, &id)];
+        undone.into_iter().filter_map(Result::err).fold(error, |error, clean_up| error.and(&clean_up))
     })
 }
 

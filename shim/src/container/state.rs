@@ -2,10 +2,14 @@
 //!
 //! Written by the container's monitor while there is one, and by commands where there is none. Plain data.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::container::NEVER;
+use crate::container::host_config::PortBinding;
 use crate::container::process::ProcessId;
+use crate::network::EndpointState;
 
 /// What a container is doing, in Docker's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +91,12 @@ pub struct State {
     /// Whether it works, if that is looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What it has in its networks, by their names; from before its runtime is called to the end of the run.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<String, EndpointState>,
+    /// Where its ports are published, by `port/protocol`; as long as it is in its networks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
 }
 
 impl Default for State {
@@ -106,6 +116,8 @@ impl Default for State {
             is_starting: false,
             stopped_by_user: false,
             health: None,
+            networks: BTreeMap::new(),
+            ports: BTreeMap::new(),
         }
     }
 }

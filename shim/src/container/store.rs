@@ -285,6 +285,8 @@ impl Containers {
                 state.process = None;
                 state.monitor = None;
                 state.is_starting = false;
+                state.networks.clear();
+                state.ports.clear();
             }
             state.clone()
         })?;

@@ -22,6 +22,7 @@ pub(crate) fn container(id: &ContainerId, name: &str) -> Container {
         config: Config::default(),
         host_config: HostConfig::default(),
         mounts: Vec::new(),
+        endpoints: std::collections::BTreeMap::new(),
         runtime_path: "/usr/bin/runtime".into(),
         mount_label: String::new(),
         process_label: String::new(),

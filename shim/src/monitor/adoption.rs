@@ -17,6 +17,7 @@ use crate::monitor::oom::cgroup_of;
 use crate::monitor::policy::Backoff;
 use crate::monitor::streams::Streams;
 use crate::monitor::worker::{Phase, Worker};
+use crate::network::endpoint;
 use crate::stream::protocol::{Exit, Frame};
 
 /// Who takes over.
@@ -58,6 +59,7 @@ fn try_to(worker: &mut Worker, heir: Heir) -> Result<()> {
         }
         State { status: Status::Restarting, .. } => {
             worker.runtime.delete(worker.seat.id.as_str())?;
+            endpoint::detach(&worker.seat.containers, &worker.container)?;
             worker.answer(&Frame::Started(0));
             worker.phase = Phase::Waiting(Instant::now() + worker.backoff.last());
             Ok(())

@@ -25,6 +25,7 @@ use crate::monitor::probe::{self, Checks};
 use crate::monitor::reserve;
 use crate::monitor::streams::{Ends, Streams};
 use crate::monitor::worker::{Output, Phase, Worker};
+use crate::network::endpoint;
 use crate::runtime::{reason, start_status};
 use crate::stream::protocol::{Exit, Frame};
 
@@ -275,6 +276,8 @@ impl Worker<'_> {
                 restart_count: state.restart_count,
                 stopped_by_user: state.stopped_by_user,
                 health: plan.is_some().then(|| health::begun(state.health.take())),
+                networks: std::mem::take(&mut state.networks),
+                ports: std::mem::take(&mut state.ports),
                 ..State::default()
             };
         })
@@ -466,6 +469,12 @@ impl Worker<'_> {
         {
             exit.error = error.to_string();
         }
+        // A run that follows has addresses of its own, the same ones if they are free still.
+        if let Err(error) = endpoint::detach(&self.seat.containers, &self.container)
+            && exit.error.is_empty()
+        {
+            exit.error = error.to_string();
+        }
         self.reaped.clear();
         self.streams = None;
         self.input.clear();
@@ -497,6 +506,7 @@ impl Worker<'_> {
                 exit.error = error.to_string();
             }
         };
+        put(endpoint::detach(containers, &self.container));
         put(root::detach(containers, id));
         // A starter has the container's lock, and removes what he could not start.
         let has_starter = self.clients.iter().any(|client| client.is_starter && !client.is_done());
