@@ -25,7 +25,10 @@ pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<u64> {
         let begin = match fs::seek(from, SeekFrom::Data(end)) {
             Ok(begin) => begin.min(size),
             // Nothing but a hole is left, or nothing at all.
-            Err(Errno::NXIO) => break,
+            Err(Errno::NXIO) => {
+                let now = fs::fstat(from).during(|| "fstat".into())?.st_size;
+                return cut(to, u64::try_from(now).unwrap_or_default().clamp(end, size));
+            }
             // A file system that does not know its holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => end,
             Err(errno) => return Err(errno).during(|| "lseek".into()),
@@ -37,11 +40,15 @@ pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<u64> {
         };
         let reached = range(from, to, begin, hole)?;
         if reached < hole {
-            fs::ftruncate(to, reached).during(|| "ftruncate".into())?;
-            return Ok(reached);
+            return cut(to, reached);
         }
         end = hole.max(begin);
     }
+    Ok(size)
+}
+
+fn cut(to: &OwnedFd, size: u64) -> Result<u64> {
+    fs::ftruncate(to, size).during(|| "ftruncate".into())?;
     Ok(size)
 }
 
