@@ -179,7 +179,7 @@ fn what_cannot_be_done_is_refused_by_name_and_leaves_nothing() {
             "--network bridge: only none, host and container:CONTAINER are supported yet",
         ),
         (&["--pid=container:x"], 1, "--pid container:x: a bundle joins no container"),
-        (&["-v", "name:/x"], 1, "volumes with a name are not supported yet"),
+        (&["-v", "name:/x"], 1, "a bundle has no volumes: name a path"),
         (&["--dns", "1.1.1.1"], 1, "--dns is for containers, not for bundles"),
         (&["--oom-kill-disable"], 1, "cgroup v1"),
         (

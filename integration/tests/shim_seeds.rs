@@ -349,7 +349,7 @@ fn every_command_that_a_document_names_is_there_and_every_command_is_in_the_manu
                 .split_whitespace()
                 .take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
             let first = words.next().unwrap_or_default();
-            let second = words.next().filter(|_| ["image", "container", "system"].contains(&first));
+            let second = words.next().filter(|_| ["image", "container", "system", "volume"].contains(&first));
             // Commands of the shim's own processes have no help.
             if !first.is_empty() && first != "help" {
                 let line: Vec<&str> = [Some(first), second, Some("--help")].into_iter().flatten().collect();

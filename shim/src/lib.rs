@@ -34,3 +34,4 @@ pub mod store;
 pub mod stream;
 pub mod time;
 pub mod unpack;
+pub mod volume;

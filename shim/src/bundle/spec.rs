@@ -128,7 +128,7 @@ pub struct Root {
 }
 
 /// One of `mounts`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Mount {
     /// Where, inside.
     pub destination: String,

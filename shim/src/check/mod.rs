@@ -12,6 +12,7 @@ mod image;
 mod layer;
 mod leftover;
 mod repair;
+mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -55,6 +56,8 @@ pub enum Broken {
     Stranger(String),
     /// A container without a record or a name.
     Container(Leftover),
+    /// A volume without a record.
+    Volume(crate::volume::sweep::Leftover),
     /// The record of images, of a bundle, or of a container, which nothing else knows.
     Record,
 }
@@ -74,6 +77,8 @@ pub struct Report {
     pub leftovers: Vec<String>,
     /// The same of containers; it is in the words too.
     pub of_containers: Vec<Leftover>,
+    /// The same of volumes.
+    pub of_volumes: Vec<crate::volume::sweep::Leftover>,
 }
 
 /// Looks at everything.
@@ -119,12 +124,16 @@ pub fn check(store: &Store, who: As) -> Result<Report> {
     report.problems.extend(bundle::problems(store)?);
     let (problems, of_containers) = container::look(store)?;
     report.problems.extend(problems);
+    let (problems, of_volumes) = volume::look(store)?;
+    report.problems.extend(problems);
     let mut used = claimed;
     used.extend(Bundles::open(store.folders.root())?.held().unwrap_or_default());
     used.extend(Containers::open(&store.folders)?.held().unwrap_or_default());
     report.leftovers = leftover::find(store, &content, &layers, &used)?;
     report.leftovers.extend(of_containers.iter().map(Leftover::words));
     report.of_containers = of_containers;
+    report.leftovers.extend(of_volumes.iter().map(crate::volume::sweep::Leftover::words));
+    report.of_volumes = of_volumes;
     Ok(report)
 }
 

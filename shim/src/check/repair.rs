@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::check::{Broken, Report, bundle, container, image, images, of_content};
+use crate::check::{Broken, Report, bundle, container, image, images, of_content, volume};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{CONFIG_MAX, ImageConfig};
@@ -41,6 +41,7 @@ pub fn repair(store: &Store, report: &Report, who: As) -> Result<Repaired> {
     }
     forget_bundles(store, report, &mut repaired);
     container::mend(store, report, &mut repaired)?;
+    volume::mend(store, report, &mut repaired)?;
     remove_broken(store, report, &mut repaired)?;
     unpack_again(store, who, &mut repaired)?;
     drop_incomplete(store, &mut repaired)?;
@@ -94,7 +95,11 @@ fn remove_broken(store: &Store, report: &Report, repaired: &mut Repaired) -> Res
                 remove(&store.folders.root().join(name))?;
                 repaired.done.push(format!("removed {name:?}"));
             }
-            Broken::Image(_) | Broken::Bundle(_) | Broken::Container(_) | Broken::Record => {}
+            Broken::Image(_)
+            | Broken::Bundle(_)
+            | Broken::Container(_)
+            | Broken::Volume(_)
+            | Broken::Record => {}
         }
     }
     Ok(())

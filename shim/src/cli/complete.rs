@@ -21,6 +21,8 @@ pub enum Names {
     Stopped,
     /// Images.
     Images,
+    /// Volumes.
+    Volumes,
     /// Variables of the environment.
     Variables,
 }
@@ -82,7 +84,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ("ipc", &["container:", "host", "none", "private", "shareable"]),
     ("log-driver", &["journald", "json-file", "none"]),
     ("log-opt", &["max-file=", "max-size=", "labels=", "env=", "tag="]),
-    ("mount", &["type=bind,", "type=tmpfs,"]),
+    ("mount", &["type=bind,", "type=tmpfs,", "type=volume,"]),
     ("network", &["container:", "host", "none"]),
     ("net", &["container:", "host", "none"]),
     ("pid", &["container:", "host"]),
@@ -101,7 +103,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ),
     ("signal", &SIGNALS),
     ("stop-signal", &SIGNALS),
-    ("type", &["container", "image"]),
+    ("type", &["container", "image", "volume"]),
     ("userns", &["host"]),
     ("uts", &["host"]),
     (
@@ -160,6 +162,8 @@ const FILTERS: &[(&str, &[&str])] = &[
     ("container prune", &["label!=", "label=", "until="]),
     ("image ls", &["before=", "dangling=", "label=", "reference=", "since=", "until="]),
     ("image prune", &["dangling=", "label!=", "label=", "until="]),
+    ("volume ls", &["dangling=", "driver=", "label=", "name="]),
+    ("volume prune", &["all=", "label!=", "label="]),
 ];
 
 const STATUSES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
@@ -359,6 +363,7 @@ impl Asked<'_> {
             "platform" => {
                 Answer::plain(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/riscv64"])
             }
+            "volumes-from" => self.all(Names::Containers),
             name if FILES.contains(&name) => Answer { files: true, ..Answer::default() },
             name => Answer {
                 unfinished: name == "mount",
@@ -389,13 +394,15 @@ impl Asked<'_> {
             }
             Some(("status", _)) => of("status", &STATUSES),
             Some(("health", _)) => of("health", &["healthy", "none", "starting", "unhealthy"]),
-            Some((name @ ("dangling" | "is-task"), _)) => of(name, &["false", "true"]),
+            Some((name @ ("all" | "dangling" | "is-task"), _)) => of(name, &["false", "true"]),
             Some(("ancestor", _)) => self.behind("ancestor=", Names::Images),
             Some((name @ ("before" | "since"), _)) => {
                 let kind = if command.starts_with("image") { Names::Images } else { Names::Containers };
                 self.behind(&format!("{name}="), kind)
             }
+            Some(("name", _)) if command.starts_with("volume") => self.behind("name=", Names::Volumes),
             Some(("name", _)) => self.behind("name=", Names::Containers),
+            Some(("volume", _)) => self.behind("volume=", Names::Volumes),
             Some(_) => Answer::default(),
         }
     }
@@ -426,6 +433,7 @@ impl Asked<'_> {
                 Answer { files: true, ..answer }
             }
             _ if meant.starts_with("CONTAINER") => of_containers(),
+            _ if meant.starts_with("VOLUME") => without(self.all(Names::Volumes)),
             _ if meant.starts_with("IMAGE")
                 || meant.starts_with("SOURCE_IMAGE")
                 || meant.starts_with("NAME[:TAG")
@@ -516,6 +524,7 @@ mod tests {
                 Names::Stopped => &["three"],
                 Names::Images => &["box:1"],
                 Names::Variables => &["PATH"],
+                Names::Volumes => &["data"],
             };
             names.iter().map(|name| format!("{folder}{name}")).collect()
         };
@@ -528,7 +537,7 @@ mod tests {
     fn what_may_come_next_follows_from_the_tables() {
         for (line, words) in [
             ("st", "stop :4"),
-            ("", "container cp help image ps run stop system :4"),
+            ("", "container cp help image ps run stop system volume :4"),
             ("con", "container :4"),
             ("container ", "cp ls run stop :4"),
             ("cp ", "one: three: two: :2"),

@@ -6,7 +6,7 @@ use crate::cli::spec_flags::{NOT_YET, integer};
 use crate::time;
 
 /// Of both.
-pub const CREATE_FLAGS: [Flag; 33] = [
+pub const CREATE_FLAGS: [Flag; 34] = [
     list("add-host", "list", "Add a custom host-to-IP mapping (host:ip)"),
     list("attach", "list", "Attach to STDIN, STDOUT or STDERR").short('a').checked(stream),
     value("cidfile", "string", "Write the container ID to the file"),
@@ -58,14 +58,15 @@ pub const CREATE_FLAGS: [Flag; 33] = [
     value("stop-timeout", "int", "Timeout (in seconds) to stop a container").checked(integer),
     // Docker for Windows has these; this is what Linux has.
     value("isolation", "string", "Container isolation technology").hidden().checked(isolation),
-    value("volume-driver", "string", "Optional volume driver for the container").hidden().checked(driver),
+    value("volume-driver", "string", "Optional volume driver for the container").checked(driver),
+    list("volumes-from", "list", "Mount volumes from the specified container(s)"),
 ];
 
 /// `--detach` of `run`; what else it has alone, it shares with `attach`.
 pub const DETACH: Flag = switch("detach", "Run container in background and print container ID").short('d');
 
 /// What is refused by name, and why.
-pub const CREATE_REFUSED: [Flag; 18] = [
+pub const CREATE_REFUSED: [Flag; 17] = [
     value("cpu-count", "int", WINDOWS).hidden(),
     value("cpu-percent", "int", WINDOWS).hidden(),
     value("cpu-rt-period", "int", REALTIME).hidden(),
@@ -83,7 +84,6 @@ pub const CREATE_REFUSED: [Flag; 18] = [
     switch("publish-all", NOT_YET).short('P').hidden(),
     list("storage-opt", "list", "is not supported: overlays have no options").hidden(),
     switch("use-api-socket", "is not supported: there is no daemon").hidden(),
-    list("volumes-from", "list", NOT_YET).hidden(),
 ];
 
 const WINDOWS: &str = "is of Windows alone";

@@ -105,16 +105,17 @@ pub struct Verb {
 }
 
 /// Commands that have commands, and what they are about.
-pub const GROUPS: [(&str, &str); 3] = [
+pub const GROUPS: [(&str, &str); 4] = [
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("system", "Manage what is kept on the disk"),
+    ("volume", "Manage volumes"),
 ];
 
 /// Commands of docker's that are not here yet, and those that are not for a shim without a daemon.
 const NOT_YET: [&str; 7] =
     ["container stats", "container update", "events", "stats", "system events", "system prune", "update"];
-const NEVER: [&str; 19] = [
+const NEVER: &[&str] = &[
     "build",
     "builder",
     "buildx",
@@ -135,7 +136,7 @@ const NEVER: [&str; 19] = [
     "swarm",
     "trust",
 ];
-const LATER: [&str; 2] = ["network", "volume"];
+const LATER: &[&str] = &["network"];
 
 /// Why a command of docker's is not here, if that is so.
 fn absence(name: &str) -> Option<&'static str> {

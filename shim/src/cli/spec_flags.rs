@@ -76,7 +76,7 @@ pub const BUNDLE_REFUSED: [Flag; 9] = [
     value("kernel-memory", "bytes", OF_VERSION_1).hidden(),
     value("memory-swappiness", "int", OF_VERSION_1).hidden(),
     switch("oom-kill-disable", OF_VERSION_1).hidden(),
-    list("volumes-from", "list", NOT_YET).hidden(),
+    list("volumes-from", "list", NOT_BUNDLES).hidden(),
 ];
 
 /// Why a flag is refused: not here for good.

@@ -10,7 +10,7 @@ use crate::catalog::summary::Summary;
 use crate::cli::flags::{Arity, Form, Given, switch};
 use crate::cli::spec_flags::{BUNDLE_REFUSED, SPEC_FLAGS};
 use crate::cli::{Globals, Verb};
-use crate::command::{spec_options, store};
+use crate::command::{mount_options, spec_options, store};
 use crate::error::{Context, Error, Result};
 use crate::image::platform::Platform;
 use crate::root::remove::Folder;
@@ -50,7 +50,9 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     if let Some((flag, name)) = spec_options::modes(given, rootless::is_inside())?.joined().next() {
         return Err(Error::usage(format!("--{flag} container:{name}: a bundle joins no container")));
     }
-    let options = spec_options::options(given, command, rootless::is_inside())?;
+    let mounts = mount_options::read(given)?;
+    mounts.refuse_volumes()?;
+    let options = spec_options::options(given, command, mounts.mounts(), rootless::is_inside())?;
     let copy = match given.switched("copy") {
         Some(false) if rootless::is_inside() => {
             let reason = "an overlay of an ordinary user's would be gone with this command";

@@ -7,6 +7,7 @@ use crate::cli::{Globals, Verb, shells};
 use crate::command::{VERBS, containers, store};
 use crate::container::end;
 use crate::container::state::State;
+use crate::container::volumes;
 use crate::error::{Error, Result};
 use crate::output;
 
@@ -35,6 +36,10 @@ fn ask(_: &Globals, given: &Given) -> Result<u8> {
 fn names(globals: &Globals, kind: Names) -> Vec<String> {
     match kind {
         Names::Images => images(globals).unwrap_or_default(),
+        Names::Volumes => {
+            let volumes = containers(globals).and_then(|containers| volumes::open(&containers)?.names());
+            volumes.unwrap_or_default()
+        }
         Names::Variables => std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
         Names::Containers => named(globals, |_| true).unwrap_or_default(),
         Names::Running => named(globals, end::is_up).unwrap_or_default(),

@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 
 use crate::bundle::options::Options;
 use crate::bundle::spec::Rlimit;
-use crate::bundle::syntax::{device, mount};
+use crate::bundle::syntax::device;
 use crate::cli::create_flags::CREATE_REFUSED;
 use crate::cli::flags::Given;
+use crate::command::mount_options::{self, Asked};
 use crate::command::spec_options;
 use crate::container::config::Config;
 use crate::container::configure;
 use crate::container::create::Request;
 use crate::container::host_config::{
-    DeviceMapping, HostConfig, LogConfig, MountRequest, RestartPolicy, ThrottleDevice, Ulimit,
+    DeviceMapping, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit,
 };
 use crate::container::hosts::{self, Resolver};
 use crate::container::modes::{Mode, Modes};
 use crate::container::name;
-use crate::container::record::MountPoint;
 use crate::error::{Error, Kind, Result};
 use crate::image::config::Healthcheck;
 use crate::log::Settings;
@@ -61,12 +61,11 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
     }
     let (image, command) = words.split_first().map_or(("", &[][..]), |(image, rest)| (*image, rest));
     let is_user = rootless::is_in_user_namespace();
-    let mut options = spec_options::options(given, command, is_user)?;
+    let mounts = mount_options::read(given)?;
+    let mut options = spec_options::options(given, command, mounts.mounts(), is_user)?;
     let modes = spec_options::modes(given, is_user)?;
     let hardened = given.is_on("hardened");
-    if hardened {
-        harden(given, &mut options)?;
-    }
+    let in_memory = if hardened { harden(given, &mounts, &mut options)? } else { Vec::new() };
     let resolver = Resolver {
         servers: texts(given, "dns")?.into_iter().map(|server| server.trim().to_owned()).collect(),
         search: texts(given, "dns-search")?,
@@ -103,7 +102,8 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
             given.last(flag).is_some_and(|value| !matches!(value.to_str(), Some("false" | "0" | "-1")));
         warnings.extend(asked.then(|| warning.to_owned()));
     }
-    let mounts = mount_points(given, &options, &mut host_config)?;
+    let mounts = mounts.tell(&mut config, &mut host_config);
+    mount_options::tell_hardened(&in_memory, &mut host_config);
     // What is Docker's record alone leaves no trace in the document.
     config.labels = std::mem::take(&mut options.labels);
     config.stop_signal = options.stop_signal.take();
@@ -139,28 +139,15 @@ fn listed(given: &Given, name: &str) -> Result<Option<Vec<String>>> {
     Ok(Some(texts(given, name)?).filter(|all| !all.is_empty()))
 }
 
-/// Options of the file systems in memory of `--hardened`.
-const HARDENED_TMPFS: &str = "mode=1777,size=64m";
-
 /// What `--hardened` stands for; what the user says of a part himself counts.
-fn harden(given: &Given, options: &mut Options) -> Result<()> {
-    const TMPFS: [&str; 2] = ["/tmp", "/run"];
+fn harden(given: &Given, mounts: &Asked, options: &mut Options) -> Result<Vec<&'static str>> {
     const MEMORY: i64 = 1 << 30;
     const PIDS: i64 = 200;
     if options.privileged {
         return Err(Error::usage("conflicting options: cannot specify both --hardened and --privileged"));
     }
     options.read_only = given.switched("read-only").unwrap_or(true);
-    for place in TMPFS {
-        let is_own =
-            options.mounts.iter().any(|mount| crate::bundle::process::clean(&mount.destination) == place);
-        if options.read_only
-            && !is_own
-            && let mount::Request::Tmpfs(mount) = mount::tmpfs(&format!("{place}:{HARDENED_TMPFS}"))?
-        {
-            options.mounts.push(mount);
-        }
-    }
+    let in_memory = if options.read_only { mount_options::harden(mounts, options)? } else { Vec::new() };
     if options.cap_drop.is_empty() {
         options.cap_drop.push("ALL".to_owned());
     }
@@ -175,7 +162,7 @@ fn harden(given: &Given, options: &mut Options) -> Result<()> {
         limits.memory_swap = limits.memory_swap.or(Some(MEMORY));
     }
     limits.pids = limits.pids.or(Some(PIDS));
-    Ok(())
+    Ok(in_memory)
 }
 
 /// What has to be the other container's where its network is joined.
@@ -291,6 +278,7 @@ fn host_config(given: &Given, options: &Options) -> Result<HostConfig> {
         userns_mode: owned("userns")?,
         shm_size: options.shm_size.unwrap_or(crate::bundle::defaults::SHM_SIZE),
         sysctls: options.sysctls.clone(),
+        volume_driver: owned("volume-driver")?,
         runtime: if runtime.is_empty() { runtime::DEFAULT.to_owned() } else { runtime },
         cgroup_parent: owned("cgroup-parent")?,
         blkio_weight_device: rates(given, "blkio-weight-device")?,
@@ -391,51 +379,6 @@ fn ulimit(limit: &Rlimit) -> Ulimit {
     let number = |value: u64| i64::try_from(value).unwrap_or(-1);
     let name = limit.kind.strip_prefix("RLIMIT_").unwrap_or(&limit.kind).to_lowercase();
     Ulimit { name, hard: number(limit.hard), soft: number(limit.soft) }
-}
-
-/// What `inspect` tells of mounts; those of `--volume`, `--mount` and `--tmpfs` stand in this order.
-fn mount_points(given: &Given, options: &Options, host_config: &mut HostConfig) -> Result<Vec<MountPoint>> {
-    let (volumes, others, tmpfs) = (given.texts("volume")?, given.texts("mount")?, given.texts("tmpfs")?);
-    let mut points = Vec::new();
-    let mut binds = Vec::new();
-    for (index, mount) in options.mounts.iter().enumerate() {
-        let is_bind = mount.kind == "bind";
-        let has = |names: &[&str]| mount.options.iter().any(|option| names.contains(&option.as_str()));
-        let rw = !has(&["ro", "rro"]);
-        let propagation = mount.options.iter().find(|option| {
-            matches!(option.as_str(), "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave")
-        });
-        let point = |mode: &str| MountPoint {
-            kind: mount.kind.clone(),
-            source: if is_bind { mount.source.clone() } else { String::new() },
-            destination: mount.destination.clone(),
-            mode: mode.to_owned(),
-            rw,
-            propagation: propagation.filter(|_| is_bind).cloned().unwrap_or_default(),
-            ..MountPoint::default()
-        };
-        if let Some(text) = volumes.get(index) {
-            let mode = text.splitn(3, ':').nth(2).unwrap_or_default();
-            let end = if mode.is_empty() { String::new() } else { format!(":{mode}") };
-            binds.push(format!("{}:{}{end}", mount.source, mount.destination));
-            points.push(point(mode));
-        } else if index < volumes.len() + others.len() {
-            host_config.mounts.push(MountRequest {
-                kind: mount.kind.clone(),
-                source: if is_bind { mount.source.clone() } else { String::new() },
-                target: mount.destination.clone(),
-                read_only: !rw,
-            });
-            points.push(point(""));
-        } else if !is_bind {
-            // `--tmpfs`, which Docker tells elsewhere, as written; and those of `--hardened`.
-            let text = tmpfs.get(index - volumes.len() - others.len());
-            let options = text.map_or(HARDENED_TMPFS, |text| text.split_once(':').unwrap_or((text, "")).1);
-            host_config.tmpfs.insert(mount.destination.clone(), options.to_owned());
-        }
-    }
-    host_config.binds = Some(binds).filter(|binds| !binds.is_empty());
-    Ok(points)
 }
 
 #[cfg(test)]

@@ -83,8 +83,8 @@ fn what_contradicts_itself_or_is_not_there_is_refused_by_name() {
         ("--name a/b box", "Invalid container name (a/b)"),
         ("-a nothing box", "invalid argument \"nothing\" for \"-a, --attach\" flag: valid streams are"),
         ("--dns x box", "x is not an ip address"),
-        ("--volumes-from x box", "--volumes-from is not supported yet"),
-        ("-v name:/x box", "volumes with a name are not supported yet"),
+        ("-v name:/x:rslave box", "rslave is for binds"),
+        ("--volumes-from x:y box", "invalid mode for volumes-from: y"),
         ("--stop-signal FOO box", "invalid signal: FOO"),
     ] {
         let error = asked(line).unwrap_err();
@@ -124,10 +124,13 @@ fn the_record_tells_what_was_asked_for() {
     let Request { options, modes, config, host_config, mounts, .. } = asked(line).unwrap();
     assert_eq!(host_config.binds.unwrap(), ["/:/host:ro"]);
     assert_eq!(
-        (mounts[0].destination.as_str(), mounts[0].rw, mounts[0].mode.as_str()),
+        (mounts[0].point.destination.as_str(), mounts[0].point.rw, mounts[0].point.mode.as_str()),
         ("/host", false, "ro")
     );
-    assert_eq!((mounts[1].kind.as_str(), mounts[1].destination.as_str(), mounts.len()), ("tmpfs", "/t", 2));
+    assert_eq!(
+        (mounts[1].point.kind.as_str(), mounts[1].point.destination.as_str(), mounts.len()),
+        ("tmpfs", "/t", 2)
+    );
     assert_eq!(host_config.tmpfs["/run"], "size=1m");
     assert_eq!(host_config.mounts[0].target, "/t");
     assert_eq!((config.labels["a"].as_str(), config.stop_signal.as_deref()), ("b", Some("INT")));

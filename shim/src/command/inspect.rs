@@ -3,7 +3,7 @@
 use crate::catalog::{inspect as image, summary};
 use crate::cli::flags::{Arity, Flag, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
-use crate::command::{containers, report, store};
+use crate::command::{containers, report, store, volume_inspect};
 use crate::container;
 use crate::container::attend::attend;
 use crate::container::store::Containers;
@@ -19,13 +19,13 @@ pub(super) const FORMAT: Flag =
 
 pub(super) const VERB: Verb = Verb {
     names: &["inspect"],
-    about: "Return low-level information on containers and images",
+    about: "Return low-level information on containers, images and volumes",
     form: Form {
         usage: "[OPTIONS] NAME|ID [NAME|ID...]",
         flags: &[&[
             FORMAT,
             switch("size", "Display total file sizes if the type is container").short('s'),
-            value("type", "string", "Only inspect objects of the given type (container, image)"),
+            value("type", "string", "Only inspect objects of the given type (container, image, volume)"),
         ]],
         arity: Arity::AtLeast(1),
         flags_end_at_argument: false,
@@ -53,13 +53,14 @@ const NO_TEMPLATE: u8 = 64;
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let kind = given.text("type")?.unwrap_or_default();
-    let (containers, images) = match kind {
-        "" => (true, true),
-        "container" => (true, false),
-        "image" => (false, true),
-        "config" | "network" | "node" | "plugin" | "secret" | "service" | "task" | "volume" => {
+    let (containers, images, volumes) = match kind {
+        "" => (true, true, true),
+        "container" => (true, false, false),
+        "image" => (false, true, false),
+        "volume" => (false, false, true),
+        "config" | "network" | "node" | "plugin" | "secret" | "service" | "task" => {
             return Err(Error::usage(format!(
-                "--type {kind}: there are none here, only container and image"
+                "--type {kind}: there are none here, only container, image and volume"
             )));
         }
         _ => return Err(Error::usage(format!("unknown type: {kind:?}"))),
@@ -73,6 +74,11 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
             _ => {}
         }
         match of_image(&store, word) {
+            Err(error) if !images || volumes && missing(&error) => {}
+            found if images => return found,
+            _ => {}
+        }
+        match volume_inspect::of_volume(&all, word) {
             Err(error) if containers && missing(&error) => {
                 Err(Error::not_found(format!("No such object: {word}")))
             }

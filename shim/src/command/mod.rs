@@ -28,6 +28,7 @@ mod login;
 mod logout;
 mod logs;
 mod monitor;
+mod mount_options;
 mod pause;
 mod port;
 mod ps;
@@ -48,6 +49,11 @@ mod tag;
 mod terminal_exec;
 mod top;
 mod version;
+mod volume_create;
+mod volume_inspect;
+mod volume_ls;
+mod volume_prune;
+mod volume_rm;
 mod wait;
 
 use crate::cli::flags::{Flag, Given, value};
@@ -108,6 +114,11 @@ pub const VERBS: &[&Verb] = &[
     &terminal_exec::VERB,
     &top::VERB,
     &version::VERB,
+    &volume_create::VERB,
+    &volume_inspect::VERB,
+    &volume_ls::VERB,
+    &volume_prune::VERB,
+    &volume_rm::VERB,
     &wait::VERB,
 ];
 
@@ -117,7 +128,7 @@ const WITH_OWNERS: [&str; 7] =
 
 /// Commands on containers that need the namespaces of an ordinary user's containers where none runs: they make, mount or
 /// remove files of containers. The others have nothing to do there then.
-const MAKING_NAMESPACES: [&str; 10] = [
+const MAKING_NAMESPACES: &[&str] = &[
     "container commit",
     "container cp",
     "container create",
@@ -128,6 +139,8 @@ const MAKING_NAMESPACES: [&str; 10] = [
     "container rm",
     "container run",
     "container start",
+    "volume prune",
+    "volume rm",
 ];
 
 /// Exit status of a command that failed.
@@ -203,7 +216,8 @@ const TOGETHER: usize = 50;
 /// The command's own; those of [`rootless::enter`].
 pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
     let name = verb.names[0];
-    let is_of_containers = name.starts_with("container ") || name == "inspect";
+    let is_of_containers =
+        ["container ", "volume "].iter().any(|group| name.starts_with(group)) || name == "inspect";
     if !rootless::is_ordinary_user() || !(is_of_containers || WITH_OWNERS.contains(&name)) {
         return (verb.run)(globals, given);
     }

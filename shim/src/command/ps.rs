@@ -15,7 +15,7 @@ use crate::container::store::{Containers, Found};
 use crate::container::{self, listing, size};
 use crate::error::{Context, Error, Kind, Result};
 use crate::output::value::Value;
-use crate::output::{self, format, human};
+use crate::output::{self, format, human, label};
 use crate::store::Store;
 use crate::store::image::Images;
 
@@ -65,12 +65,6 @@ const HEADERS: [(&str, &str); 14] = [
 const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
     state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n";
 
-/// Members of a row for labels that the format asks for: `{{.Label "name"}}`.
-const LABELS: [&str; 16] = [
-    "Label0", "Label1", "Label2", "Label3", "Label4", "Label5", "Label6", "Label7", "Label8", "Label9",
-    "Label10", "Label11", "Label12", "Label13", "Label14", "Label15",
-];
-
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let (store, containers) = (store(globals)?, containers(globals)?);
     let filter = Filter::read(&given.texts("filter")?, &Names { store: &store, containers: &containers })?;
@@ -98,9 +92,9 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         labels: &labels,
     };
     let rows = found.iter().map(|one| shown.row(one)).collect::<Result<Vec<_>>>()?;
-    let names: Vec<String> = labels.iter().map(|label| title_of(label)).collect();
+    let names: Vec<String> = labels.iter().map(|label| label::title(label)).collect();
     let mut headers = HEADERS.to_vec();
-    headers.extend(LABELS.iter().copied().zip(names.iter().map(String::as_str)));
+    headers.extend(label::MEMBERS.iter().copied().zip(names.iter().map(String::as_str)));
     let table = if given.is_on("size") { format!("{TABLE}\t{{{{.Size}}}}") } else { TABLE.to_owned() };
     output::print(&format::render(&format, &table, &headers, &rows)?)?;
     for error in &broken {
@@ -179,36 +173,8 @@ fn wanted(given: Option<&str>, quiet: bool, with_size: bool) -> Result<(String, 
         None => Ok(("table".to_owned(), Vec::new())),
         Some("raw") if with_size => Ok((format!("{RAW}size: {{{{.Size}}}}\n"), Vec::new())),
         Some("raw") => Ok((RAW.to_owned(), Vec::new())),
-        Some(format) => with_labels(format),
+        Some(format) => label::rewrite(format),
     }
-}
-
-/// `.Label "name"` is a call of a method, which the template language here does not have.
-fn with_labels(format: &str) -> Result<(String, Vec<String>)> {
-    let (mut rewritten, mut labels, mut rest) = (String::new(), Vec::new(), format);
-    while let Some(at) = rest.find(".Label ") {
-        let behind = rest[at + ".Label ".len()..].trim_start();
-        let quote = behind.chars().next().filter(|quote| matches!(quote, '"' | '`'));
-        let Some((name, after)) = quote.and_then(|quote| behind[1..].split_once(quote)) else {
-            return Err(Error::usage("template: .Label wants the name of a label in quotes"));
-        };
-        let position = labels.iter().position(|label| label == name).unwrap_or_else(|| {
-            labels.push(name.to_owned());
-            labels.len() - 1
-        });
-        let member = LABELS
-            .get(position)
-            .ok_or_else(|| Error::usage(format!("template: more than {} labels", LABELS.len())))?;
-        rewritten.push_str(&rest[..=at]);
-        rewritten.push_str(member);
-        rest = after;
-    }
-    Ok((rewritten + rest, labels))
-}
-
-/// The column of a label, as docker names it.
-fn title_of(label: &str) -> String {
-    label.rsplit('.').next().unwrap_or_default().replace(['-', '_'], " ")
 }
 
 /// How rows are made.
@@ -246,7 +212,7 @@ impl Shown<'_> {
         ];
         let of_label =
             |label: &String| container.config.labels.get(label).cloned().unwrap_or_default().into();
-        members.extend(LABELS.iter().copied().zip(self.labels.iter().map(of_label)));
+        members.extend(label::MEMBERS.iter().copied().zip(self.labels.iter().map(of_label)));
         Ok(Value::Object("container", members))
     }
 
@@ -275,11 +241,12 @@ mod tests {
     #[test]
     fn labels_in_a_format_become_members() {
         let (format, labels) =
-            with_labels("{{.Names}} {{.Label \"a.b\"}}{{if .Label `x`}}{{.Label  \"a.b\"}}{{end}}").unwrap();
+            label::rewrite("{{.Names}} {{.Label \"a.b\"}}{{if .Label `x`}}{{.Label  \"a.b\"}}{{end}}")
+                .unwrap();
         assert_eq!(format, "{{.Names}} {{.Label0}}{{if .Label1}}{{.Label0}}{{end}}");
         assert_eq!(labels, ["a.b", "x"]);
-        assert!(with_labels("{{.Label .ID}}").is_err());
-        assert_eq!(with_labels("{{.Labels}}").unwrap(), ("{{.Labels}}".to_owned(), Vec::new()));
-        assert_eq!(title_of("com.example.some-label_x"), "some label x");
+        assert!(label::rewrite("{{.Label .ID}}").is_err());
+        assert_eq!(label::rewrite("{{.Labels}}").unwrap(), ("{{.Labels}}".to_owned(), Vec::new()));
+        assert_eq!(label::title("com.example.some-label_x"), "some label x");
     }
 }

@@ -15,8 +15,7 @@ pub(super) const VERB: Verb = Verb {
         flags: &[&[
             switch("force", "Force the removal of a running container (uses SIGKILL)").short('f'),
             switch("link", "Remove the specified link: there are no links").short('l').hidden(),
-            switch("volumes", "Remove anonymous volumes associated with the container (there are none yet)")
-                .short('v'),
+            switch("volumes", "Remove anonymous volumes associated with the container").short('v'),
         ]],
         arity: Arity::AtLeast(1),
         flags_end_at_argument: false,
@@ -36,7 +35,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
             code = code.max(report(&Error::usage("Container name cannot be empty")));
             continue;
         }
-        match remove(&containers, name, by_force) {
+        match remove(&containers, name, by_force, given.is_on("volumes")) {
             Ok(()) => output::print(&format!("{word}\n"))?,
             // By force, what is not there is as it should be.
             Err(error) if by_force && error.kind() == Kind::NotFound => drop(report(&error)),

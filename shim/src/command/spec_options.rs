@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::bundle::options::{Limits, Options, SeccompChoice, Security, SharedMemory};
 use crate::bundle::spec::{Device, Mount, Throttle, WeightDevice};
-use crate::bundle::syntax::mount::Request;
-use crate::bundle::syntax::{device, environment, mount, size, ulimit};
+use crate::bundle::syntax::{device, environment, size, ulimit};
 use crate::cli::flags::{Flag, Given};
 use crate::cli::spec_flags::refusal;
 use crate::container::modes::{Mode, Modes};
@@ -39,16 +38,17 @@ pub fn refuse(given: &Given, refused: &[Flag]) -> Result<()> {
     Ok(())
 }
 
-/// Reads the flags; `command` are the words behind the image. `is_user` says that the container is an ordinary user's.
+/// Reads the flags; `command` are the words behind the image, `mounts` what `mount_options` has read. `is_user` says that the
+/// container is an ordinary user's.
 ///
 /// # Errors
 /// What cannot be read, or is not supported, by the flag's name; the system's reason.
-pub fn options(given: &Given, command: &[&str], is_user: bool) -> Result<Options> {
+pub fn options(given: &Given, command: &[&str], mut mounts: Vec<Mount>, is_user: bool) -> Result<Options> {
     let owned = |name: &str| given.text(name).map(|text| text.map(str::to_owned));
     let all =
         |name: &str| given.texts(name).map(|texts| texts.into_iter().map(str::to_owned).collect::<Vec<_>>());
     let size_of = |name: &str| given.text(name)?.map(size::parse).transpose();
-    let (mut mounts, mut devices) = (mounts(given)?, devices(given)?);
+    let mut devices = devices(given)?;
     if is_user {
         // Nobody may make devices in a user namespace: the host's own are shown.
         mounts.extend(devices.drain(..).map(|(device, source, access)| bound(&device, &source, &access)));
@@ -219,43 +219,6 @@ pub fn modes(given: &Given, is_user: bool) -> Result<Modes> {
         uts: Mode::plain("uts", of("uts")?)?,
         cgroup: Mode::plain("cgroupns", of("cgroupns")?)?,
     })
-}
-
-fn mounts(given: &Given) -> Result<Vec<Mount>> {
-    let mut mounts = Vec::new();
-    for text in given.texts("volume")? {
-        mounts.push(found(mount::volume(text)?, text)?);
-    }
-    for text in given.texts("mount")? {
-        mounts.push(found(mount::mount(text)?, text)?);
-    }
-    for text in given.texts("tmpfs")? {
-        mounts.push(found(mount::tmpfs(text)?, text)?);
-    }
-    Ok(mounts)
-}
-
-/// A mount whose source is there.
-fn found(request: Request, text: &str) -> Result<Mount> {
-    let (source, mount, make_source, relabel) = match request {
-        Request::Tmpfs(mount) => return Ok(mount),
-        Request::Bind { source, mount, make_source, relabel } => (source, mount, make_source, relabel),
-    };
-    if relabel && Path::new("/sys/fs/selinux/enforce").exists() {
-        return Err(Error::usage(format!("{text}: relabelling for SELinux is not supported yet")));
-    }
-    let path: PathBuf = std::path::absolute(&source).during(|| format!("path {source:?}"))?;
-    if !path.try_exists().during(|| format!("stat {path:?}"))? {
-        if !make_source {
-            let path = path.display();
-            return Err(Error::usage(format!(
-                "invalid mount config for type \"bind\": bind source path does not exist: {path}"
-            )));
-        }
-        std::fs::create_dir_all(&path).during(|| format!("create {path:?}"))?;
-    }
-    let source = path.to_str().ok_or_else(|| Error::usage(format!("{path:?} is not UTF-8")))?.to_owned();
-    Ok(Mount { source, ..mount })
 }
 
 /// Devices with their paths on the host and what may be done with them.

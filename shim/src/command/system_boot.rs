@@ -64,7 +64,7 @@ fn settle(containers: &Containers, id: &ContainerId, boot: &str) -> Result<Optio
     // Of `--rm`, and the host went down before it could be removed.
     let has_run = found.state.boot != boot && !found.state.boot.is_empty();
     if has_run && found.container.host_config.auto_remove && !found.state.status.has_process() {
-        return match remove::remove(containers, id.as_str(), false) {
+        return match remove::remove(containers, id.as_str(), false, true) {
             Err(error) if error.kind() != Kind::NotFound => Err(error).during(words),
             _ => Ok(None),
         };

@@ -18,8 +18,9 @@ use crate::container::host_config::HostConfig;
 use crate::container::hosts::{self, Resolver};
 use crate::container::limits::{self, Controllers};
 use crate::container::modes::{Mode, Modes};
-use crate::container::record::{Container, MountPoint};
+use crate::container::record::Container;
 use crate::container::store::{Containers, Draft};
+use crate::container::volumes::{self, Placed, Wanted};
 use crate::container::{self, ContainerId, configure, init, remove, root, sweep};
 use crate::error::{Context, Error, Kind, Result};
 use crate::network::EndpointConfig;
@@ -46,8 +47,8 @@ pub struct Request {
     pub config: Config,
     /// `HostConfig`, likewise; limits and modes are told by this module.
     pub host_config: HostConfig,
-    /// What is mounted, for `inspect`.
-    pub mounts: Vec<MountPoint>,
+    /// What is mounted, and which volumes there have to be.
+    pub mounts: Vec<Wanted>,
     /// Its networks by name, if it is to be in any.
     pub endpoints: BTreeMap<String, EndpointConfig>,
     /// `--add-host`.
@@ -89,13 +90,17 @@ pub fn create(
     let warnings = limit(&mut request);
     let draft = containers.draft()?;
     let lasting = !request.host_config.auto_remove;
+    let execution = image.config.config.clone().unwrap_or_default();
+    configure::merge(&mut request.config, &execution);
+    let kept = volumes::keep(containers, &request.mounts, &request.config, &request.host_config)?;
+    let mut placed = Placed::default();
     let made = (|| {
         let folder = draft.path();
         let layers = &image.image.layers;
         // Who only looks into the root does not wait for the disk when it goes.
         let passing = !lasting || !to_start;
         let mounted = root::make(containers.root(), folder, &draft.id, layers, passing)?;
-        let container = fill(containers, &draft, mounted.as_fd(), image, request)?;
+        let container = fill(containers, &draft, mounted.as_fd(), image, request, &mut placed)?;
         let mounted = if to_start { Some(mounted) } else { None };
         if mounted.is_none() {
             root::renew_work(folder)?;
@@ -104,9 +109,11 @@ pub fn create(
         let operation = to_start.then(|| draft.operation()).transpose()?;
         Ok((containers.publish(&draft, container, lasting)?, mounted, operation))
     })();
-    let (container, mounted, operation) = made.map_err(|error: Error| match draft.discard() {
-        Ok(()) => error,
-        Err(clean_up) => error.and(&clean_up),
+    // Its record says what it has, or nobody has it.
+    drop(kept);
+    let (container, mounted, operation) = made.map_err(|error: Error| {
+        let undone = [volumes::give_up(containers, draft.id.as_str(), &placed), draft.discard()];
+        undone.into_iter().filter_map(Result::err).fold(error, |error, clean_up| error.and(&clean_up))
     })?;
     event::emit(containers.state_root(), "create", &container, &[]);
     if let Some(mounted) = mounted
@@ -141,6 +148,7 @@ fn fill(
     root: BorrowedFd,
     image: &Summary,
     request: Request,
+    placed: &mut Placed,
 ) -> Result<Container> {
     let Request {
         name,
@@ -155,8 +163,6 @@ fn fill(
         runtime,
     } = request;
     let id = draft.id.clone();
-    let execution = image.config.config.clone().unwrap_or_default();
-    configure::merge(&mut config, &execution);
     config.healthcheck.as_ref().map_or(Ok(()), configure::check_health)?;
     let host = host::read(rootless::mappings_of_containers()?, options.privileged)?;
 
@@ -186,12 +192,16 @@ fn fill(
 
     // Environment, user and folder of the program, by the image's own files.
     let account = account(root, image, &mut options, host_config.hardened, &mut config)?;
+    volumes::place(containers, root, (&config, &host_config), mounts, placed)?;
+    options.mounts.append(&mut placed.mounts);
     let spec = bundle::spec(&image.config, &options, &host, &account, id.as_str())?;
+    volumes::relabel(placed, spec.linux.mount_label.as_deref())?;
     lookup::make_folders(root, &spec.process.cwd)?;
     let document = serde_json::to_vec(&spec).map_err(|error| Error::invalid(error.to_string()));
     write(&draft.path().join(DOCUMENT), &document.during(|| DOCUMENT.into())?, 0o600, lasting)?;
 
     tell_paths(&mut host_config, &spec);
+    let execution = image.config.config.clone().unwrap_or_default();
     let mut words = process::args(&execution, &options)?.into_iter();
     Ok(Container {
         id: id.to_string(),
@@ -203,7 +213,7 @@ fn fill(
         args: words.collect(),
         config,
         host_config,
-        mounts,
+        mounts: placed.points.clone(),
         endpoints,
         runtime_path: runtime,
         mount_label: spec.linux.mount_label.unwrap_or_default(),

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::bundle::syntax::mount::MountRequest;
+
 /// What the host does for it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -235,21 +237,4 @@ pub struct Ulimit {
     pub hard: i64,
     /// -1 is without limit.
     pub soft: i64,
-}
-
-/// `--mount`, as Docker's API has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct MountRequest {
-    /// `bind`, `tmpfs`, `volume`.
-    #[serde(rename = "Type")]
-    pub kind: String,
-    /// Of the host.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub source: String,
-    /// Inside.
-    pub target: String,
-    /// Nobody writes to it.
-    #[serde(skip_serializing_if = "is_false")]
-    pub read_only: bool,
 }

@@ -1,6 +1,6 @@
 //! All that is known of a container, as `docker inspect` shows it: Docker's keys in Docker's order. Rendering only.
 
-use crate::container::record::Container;
+use crate::container::record::{Container, MountPoint};
 use crate::container::state::{State, Status};
 use crate::container::store::{Containers, Found};
 use crate::container::{ContainerId, size};
@@ -91,7 +91,7 @@ pub fn inspect(store: &Store, containers: &Containers, found: &Found, sizes: boo
         members.extend([("SizeRw", nothing()), ("SizeRootFs", nothing())]);
     }
     members.extend([
-        ("Mounts", document::value(&container.mounts)),
+        ("Mounts", document::value(&container.mounts.iter().map(MountPoint::told).collect::<Vec<_>>())),
         ("Config", document::value(&container.config)),
         ("NetworkSettings", network_settings(container)),
     ]);

@@ -37,6 +37,7 @@ pub mod state;
 pub mod store;
 pub mod sweep;
 pub mod users;
+pub mod volumes;
 
 /// Names a container: 64 hexadecimal digits, safe as a file's name.
 pub use crate::root::record::BundleId as ContainerId;

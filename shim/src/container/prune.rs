@@ -83,7 +83,7 @@ pub fn prune(containers: &Containers, filter: &Filter) -> Result<Pruned> {
             continue;
         }
         let size = size::of_files(&containers.folder(&id).join(UPPER));
-        match remove::remove(containers, id.as_str(), false) {
+        match remove::remove(containers, id.as_str(), false, false) {
             Ok(()) => {
                 pruned.freed += size.unwrap_or_default();
                 pruned.ids.push(id.to_string());

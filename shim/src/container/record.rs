@@ -75,4 +75,21 @@ pub struct MountPoint {
     pub rw: bool,
     /// `rprivate`, …
     pub propagation: String,
+    /// Ours: how the runtime mounts it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Ours: what of a volume is seen.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
+    /// Ours: a volume that nobody has named goes with its container, if that is asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
+}
+
+impl MountPoint {
+    /// What Docker tells of it.
+    #[must_use]
+    pub fn told(&self) -> MountPoint {
+        MountPoint { options: Vec::new(), subpath: String::new(), anonymous: false, ..self.clone() }
+    }
 }

@@ -13,7 +13,7 @@ use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::container::state::{State, Status};
 use crate::container::store::Containers;
-use crate::container::{self, ContainerId, root, sweep};
+use crate::container::{self, ContainerId, root, sweep, volumes};
 use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::network::endpoint;
@@ -27,11 +27,12 @@ const END_MAX: Duration = Duration::from_secs(30);
 /// How long a monitor may take to see the end of what it looks after.
 const MONITOR_MAX: Duration = Duration::from_secs(10);
 
-/// Removes the container that a word means; a running one only `by_force`, which kills it.
+/// Removes the container that a word means; a running one only `by_force`, which kills it. `with_volumes` has its volumes
+/// without a name go too.
 ///
 /// # Errors
 /// No such container; one that runs, in Docker's words; the system's reason. What could not be removed whole is `dead`.
-pub fn remove(containers: &Containers, word: &str, by_force: bool) -> Result<()> {
+pub fn remove(containers: &Containers, word: &str, by_force: bool, with_volumes: bool) -> Result<()> {
     let id = containers.find(word)?;
     let _lock = containers.operation(&id)?;
     let found = containers.observe(&id)?.ok_or_else(|| container::missing(word))?;
@@ -58,7 +59,7 @@ pub fn remove(containers: &Containers, word: &str, by_force: bool) -> Result<()>
             end(containers, &id, &found.state)?;
         }
         wait_for_monitor(containers, &id)?;
-        clear(containers, &found.container)
+        clear(containers, &found.container, with_volumes)
     })();
     removed.map_err(|error: Error| {
         let dead = |state: &mut State| {
@@ -77,7 +78,7 @@ pub fn remove(containers: &Containers, word: &str, by_force: bool) -> Result<()>
 /// # Errors
 /// The system's reason.
 pub fn discard(containers: &Containers, container: &Container) -> Result<()> {
-    clear(containers, container)
+    clear(containers, container, true)
 }
 
 /// Removes a container whose program has ended, for its monitor (`--rm`): unless somebody else is removing it.
@@ -100,7 +101,7 @@ pub fn auto(containers: &Containers, container: &Container) -> Result<()> {
         std::thread::sleep(Duration::from_millis(5));
     };
     let _lock = lock;
-    clear(containers, container)
+    clear(containers, container, true)
 }
 
 /// Removes a container that should have gone: with its end, which its monitor did not live to see, or by a caller who was
@@ -119,7 +120,7 @@ pub fn left_over(containers: &Containers, id: &ContainerId) -> Result<bool> {
         end(containers, id, &state)?;
     }
     wait_for_monitor(containers, id)?;
-    clear(containers, &container)?;
+    clear(containers, &container, container.host_config.auto_remove)?;
     Ok(true)
 }
 
@@ -185,13 +186,18 @@ fn wait_until(bound: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Resul
 }
 
 /// Takes everything away; its processes have ended, or are the runtime's to end.
-fn clear(containers: &Containers, container: &Container) -> Result<()> {
+fn clear(containers: &Containers, container: &Container, with_volumes: bool) -> Result<()> {
     let id = ContainerId::parse(&container.id)?;
     if containers.runtime_root(&container.runtime_path).join(id.as_str()).exists() {
         containers.runtime(container).delete(id.as_str())?;
     }
     endpoint::detach(containers, container)?;
     root::detach(containers, &id)?;
+    volumes::release(containers, container, false)?;
+    // While it is still there: who is killed in between goes on with it later.
+    if with_volumes {
+        volumes::remove(containers, container)?;
+    }
     containers.remove(&id)?;
     event::emit(containers.state_root(), "destroy", container, &[]);
     sweep::after_crash(containers)?;

@@ -16,7 +16,7 @@ use crate::container::create::{DOCUMENT, check_shareable};
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
-use crate::container::{self, ContainerId, modes, root};
+use crate::container::{self, ContainerId, modes, root, volumes};
 use crate::error::{Context, Error, Result};
 use crate::network::{EndpointState, endpoint};
 use crate::store::record;
@@ -29,7 +29,8 @@ const DOCUMENT_MAX: u64 = 16 << 20;
 pub struct Prepared {
     /// Its folder.
     pub bundle: PathBuf,
-    /// Namespaces that the document leads to through this process: they have to be open until the runtime is done.
+    /// Namespaces and parts of volumes that the document leads to through this process: they have to be open until the
+    /// runtime is done.
     _held: Vec<OwnedFd>,
     /// What it has in its networks, by their names.
     pub networks: BTreeMap<String, EndpointState>,
@@ -55,14 +56,22 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
             joined.push(("network", attached.netns));
             networks = attached.networks;
         }
+        let parts = volumes::attach(containers, container)?;
         let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();
-        if !paths.is_empty() {
-            lead(&bundle.join(DOCUMENT), &paths)?;
+        let sources = parts.iter().map(|(place, open)| (place.as_str(), path_of(open))).collect::<Vec<_>>();
+        if !paths.is_empty() || !sources.is_empty() {
+            lead(&bundle.join(DOCUMENT), &paths, &sources)?;
         }
-        Ok(Prepared { bundle, _held: joined.into_iter().map(|(_, open)| open).collect(), networks })
+        let parts = parts.into_iter().map(|(_, open)| open);
+        let held = joined.into_iter().map(|(_, open)| open).chain(parts).collect();
+        Ok(Prepared { bundle, _held: held, networks })
     })();
     prepared.map_err(|error: Error| {
-        let undone = [endpoint::detach(containers, container), root::detach(containers, &id)];
+        let undone = [
+            endpoint::detach(containers, container),
+            root::detach(containers, &id),
+            volumes::release(containers, container, false),
+        ];
         undone.into_iter().filter_map(Result::err).fold(error, |error, clean_up| error.and(&clean_up))
     })
 }
@@ -113,8 +122,8 @@ fn open(containers: &Containers, other: &str, kind: &str, file: &str) -> Result<
     if process.is_alive() { Ok(open.into()) } else { Err(stands()) }
 }
 
-/// Has the document lead to namespaces of others.
-fn lead(path: &PathBuf, to: &[(&str, String)]) -> Result<()> {
+/// Has the document lead to namespaces of others, by their kinds, and to what is mounted, by its places.
+fn lead(path: &PathBuf, to: &[(&str, String)], sources: &[(&str, String)]) -> Result<()> {
     let words = || format!("read {path:?}");
     let file = File::open(path).during(words)?;
     let mut bytes = Vec::new();
@@ -128,6 +137,12 @@ fn lead(path: &PathBuf, to: &[(&str, String)]) -> Result<()> {
         let entry = namespaces.iter_mut().find(|entry| entry["type"] == *kind);
         let entry = entry.ok_or_else(|| wrong(format!("no namespace of the kind {kind}"))).during(words)?;
         entry["path"] = Value::String(place.clone());
+    }
+    let no_mount = |place: &str| wrong(format!("no mount at {place:?}"));
+    for (place, source) in sources {
+        let mounts = document.pointer_mut("/mounts").and_then(Value::as_array_mut);
+        let entry = mounts.and_then(|mounts| mounts.iter_mut().find(|entry| entry["destination"] == *place));
+        entry.ok_or_else(|| no_mount(place)).during(words)?["source"] = Value::String(source.clone());
     }
     record::write_fast(path, &document)
 }

@@ -10,7 +10,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::start::{Prepared, prepare};
 use crate::container::state::{State, Status};
-use crate::container::{self, remove, root};
+use crate::container::{self, remove, root, volumes};
 use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::log::{Stream, Writer};
@@ -475,6 +475,11 @@ impl Worker<'_> {
         {
             exit.error = error.to_string();
         }
+        if let Err(error) = volumes::release(&self.seat.containers, &self.container, true)
+            && exit.error.is_empty()
+        {
+            exit.error = error.to_string();
+        }
         self.reaped.clear();
         self.streams = None;
         self.input.clear();
@@ -508,6 +513,7 @@ impl Worker<'_> {
         };
         put(endpoint::detach(containers, &self.container));
         put(root::detach(containers, id));
+        put(volumes::release(containers, &self.container, false));
         // A starter has the container's lock, and removes what he could not start.
         let has_starter = self.clients.iter().any(|client| client.is_starter && !client.is_done());
         // As it is recorded by now: `restart` takes it back for a while.

@@ -5,6 +5,7 @@ pub mod archive;
 pub mod document;
 pub mod format;
 pub mod human;
+pub mod label;
 pub mod table;
 pub mod template;
 pub mod value;

@@ -40,6 +40,15 @@ pub fn copy(layers: &[PathBuf], target: BorrowedFd, interrupted: &AtomicBool) ->
     Ok(())
 }
 
+/// Copies what is in a folder, which does not change meanwhile, into an empty one, which then looks like it.
+///
+/// # Errors
+/// As [`copy`].
+pub fn contents(source: &OwnedFd, target: &OwnedFd, interrupted: &AtomicBool) -> Result<()> {
+    let mut copy = Copy { root: target.as_fd(), at: Vec::new(), links: HashMap::new(), interrupted };
+    copy.folder(source, target)
+}
+
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Folders in folders that are copied: each is open on both sides meanwhile, and 1024 descriptors are what is usual.

@@ -419,7 +419,8 @@ pub(crate) fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()>
     fs::futimens(target, &times(&stat)).during(|| "utimensat".into())
 }
 
-fn times(stat: &fs::Stat) -> fs::Timestamps {
+/// Of a file, for another one.
+pub(crate) fn times(stat: &fs::Stat) -> fs::Timestamps {
     let time = |seconds, nanoseconds: u64| fs::Timespec {
         tv_sec: seconds,
         tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),

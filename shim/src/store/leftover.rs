@@ -14,6 +14,9 @@ use crate::store::folder::make_private;
 use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 
+/// What the folder of a volume in the making is called, with something unique behind it.
+pub const VOLUME: &str = "volume-";
+
 /// Removes what crashes have left, with downloads that stopped if that is asked for; how many there were. The caller has
 /// closed the gate.
 ///
@@ -47,7 +50,7 @@ pub fn is_download(name: &str) -> bool {
 
 /// Folders that appear, or are taken away, without a lock, named by the process that does it.
 fn is_of_the_dead(name: &str) -> bool {
-    let rest = name.strip_prefix("gone-").or_else(|| name.strip_prefix("bundle-"));
+    let rest = ["gone-", "bundle-", VOLUME].iter().find_map(|kind| name.strip_prefix(kind));
     rest.is_some_and(is_named_by_the_dead)
 }
 
@@ -62,7 +65,7 @@ fn is_named_by_the_dead(name: &str) -> bool {
 /// # Errors
 /// The system's reason.
 pub fn is_any_of_the_dead(root: &Path) -> Result<bool> {
-    for (folder, kinds) in [("ingest", &[DRAFT, "gone-"][..]), ("leases", &[""])] {
+    for (folder, kinds) in [("ingest", &[DRAFT, "gone-", VOLUME][..]), ("leases", &[""])] {
         let path = root.join(folder);
         let words = || format!("read {path:?}");
         let entries = match fs::read_dir(&path) {

@@ -4,4 +4,6 @@ pub mod device;
 pub mod environment;
 pub mod mount;
 pub mod size;
+pub mod tmpfs;
 pub mod ulimit;
+pub mod volume;

@@ -1,0 +1,251 @@
+//! A volume in use: what its options say is mounted on its folder from the first container that has it until the last.
+//!
+//! Who has it mounted is a file in the state folder for each container, written and taken away under the volume's lock. A
+//! file counts as long as the container is looked after or its program lives; what a crash has left counts for nobody, so
+//! that no number has to be right. Everybody who uses a volume first goes on with what a killed command has begun
+//! (`fill`).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::{IpAddr, ToSocketAddrs as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount, unmount,
+};
+
+use crate::container::ContainerId;
+use crate::container::process::ProcessId;
+use crate::container::store::Containers;
+use crate::error::{Context, Error, Result};
+use crate::store::folder::make_private;
+use crate::unpack::c_string;
+use crate::volume::fill::Place;
+use crate::volume::options::{self, Filesystem};
+use crate::volume::store::Volumes;
+use crate::volume::{self, Volume};
+
+/// Fills a volume, which the caller keeps from being removed, with what `root` has at `path`. See [`Place::fill`].
+///
+/// # Errors
+/// The system's reason; nothing was put into the volume then.
+pub fn fill(
+    volumes: &Volumes,
+    containers: &Containers,
+    volume: &Volume,
+    (root, path): (BorrowedFd, &str),
+    lasting: bool,
+) -> Result<()> {
+    let name = &volume.name;
+    let _lock = volumes.lock(name)?;
+    if !volume.is_mount() {
+        let (beside, data) = volumes.open_folders(name)?;
+        return Place { data: &data, beside: &beside }.fill(root, path, lasting);
+    }
+    put(volumes, volume)?;
+    let filled = volumes.open_folders(name).and_then(|(_, data)| {
+        let filled = Place { data: &data, beside: &data }.fill(root, path, lasting);
+        drop(data);
+        filled
+    });
+    match (filled, take_away_unused(volumes, containers, volume)) {
+        (Err(error), Err(clean_up)) => Err(error.and(&clean_up)),
+        (filled, taken) => filled.and(taken),
+    }
+}
+
+/// Makes a volume ready for a container that starts.
+///
+/// # Errors
+/// There is no such volume; what cannot be mounted, in Docker's words; the system's reason.
+pub fn attach(volumes: &Volumes, name: &str, container: &ContainerId) -> Result<()> {
+    let volume = volumes.get(name)?.ok_or_else(|| volume::missing(name))?;
+    let (beside, data) = volumes.open_folders(name)?;
+    if !volume.is_mount() {
+        let place = Place { data: &data, beside: &beside };
+        if place.is_unsettled()? {
+            let _lock = volumes.lock(name)?;
+            place.settle()?;
+        }
+        return Ok(());
+    }
+    drop(data);
+    let _lock = volumes.lock(name)?;
+    let folder = volumes.users_folder(name);
+    make_private(&folder)?;
+    let user = folder.join(container.as_str());
+    File::create(&user).during(|| format!("create {user:?}"))?;
+    let put = put(volumes, &volume).and_then(|()| {
+        let (_, data) = volumes.open_folders(name)?;
+        Place { data: &data, beside: &data }.settle()
+    });
+    put.inspect_err(|_| drop(fs::remove_file(&user)))
+}
+
+/// A container does not have this volume mounted any more: the last one has its mount taken away. Nothing where it did not.
+///
+/// # Errors
+/// The system's reason.
+pub fn release(
+    volumes: &Volumes,
+    containers: &Containers,
+    name: &str,
+    container: &ContainerId,
+) -> Result<()> {
+    let user = volumes.users_folder(name).join(container.as_str());
+    if !user.exists() {
+        return Ok(());
+    }
+    let Some(volume) = volumes.get(name)? else { return Ok(()) };
+    let _lock = volumes.lock(name)?;
+    match fs::remove_file(&user) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).during(|| format!("remove {user:?}"));
+        }
+        _ => {}
+    }
+    take_away_unused(volumes, containers, &volume)
+}
+
+/// Takes away all that is mounted on a volume's folder, in which nobody has any part.
+///
+/// # Errors
+/// The system's reason.
+pub(super) fn detach_all(volumes: &Volumes, volume: &Volume) -> Result<()> {
+    while volume.is_mount() && is_mounted(volumes, &volume.name)? {
+        take_away(&volumes.mountpoint(&volume.name))?;
+    }
+    Ok(())
+}
+
+/// Is a volume mounted that no container uses? What crashes leave.
+///
+/// # Errors
+/// The system's reason.
+pub(super) fn is_useless(volumes: &Volumes, containers: &Containers, volume: &Volume) -> Result<bool> {
+    Ok(volume.is_mount()
+        && is_mounted(volumes, &volume.name)?
+        && !is_used(volumes, containers, &volume.name)?)
+}
+
+/// Takes its mount away if nobody uses it; the caller has the volume's lock.
+pub(super) fn take_away_unused(volumes: &Volumes, containers: &Containers, volume: &Volume) -> Result<()> {
+    if is_used(volumes, containers, &volume.name)? {
+        return Ok(());
+    }
+    detach_all(volumes, volume)
+}
+
+fn take_away(path: &Path) -> Result<()> {
+    // Lazily: a command may look into it at this moment, and containers have mounts of their own.
+    unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).during(|| format!("unmount {path:?}"))
+}
+
+fn is_used(volumes: &Volumes, containers: &Containers, name: &str) -> Result<bool> {
+    let folder = volumes.users_folder(name);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.during(|| format!("read {folder:?}"))?,
+    };
+    for entry in entries {
+        let name = entry.during(|| format!("read {folder:?}"))?.file_name();
+        let Ok(id) = ContainerId::parse(&name.to_string_lossy()) else { continue };
+        if containers.is_supervised(&id)? || containers.state(&id)?.process.is_some_and(ProcessId::is_alive) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Its folder and what is above it are on different mounts (statx(2), STATX_MNT_ID).
+fn is_mounted(volumes: &Volumes, name: &str) -> Result<bool> {
+    let mount_id = |path: PathBuf| {
+        let mask = rustix::fs::StatxFlags::MNT_ID;
+        rustix::fs::statx(rustix::fs::CWD, &path, AtFlags::SYMLINK_NOFOLLOW, mask)
+            .map(|stat| stat.stx_mnt_id)
+            .during(|| format!("statx {path:?}"))
+    };
+    Ok(mount_id(volumes.folder(name))? != mount_id(volumes.mountpoint(name))?)
+}
+
+/// Mounts what a volume's options say, unless that is done.
+fn put(volumes: &Volumes, volume: &Volume) -> Result<()> {
+    let empty = BTreeMap::new();
+    let options = volume.options.as_ref().unwrap_or(&empty);
+    let Some(wanted) = options::filesystem(options) else { return Ok(()) };
+    if is_mounted(volumes, &volume.name)? {
+        return Ok(());
+    }
+    let path = volumes.mountpoint(&volume.name);
+    let result = mounted(&wanted, &path);
+    result.during(|| {
+        let data = options::without_secrets(&wanted.data);
+        let flags = if wanted.flags.is_empty() {
+            String::new()
+        } else {
+            format!(", flags: {:#x}", wanted.flags.bits())
+        };
+        let data = if data.is_empty() { String::new() } else { format!(", data: {data}") };
+        format!("failed to mount local volume: mount {}:{}{flags}{data}", wanted.device, path.display())
+    })
+}
+
+fn mounted(wanted: &Filesystem, path: &Path) -> Result<()> {
+    // The folder is the caller's own: nobody puts a link there.
+    let (flags, device) = (wanted.flags, wanted.device.as_str());
+    if flags.contains(MountFlags::BIND) {
+        if flags.contains(MountFlags::REC) {
+            mount_bind_recursive(device, path)?;
+        } else {
+            mount_bind(device, path)?;
+        }
+    } else {
+        let data = c_string(with_addresses(&wanted.kind, &wanted.data)?)?;
+        mount(device, path, wanted.kind.as_str(), flags, &*data)?;
+    }
+    let described = (|| {
+        let rest = flags.difference(MountFlags::BIND | MountFlags::REC);
+        if flags.contains(MountFlags::BIND) && !rest.is_empty() {
+            mount_remount(path, MountFlags::BIND | rest, c"")?;
+        }
+        wanted.propagation.iter().try_for_each(|propagation| mount_change(path, *propagation))
+    })();
+    described.map_err(|errno| {
+        let error = Error::from(errno);
+        match take_away(path) {
+            Ok(()) => error,
+            Err(clean_up) => error.and(&clean_up),
+        }
+    })
+}
+
+/// The kernel takes addresses of file servers, and people name them: `addr=storage.example`.
+fn with_addresses(kind: &str, data: &str) -> Result<String> {
+    if !matches!(kind, "nfs" | "nfs4" | "cifs") {
+        return Ok(data.to_owned());
+    }
+    let resolved = |word: &str| match word.strip_prefix("addr=") {
+        Some(name) if name.parse::<IpAddr>().is_err() => {
+            let words = || format!("look up {name:?}");
+            let found = (name, 0).to_socket_addrs().during(words)?.next();
+            let found = found.ok_or_else(|| Error::not_found("no address")).during(words)?;
+            Ok(format!("addr={}", found.ip()))
+        }
+        _ => Ok(word.to_owned()),
+    };
+    Ok(data.split(',').map(resolved).collect::<Result<Vec<_>>>()?.join(","))
+}
+
+/// A file or folder in a volume, as the volume is at this moment: what is in it is the containers', and no link leads out.
+///
+/// # Errors
+/// Nothing there, in Docker's words; a link that leads out; the system's reason.
+pub fn open_subpath(volumes: &Volumes, name: &str, subpath: &str) -> Result<OwnedFd> {
+    let (_, data) = volumes.open_folders(name)?;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let words = || format!("cannot access path {}", volumes.mountpoint(name).join(subpath).display());
+    rustix::fs::openat2(data.as_fd(), subpath, flags, Mode::empty(), inside).during(words)
+}
