@@ -158,6 +158,16 @@ fn a_server_from_its_start_to_its_end() {
     let line = "shim run --rm alpine:3.20 sh -c \"apk add --no-cache curl && curl -sI https://example.com\"";
     assert_eq!(here.line(line), "OK: add --no-cache curl\nHTTP/2 200\n");
 
+    // Files in and out, at first into a folder that is not there.
+    fs::write(here.shim.folder().join("debug.conf"), "debug=1\n").unwrap();
+    let into = "shim cp ./debug.conf api-server:/app/config/debug.conf";
+    here.refused(into, "Could not find the file /app/config/debug.conf in container api-server");
+    here.line("shim exec -u root api-server mkdir -p /app/config");
+    here.line(into);
+    here.line("shim exec -u root api-server cp /app/config/debug.conf /app/config/settings.json");
+    here.line("shim cp api-server:/app/config/settings.json ./local-settings.json");
+    assert_eq!(fs::read(here.shim.folder().join("local-settings.json")).unwrap(), b"debug=1\n");
+
     // Logs.
     assert_eq!(here.line("shim logs --tail 100 api-server"), "listening\n");
     assert_eq!(here.line("shim logs --since 10m api-server"), "listening\n");
@@ -269,8 +279,6 @@ fn what_comes_later_is_refused_by_its_name() {
         ("shim stats api-server", "stats"),
         ("shim stats --no-stream api-server", "stats"),
         ("shim stats --no-stream --format \"table {{.Name}}\\t{{.CPUPerc}}\\t{{.MemUsage}}\"", "stats"),
-        ("shim cp api-server:/app/config/settings.json ./local-settings.json", "cp"),
-        ("shim cp ./debug.conf api-server:/app/config/debug.conf", "cp"),
     ] {
         here.refused(line, &format!("shim: 'shim {name}' is not supported yet\n"));
     }

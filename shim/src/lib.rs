@@ -8,6 +8,7 @@ pub mod check;
 pub mod cli;
 pub mod command;
 pub mod container;
+pub mod copy;
 pub mod digest;
 pub mod error;
 pub mod escape;

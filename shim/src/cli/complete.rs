@@ -437,6 +437,12 @@ impl Asked<'_> {
         };
         match meant {
             // `image pull` brings a new one, most of the time the newer of one that is there.
+            // Of `cp`: a container's path, or one of the host's.
+            "CONTAINER:SRC_PATH" | "DEST_PATH|-" => {
+                let mut answer = self.all(Names::Containers);
+                answer.words.iter_mut().for_each(|(word, _)| word.push(':'));
+                Answer { files: true, ..answer }
+            }
             _ if meant.starts_with("CONTAINER") => of_containers(),
             // A new one has a new name.
             "NETWORK" if verb.names[0] != "network create" => without(self.all(Names::Networks)),
@@ -507,7 +513,18 @@ mod tests {
         run: |_, _| Ok(0),
     };
     const HIDDEN: Verb = Verb { names: &["hidden"], about: "", ..LS };
-    const VERBS: &[&Verb] = &[&STOP, &RUN, &LS, &HIDDEN];
+    const CP: Verb = Verb {
+        names: &["container cp", "cp"],
+        about: "Copy files",
+        form: Form {
+            usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
+            flags: &[],
+            arity: Arity::Exactly(2),
+            flags_end_at_argument: false,
+        },
+        run: |_, _| Ok(0),
+    };
+    const VERBS: &[&Verb] = &[&CP, &STOP, &RUN, &LS, &HIDDEN];
 
     /// Words that may come next, and how the answer ends.
     fn next(line: &str) -> String {
@@ -534,9 +551,12 @@ mod tests {
     fn what_may_come_next_follows_from_the_tables() {
         for (line, words) in [
             ("st", "stop :4"),
-            ("", "container help image network ps run stop system volume :4"),
+            ("", "container cp help image network ps run stop system volume :4"),
             ("con", "container :4"),
-            ("container ", "ls run stop :4"),
+            ("container ", "cp ls run stop :4"),
+            ("cp ", "one: three: two: :2"),
+            ("cp x", ":0"),
+            ("cp x o", "one: :2"),
             ("help container s", "stop :4"),
             ("--ro", "--root :4"),
             ("--root ", ":0"),

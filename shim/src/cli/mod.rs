@@ -114,18 +114,9 @@ pub const GROUPS: [(&str, &str); 5] = [
 ];
 
 /// Commands of docker's that are not here yet, and those that are not for a shim without a daemon.
-const NOT_YET: [&str; 9] = [
-    "container cp",
-    "container stats",
-    "container update",
-    "cp",
-    "events",
-    "stats",
-    "system events",
-    "system prune",
-    "update",
-];
-const NEVER: [&str; 19] = [
+const NOT_YET: [&str; 7] =
+    ["container stats", "container update", "events", "stats", "system events", "system prune", "update"];
+const NEVER: &[&str] = &[
     "build",
     "builder",
     "buildx",

@@ -8,6 +8,7 @@ mod bundle;
 mod commit;
 mod complete;
 mod container_prune;
+mod cp;
 mod create;
 mod create_options;
 mod diff;
@@ -80,6 +81,7 @@ pub const VERBS: &[&Verb] = &[
     &complete::ASK,
     &complete::SCRIPT,
     &container_prune::VERB,
+    &cp::VERB,
     &create::VERB,
     &diff::VERB,
     &exec::VERB,
@@ -140,8 +142,9 @@ const WITH_OWNERS: [&str; 7] =
 
 /// Commands on containers that need the namespaces of an ordinary user's containers where none runs: they make, mount or
 /// remove files of containers. The others have nothing to do there then.
-const MAKING_NAMESPACES: [&str; 11] = [
+const MAKING_NAMESPACES: &[&str] = &[
     "container commit",
+    "container cp",
     "container create",
     "container diff",
     "container export",

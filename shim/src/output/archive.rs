@@ -1,11 +1,11 @@
 //! Archives to standard output or into a file, as `save` and `export` write them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::store::record::unique_name;
 
 /// Written at once.
@@ -22,7 +22,27 @@ pub fn write<T>(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> Resul
         None if std::io::stdout().is_terminal() => {
             Err(Error::usage("cowardly refusing to save to a terminal. Use the -o flag or redirect"))
         }
-        None => buffered(std::io::stdout().lock(), write),
+        None => buffered(Stdout(std::io::stdout().lock()), write),
+    }
+}
+
+/// Standard output, which somebody may not read any more: that is no failure to tell of.
+struct Stdout<W>(W);
+
+impl<W: Write> Write for Stdout<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(unread)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(unread)
+    }
+}
+
+fn unread(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Error::from(error).of(Kind::Unread).into(),
+        _ => error,
     }
 }
 

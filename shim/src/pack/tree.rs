@@ -266,21 +266,42 @@ pub fn below(path: &[u8], name: &[u8]) -> Vec<u8> {
     if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }
 
-/// Attributes that are kept, in order. (There is no llistxattrat(2) before Linux 6.13: the folder is reached by its
+/// Attributes of a name that are kept, in order. (There is no llistxattrat(2) before Linux 6.13: the folder is reached by its
 /// descriptor, the last part is not followed.)
 fn attributes(folder: &OwnedFd, name: &CStr) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let path = format!("/proc/self/fd/{}/", folder.as_raw_fd());
     let path = c_string([path.as_bytes(), name.to_bytes()].concat())?;
-    let mut listed = vec![0; ATTRIBUTE_MAX];
-    let length = match fs::llistxattr(&*path, &mut listed) {
-        Err(Errno::OPNOTSUPP | Errno::NOENT) => 0,
-        length => length.during(|| "llistxattr".into())?,
+    kept(|list| fs::llistxattr(&*path, list), |name, value| fs::lgetxattr(&*path, name, value))
+}
+
+/// The same of what a descriptor is of, which may have been opened with O_PATH.
+///
+/// # Errors
+/// The system's reason.
+pub fn attributes_by(file: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    // The link of procfs leads to it and nowhere else; what it is itself is not followed.
+    let path = c_string(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    kept(|list| fs::listxattr(&*path, list), |name, value| fs::getxattr(&*path, name, value))
+}
+
+fn kept(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    get: impl Fn(&CStr, &mut [u8]) -> rustix::io::Result<usize>,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    // Most files have none: asked first, with a short buffer.
+    let mut listed = vec![0; 256];
+    let length = loop {
+        match list(&mut listed) {
+            Err(Errno::OPNOTSUPP | Errno::NOENT) => break 0,
+            Err(Errno::RANGE) if listed.len() < ATTRIBUTE_MAX => listed.resize(ATTRIBUTE_MAX, 0),
+            length => break length.during(|| "llistxattr".into())?,
+        }
     };
     let mut found = Vec::new();
     for attribute in listed[..length].split(|byte| *byte == 0).filter(|name| is_kept(name)) {
         let attribute = c_string(attribute)?;
         let mut value = vec![0; ATTRIBUTE_MAX];
-        match fs::lgetxattr(&*path, &*attribute, &mut value[..]) {
+        match get(&attribute, &mut value[..]) {
             Ok(length) => {
                 value.truncate(length);
                 found.push((attribute.into_bytes(), value));

@@ -12,12 +12,12 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{
-    self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, Uid,
-    XattrFlags,
+    self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::root::data;
 use crate::root::make::check;
 use crate::store::layer::{copy_description, is_opaque};
 use crate::unpack::c_string;
@@ -165,54 +165,11 @@ fn copy_file(source: &OwnedFd, target: &OwnedFd, name: &CString, stat: &Stat) ->
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let to = fs::openat(target, &**name, flags, Mode::RUSR | Mode::WUSR).during(|| "openat".into())?;
     let size = u64::try_from(stat.st_size).unwrap_or_default();
-    fs::ftruncate(&to, size).during(|| "ftruncate".into())?;
-    let mut end = 0;
-    while end < size {
-        let begin = match fs::seek(&from, SeekFrom::Data(end)) {
-            Ok(begin) => begin,
-            // Nothing but a hole is left.
-            Err(Errno::NXIO) => break,
-            Err(errno) => return Err(errno).during(|| "lseek".into()),
-        };
-        end = fs::seek(&from, SeekFrom::Hole(begin)).during(|| "lseek".into())?;
-        copy_range(&from, &to, begin, end)?;
+    if data::copy(&from, &to, size)? < size {
+        return Err(Error::invalid("the file became shorter"));
     }
     // The owner first: changing it takes set-id bits and capabilities away.
     copy_description(&from, &to)
-}
-
-fn copy_range(from: &OwnedFd, to: &OwnedFd, mut at: u64, end: u64) -> Result<()> {
-    let mut buffer = Vec::new();
-    while at < end {
-        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(1 << 30);
-        let (mut off_in, mut off_out) = (at, at);
-        let copied = if buffer.is_empty() {
-            fs::copy_file_range(from, Some(&mut off_in), to, Some(&mut off_out), wanted)
-        } else {
-            Err(Errno::XDEV)
-        };
-        let count = match copied {
-            Ok(count) => count,
-            // Not between these file systems, or not by this kernel.
-            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => {
-                buffer.resize(1 << 17, 0);
-                let wanted = wanted.min(buffer.len());
-                let count = rustix::io::pread(from, &mut buffer[..wanted], at).during(|| "read".into())?;
-                let mut written = 0;
-                while written < count {
-                    written += rustix::io::pwrite(to, &buffer[written..count], at + written as u64)
-                        .during(|| "write".into())?;
-                }
-                count
-            }
-            Err(errno) => return Err(errno).during(|| "copy_file_range".into()),
-        };
-        if count == 0 {
-            return Err(Error::invalid("the file became shorter"));
-        }
-        at += count as u64;
-    }
-    Ok(())
 }
 
 /// Owner, attributes, mode and times of what cannot be opened: links, pipes, sockets, devices.

@@ -6,6 +6,7 @@
 //! program of the image runs here. What layers look like as one tree, to be read alone, is `view`'s.
 
 pub mod copy;
+pub mod data;
 pub mod lookup;
 pub mod make;
 pub mod overlay;
