@@ -345,7 +345,8 @@ impl Containers {
         let mut state = before.clone();
         let result = change(&mut state);
         if state != before {
-            replace(&self.folder(id).join("state.json"), &state, lasting)?;
+            // Whoever removes it takes the folder away at any moment.
+            replace(&self.folder(id).join("state.json"), &state, lasting).map_err(|error| gone(error, id))?;
         }
         Ok(result)
     }
@@ -358,7 +359,7 @@ impl Containers {
         let _lock = self.lock(id)?;
         let mut container = self.get(id)?.ok_or_else(|| container::missing(id))?;
         change(&mut container);
-        record::write(&self.folder(id).join("container.json"), &container)
+        record::write(&self.folder(id).join("container.json"), &container).map_err(|error| gone(error, id))
     }
 
     /// Keeps others from starting, removing or renaming it until the lock is dropped; it may have gone meanwhile.
