@@ -68,7 +68,7 @@ fn what_contradicts_itself_or_is_not_there_is_refused_by_name() {
         ("--rm --restart always box", "conflicting options: cannot specify both --restart and --rm"),
         ("-p 80:80 box", "--publish is not supported yet"),
         ("-P box", "--publish-all is not supported yet"),
-        ("--gpus all box", "--gpus is not supported: give the devices with --device"),
+        ("--gpus some box", "invalid count (some): value must be either \"all\" or an integer"),
         ("--network a=b box", "invalid field key a"),
         ("--ip fd00::1 box", "invalid IPv4 address: fd00::1"),
         ("--link a box", "--link is not supported: containers find one another in networks"),
