@@ -305,6 +305,14 @@ fn ports_are_told_as_docker_does() {
             assert!(numbers.iter().all(|number| *number == numbers[0] && *number > 1024), "{numbers:?}");
         }
     }
+    // More ports than descriptors are usual.
+    let words =
+        ["run", "-d", "-p", "20000-20199:20000-20199", "busybox", "sh", "-c", "ulimit -n; sleep 1000"];
+    let many = shim.call(&words).through(&["prlimit", "--nofile=256:4096"]).output().expect_ok().stdout;
+    let many = many.trim_end();
+    let told = shim.stdout(&["ps", "--no-trunc", "--format", format, "--filter", &format!("id={many}")]);
+    assert_eq!(told, "0.0.0.0:20000-20199->20000-20199/tcp, [::]:20000-20199->20000-20199/tcp\n");
+    wait_for("its limit", || (shim.stdout(&["logs", many]) == "256\n").then_some(()));
     let warned =
         shim.cli(&["run", "--rm", "--network", "host", "-p", "80:80", "busybox", "true"]).expect_ok();
     assert_eq!(warned.stderr, "WARNING: Published ports are discarded when using host network mode\n");
