@@ -18,6 +18,7 @@ use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::container::{self, ContainerId, modes, root, volumes};
 use crate::error::{Context, Error, Result};
+use crate::network::names::Sockets;
 use crate::network::{EndpointState, endpoint};
 use crate::store::record;
 
@@ -34,6 +35,8 @@ pub struct Prepared {
     _held: Vec<OwnedFd>,
     /// What it has in its networks, by their names.
     pub networks: BTreeMap<String, EndpointState>,
+    /// Where its questions for names come, until somebody takes them.
+    pub names: Option<Sockets>,
 }
 
 /// Prepares a start. The caller keeps what this returns until the runtime has started the container.
@@ -51,10 +54,11 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
             root::attach_shm(containers, container)?;
         }
         let bundle = containers.folder(&id);
-        let mut networks = BTreeMap::new();
+        let (mut networks, mut names) = (BTreeMap::new(), None);
         if let Some(attached) = endpoint::attach(containers, container)? {
             joined.push(("network", attached.netns));
             networks = attached.networks;
+            names = Some(attached.names);
         }
         let parts = volumes::attach(containers, container)?;
         let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();
@@ -64,7 +68,7 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
         }
         let parts = parts.into_iter().map(|(_, open)| open);
         let held = joined.into_iter().map(|(_, open)| open).chain(parts).collect();
-        Ok(Prepared { bundle, _held: held, networks })
+        Ok(Prepared { bundle, _held: held, networks, names })
     })();
     prepared.map_err(|error: Error| {
         let undone = [

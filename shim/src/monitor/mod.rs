@@ -21,6 +21,7 @@ mod oom;
 mod policy;
 mod probe;
 mod reserve;
+mod resolver;
 mod seat;
 mod streams;
 pub mod terminal_exec;

@@ -15,7 +15,7 @@ use crate::container::store::{Containers, Found};
 use crate::container::{self, ContainerId};
 use crate::error::{Context, Error, Result};
 use crate::network::store::Networks;
-use crate::network::{EndpointConfig, EndpointState, check, endpoint, files, is_of_networks};
+use crate::network::{EndpointConfig, EndpointState, check, endpoint, files, is_of_networks, names};
 
 /// Puts the container that a word means into a network.
 ///
@@ -43,6 +43,9 @@ pub fn connect(containers: &Containers, network: &str, word: &str, mut config: E
                 endpoint::join(containers, &changed, (&network.name, &config), netns.as_fd(), &interface)?;
             networks.insert(network.name.clone(), joined);
             endpoint::set_routes(netns.as_fd(), &changed, &networks)?;
+            if names::are_in(networks.keys()) && found.state.names != [0; 2] {
+                names::lead(netns.as_fd(), found.state.names)?;
+            }
             files::write(containers, &changed, &networks)?;
             record(containers, &id, &found, &networks)
         })();

@@ -7,10 +7,12 @@
 pub mod address;
 pub mod bridge;
 pub mod connect;
+pub mod dns;
 pub mod endpoint;
 pub mod files;
 pub mod filter;
 pub mod lease;
+pub mod names;
 pub mod namespace;
 pub mod netlink;
 pub mod record;
