@@ -38,6 +38,8 @@ mod network_prune;
 mod network_rm;
 mod pause;
 mod port;
+mod port_options;
+mod port_proxy;
 mod ps;
 mod pull;
 mod rename;
@@ -111,6 +113,7 @@ pub const VERBS: &[&Verb] = &[
     &pause::PAUSE,
     &pause::UNPAUSE,
     &port::VERB,
+    &port_proxy::VERB,
     &ps::VERB,
     &pull::VERB,
     &rename::VERB,

@@ -20,6 +20,7 @@ use crate::container::{self, ContainerId, modes, root, volumes};
 use crate::error::{Context, Error, Result};
 use crate::network::names::Sockets;
 use crate::network::{EndpointState, endpoint};
+use crate::port::publish;
 use crate::store::record;
 
 /// Longest document, in bytes: what `create` writes has some 30 KiB, with a seccomp profile of the user's more.
@@ -59,6 +60,7 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
             joined.push(("network", attached.netns));
             networks = attached.networks;
             names = Some(attached.names);
+            publish::publish(containers, container, &networks)?;
         }
         let parts = volumes::attach(containers, container)?;
         let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();
