@@ -71,10 +71,8 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
     let (id, _lock, found) = locked(containers, word)?;
     let container = &found.container;
     refuse(container, "disconnect from")?;
-    if !container.endpoints.contains_key(&network.name) {
-        if by_force {
-            return endpoint::leave(&networks, container, &network.id);
-        }
+    // By force, what a killed command has left is taken away too.
+    if !by_force && !container.endpoints.contains_key(&network.name) {
         let words = format!("container {} is not connected to network {}", container.id, network.name);
         return Err(Error::conflict(words));
     }

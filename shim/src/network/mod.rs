@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod record;
 pub mod store;
+pub mod sweep;
 pub mod told;
 
 pub use record::{EndpointConfig, EndpointState, Network};
