@@ -107,15 +107,20 @@ impl Drop for Shim {
     }
 }
 
-#[test]
-fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
-    requires!(is_root(), "becoming another user needs root");
-    let shim = Shim::new();
+/// The runtime beside the shim, where that looks for it.
+fn give_runtime(shim: &Shim) {
     let runtime = shim.path("runtime");
     if !runtime.exists() {
         fs::copy(runtime_under_test(), &runtime).unwrap();
         fs::set_permissions(&runtime, Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+#[test]
+fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
+    requires!(is_root(), "becoming another user needs root");
+    let shim = Shim::new();
+    give_runtime(&shim);
     let archive = shim.path("image.tar");
     shim.call(&["load", "-qi", archive.to_str().unwrap()]).output().expect_ok();
     shim.call(&["ps", "-a"]).output().expect_ok().expect_no_stderr();
@@ -150,6 +155,41 @@ fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
     assert_eq!(fs::read_dir(shim.path("state/containers")).unwrap().count(), 0);
     shim.call(&["rmi", "box"]).output().expect_ok();
     assert_eq!(fs::read_dir(shim.path("root/layers")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_ordinary_users_volumes_have_files_of_his_containers_users() {
+    requires!(is_root(), "becoming another user needs root");
+    let shim = Shim::new();
+    give_runtime(&shim);
+    let archive = shim.path("data.tar");
+    let data = |folder: &Path| {
+        fs::create_dir(folder.join("data")).unwrap();
+        fs::create_dir(folder.join("data/part")).unwrap();
+        fs::write(folder.join("data/part/file"), "of the image\n").unwrap();
+        for path in ["data", "data/part", "data/part/file"] {
+            std::os::unix::fs::chown(folder.join(path), Some(1000), Some(1000)).unwrap();
+        }
+    };
+    let config = json!({"Env": ["PATH=/bin"], "Volumes": {"/anonymous": {}}});
+    let maker = ImageMaker::busybox().layer_with_owners("data", data).with("config", config).named("data");
+    let _ = maker.docker_archive(&archive);
+    shim.call(&["load", "-qi", archive.to_str().unwrap()]).output().expect_ok();
+    shim.call(&["volume", "create", "kept"]).output().expect_ok().expect_stdout("kept\n");
+    let script = "stat -c %u:%g /data/part/file; echo new > /data/new";
+    let words = ["run", "--rm", "-u", "1000", "-v", "kept:/data", "data", "sh", "-c", script];
+    shim.call(&words).output().expect_ok().expect_stdout("1000:1000\n");
+    let inside = fs::metadata(shim.path("root/volumes/kept/_data/new")).unwrap();
+    assert!(inside.uid() >= USER.subordinate, "{}", inside.uid());
+    let words = ["run", "--rm", "--mount", "src=kept,dst=/p,volume-subpath=part", "data", "cat", "/p/file"];
+    shim.call(&words).output().expect_ok().expect_stdout("of the image\n");
+    let words = ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=mode=750", "memory"];
+    shim.call(&words).output().expect_ok();
+    let words = ["run", "--rm", "-v", "memory:/m", "data", "stat", "-c", "%a", "/m"];
+    shim.call(&words).output().expect_ok().expect_stdout("750\n");
+    shim.call(&["volume", "rm", "kept", "memory"]).output().expect_ok().expect_stdout("kept\nmemory\n");
+    shim.call(&["volume", "ls", "-q"]).output().expect_ok().expect_stdout("");
+    assert_eq!(fs::read_dir(shim.path("root/volumes")).unwrap().count(), 0);
 }
 
 #[test]
