@@ -160,6 +160,10 @@ const FILTERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("container prune", &["label!=", "label=", "until="]),
+    (
+        "system events",
+        &["container=", "daemon=", "event=", "image=", "label=", "network=", "scope=", "type=", "volume="],
+    ),
     ("image ls", &["before=", "dangling=", "label=", "reference=", "since=", "until="]),
     ("image prune", &["dangling=", "label!=", "label=", "until="]),
     ("volume ls", &["dangling=", "driver=", "label=", "name="]),
@@ -175,6 +179,7 @@ const STATES: &[(&str, Names)] = &[
     ("container kill", Names::Running),
     ("container pause", Names::Running),
     ("container start", Names::Stopped),
+    ("container stats", Names::Running),
     ("container stop", Names::Running),
     ("container top", Names::Running),
     ("container unpause", Names::Running),

@@ -12,6 +12,7 @@ mod cp;
 mod create;
 mod create_options;
 mod diff;
+mod events;
 mod exec;
 mod export;
 mod history;
@@ -41,6 +42,7 @@ mod run;
 mod save;
 mod spec_options;
 mod start;
+mod stats;
 mod stop;
 mod system_boot;
 mod system_check;
@@ -77,6 +79,7 @@ pub const VERBS: &[&Verb] = &[
     &cp::VERB,
     &create::VERB,
     &diff::VERB,
+    &events::VERB,
     &exec::VERB,
     &export::VERB,
     &history::VERB,
@@ -106,6 +109,7 @@ pub const VERBS: &[&Verb] = &[
     &run::VERB,
     &save::VERB,
     &start::VERB,
+    &stats::VERB,
     &stop::VERB,
     &system_boot::VERB,
     &system_check::VERB,

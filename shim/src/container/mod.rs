@@ -34,6 +34,7 @@ pub mod signal;
 pub mod size;
 pub mod start;
 pub mod state;
+pub mod stats;
 pub mod store;
 pub mod sweep;
 pub mod users;
