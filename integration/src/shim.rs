@@ -60,7 +60,14 @@ impl Shim {
     #[must_use]
     #[track_caller]
     pub fn networked() -> Shim {
-        Shim { network: Some(Host::new()), scratch: Scratch::in_memory() }.and_busybox()
+        Shim::networked_without_images().and_busybox()
+    }
+
+    /// The same without images.
+    #[must_use]
+    #[track_caller]
+    pub fn networked_without_images() -> Shim {
+        Shim { network: Some(Host::new()), scratch: Scratch::in_memory() }
     }
 
     /// The host that its networks are on; panics for one that is not [`Shim::networked`].

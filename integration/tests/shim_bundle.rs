@@ -176,7 +176,7 @@ fn what_cannot_be_done_is_refused_by_name_and_leaves_nothing() {
         (
             &["--network=bridge"],
             1,
-            "--network bridge: only none, host and container:CONTAINER are supported yet",
+            "--network bridge: a bundle's network is none or host: who runs it makes others",
         ),
         (&["--pid=container:x"], 1, "--pid container:x: a bundle joins no container"),
         (&["-v", "name:/x"], 1, "a bundle has no volumes: name a path"),

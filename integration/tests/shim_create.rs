@@ -130,7 +130,7 @@ fn what_cannot_be_is_refused_in_dockers_words_and_leaves_nothing() {
         (&["--restart", "sometimes", "busybox"], 125, "invalid restart policy: unknown policy 'sometimes'"),
         (&["-p", "80:80", "busybox"], 125, "--publish is not supported yet"),
         (&["--gpus", "all", "busybox"], 125, "--gpus is not supported"),
-        (&["--network", "mine", "busybox"], 125, "--network mine: only none, host and container:CONTAINER"),
+        (&["--network", "mine", "busybox"], 1, "network mine not found"),
         (&["--network", "container:nothing", "busybox"], 1, "No such container: nothing"),
         (&["--runtime", "no-such-runtime", "busybox"], 1, "unknown or invalid runtime name: no-such-runtime"),
         (

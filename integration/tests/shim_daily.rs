@@ -18,7 +18,8 @@ const MANY: usize = 100 << 20;
 /// `run` as a shell starts it in a pipe.
 fn piped(shim: &Shim, words: &[&str]) -> Command {
     let mut command = Command::new(shim_under_test());
-    command.arg("--root").arg(shim.root()).arg("--state").arg(shim.state()).args(words);
+    command.arg("--root").arg(shim.root()).arg("--state").arg(shim.state());
+    command.args([words[0], "--network", "none"]).args(&words[1..]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
 }

@@ -27,7 +27,7 @@ fn streams_exit_status_and_failures_are_dockers() {
         .expect_code(127)
         .expect_stderr("executable file not found in $PATH");
     exec(&shim, &["box", "/etc"]).expect_code(126);
-    exec(&shim, &["-w", "tmp", "box", "true"]).expect_code(1).expect_stderr("Cwd must be an absolute path");
+    exec(&shim, &["-w", "tmp", "box", "true"]).expect_code(126).expect_stderr("Cwd must be an absolute path");
     exec(&shim, &["nobody", "true"]).expect_code(1).expect_stderr("No such container: nobody");
     // Standard input is nobody's without -i.
     let cat =
@@ -78,7 +78,7 @@ fn environment_user_folder_and_rights_are_the_containers_unless_asked_otherwise(
         "33\n34\n34 77\n/srv\n"
     );
     assert_eq!(out(&["-u", "7:8", "box", "sh", "-c", "id -u; id -g"]), "7\n8\n");
-    let error = exec(&shim, &["-u", "nobody-there", "box", "true"]).expect_code(1);
+    let error = exec(&shim, &["-u", "nobody-there", "box", "true"]).expect_code(126);
     error.expect_stderr("unable to find user nobody-there: no matching entries in passwd file");
 
     let caps = |flags: &[&str], name: &str| {

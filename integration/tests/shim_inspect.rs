@@ -89,7 +89,7 @@ fn what_is_not_there_is_told_behind_the_rest() {
     all.shim
         .cli(&["inspect", "--type", "network", "web"])
         .expect_code(1)
-        .expect_stderr("--type network: there are none here");
+        .expect_stderr("network web not found");
 }
 
 #[test]

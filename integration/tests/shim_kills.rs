@@ -67,12 +67,13 @@ fn two_hundred_containers_of_eight_callers_leave_nothing() {
 
 const CREATE: &[&str] = &["create", "--name", "box", "busybox", "sleep", "600"];
 /// What is done to one container by all at once.
-const AT_ONCE: [&[&str]; 19] = [
+const AT_ONCE: [&[&str]; 20] = [
     &["start", "box"],
     &["start", "box"],
     &["start", "box"],
     &["stop", "--time", "1", "box"],
     &["restart", "--time", "0", "box"],
+    &["kill", "box"],
     &["kill", "--signal", "TERM", "box"],
     &["pause", "box"],
     &["unpause", "box"],
@@ -90,7 +91,7 @@ const AT_ONCE: [&[&str]; 19] = [
 ];
 
 /// What may be said of a container at which others are at work.
-const ANSWERS: [&str; 16] = [
+const ANSWERS: [&str; 17] = [
     "No such container: ",
     "is already in use by container",
     "is not running",
@@ -103,6 +104,7 @@ const ANSWERS: [&str; 16] = [
     "marked for removal",
     // The runtime's, when it ends between a look and the deed.
     "cannot exec in a stopped container",
+    "cannot exec in a container in the creating state",
     "container not running",
     "container not paused",
     "container does not exist",

@@ -171,6 +171,30 @@ fn what_nobody_has_seen_end_is_put_right_by_whoever_looks() {
 }
 
 #[test]
+fn what_a_monitor_left_that_was_killed_at_its_last_step_goes_with_the_next_look() {
+    requires!(is_root(), "{ROOT}");
+    let shim = Shim::with_busybox();
+    let id = shim.detached(&["busybox", "true"]);
+    ended(&shim, &id);
+    wait_for("the end of the monitor", || monitors(&shim).is_empty().then_some(()));
+    // The end is recorded, and what belongs to the run is there still.
+    let folder = shim.state().join("containers").join(&id);
+    fs::create_dir_all(folder.join("exec-1")).unwrap();
+    for name in ["monitor.lock", "stdout", "pid"] {
+        fs::write(folder.join(name), "").unwrap();
+    }
+    // Somebody who has the lock looks after it.
+    let lock = fs::File::open(folder.join("monitor.lock")).unwrap();
+    lock.lock().unwrap();
+    shim.stdout(&["ps", "--all"]);
+    assert!(folder.join("stdout").exists());
+    drop(lock);
+    assert!(shim.stdout(&["ps", "--all"]).contains("Exited (0)"));
+    assert!(!folder.exists());
+    assert_eq!(shim.stdout(&["start", &id]), format!("{id}\n"), "nothing is in the way of another run");
+}
+
+#[test]
 fn a_terminal_outlives_the_worker() {
     requires!(is_root(), "{ROOT}");
     let shim = Shim::with_busybox();
@@ -354,9 +378,9 @@ fn folders_may_have_long_paths() {
         let folders = ["--root".into(), shim.root(), "--state".into(), state.clone()];
         integration::Call::of(integration::shim_under_test()).args(folders).args(words).output().expect_ok()
     };
-    let output = call(&["run", "--rm", "busybox", "echo", "hello"]);
+    let output = call(&["run", "--rm", "--network", "none", "busybox", "echo", "hello"]);
     assert_eq!(output.stdout, "hello\n");
-    let output = call(&["run", "--rm", "--tty", "busybox", "echo", "hello"]);
+    let output = call(&["run", "--rm", "--network", "none", "--tty", "busybox", "echo", "hello"]);
     assert_eq!(output.stdout, "hello\r\n");
 }
 

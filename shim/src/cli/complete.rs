@@ -21,6 +21,8 @@ pub enum Names {
     Stopped,
     /// Images.
     Images,
+    /// Networks.
+    Networks,
     /// Volumes.
     Volumes,
     /// Variables of the environment.
@@ -166,6 +168,8 @@ const FILTERS: &[(&str, &[&str])] = &[
     ),
     ("image ls", &["before=", "dangling=", "label=", "reference=", "since=", "until="]),
     ("image prune", &["dangling=", "label!=", "label=", "until="]),
+    ("network ls", &["dangling=", "driver=", "id=", "label=", "name=", "scope=", "type="]),
+    ("network prune", &["label!=", "label=", "until="]),
     ("volume ls", &["dangling=", "driver=", "label=", "name="]),
     ("volume prune", &["all=", "label!=", "label="]),
 ];
@@ -357,6 +361,11 @@ impl Asked<'_> {
         let joins = known.is_some_and(|words| words.contains(&"container:"));
         match flag.name {
             _ if joins && current.starts_with("container:") => self.behind("container:", Names::Running),
+            "network" | "net" => {
+                let mut answer = Answer::plain(known.unwrap_or_default().iter().copied());
+                answer.words.extend(self.all(Names::Networks).words);
+                answer
+            }
             "filter" => self.filter(command, current),
             "format" => Answer::plain(["json", "table"]),
             "env" => self.all(Names::Variables),
@@ -405,8 +414,10 @@ impl Asked<'_> {
                 let kind = if command.starts_with("image") { Names::Images } else { Names::Containers };
                 self.behind(&format!("{name}="), kind)
             }
+            Some(("name", _)) if command.starts_with("network") => self.behind("name=", Names::Networks),
             Some(("name", _)) if command.starts_with("volume") => self.behind("name=", Names::Volumes),
             Some(("name", _)) => self.behind("name=", Names::Containers),
+            Some(("network", _)) => self.behind("network=", Names::Networks),
             Some(("volume", _)) => self.behind("volume=", Names::Volumes),
             Some(_) => Answer::default(),
         }
@@ -438,6 +449,8 @@ impl Asked<'_> {
                 Answer { files: true, ..answer }
             }
             _ if meant.starts_with("CONTAINER") => of_containers(),
+            // A new one has a new name.
+            "NETWORK" if verb.names[0] != "network create" => without(self.all(Names::Networks)),
             _ if meant.starts_with("VOLUME") => without(self.all(Names::Volumes)),
             _ if meant.starts_with("IMAGE")
                 || meant.starts_with("SOURCE_IMAGE")
@@ -528,6 +541,7 @@ mod tests {
                 Names::Running => &["one", "two"],
                 Names::Stopped => &["three"],
                 Names::Images => &["box:1"],
+                Names::Networks => &["bridge", "mine"],
                 Names::Variables => &["PATH"],
                 Names::Volumes => &["data"],
             };
@@ -542,7 +556,7 @@ mod tests {
     fn what_may_come_next_follows_from_the_tables() {
         for (line, words) in [
             ("st", "stop :4"),
-            ("", "container cp help image ps run stop system volume :4"),
+            ("", "container cp help image network ps run stop system volume :4"),
             ("con", "container :4"),
             ("container ", "cp ls run stop :4"),
             ("cp ", "one: three: two: :2"),
@@ -562,6 +576,8 @@ mod tests {
             ("run --", "--env-file --help --network --rm :4"),
             ("run --rm --env-file ", ":0"),
             ("run --network c", "container: :6"),
+            ("run --network m", "mine :4"),
+            ("ps -f network=", "network=bridge network=mine :4"),
             ("run --network container:", "container:one container:two :4"),
             ("run --network=container:t", "--network=container:two :4"),
             ("run b", "box:1 :4"),

@@ -6,7 +6,7 @@ use crate::cli::spec_flags::{NOT_YET, integer};
 use crate::time;
 
 /// Of both.
-pub const CREATE_FLAGS: [Flag; 34] = [
+pub const CREATE_FLAGS: [Flag; 38] = [
     list("add-host", "list", "Add a custom host-to-IP mapping (host:ip)"),
     list("attach", "list", "Attach to STDIN, STDOUT or STDERR").short('a').checked(stream),
     value("cidfile", "string", "Write the container ID to the file"),
@@ -41,13 +41,17 @@ pub const CREATE_FLAGS: [Flag; 34] = [
         .checked(duration),
     switch("init", "Run an init inside the container that forwards signals and reaps processes"),
     switch("interactive", "Keep STDIN open even if not attached").short('i'),
+    value("ip", "string", "IPv4 address (e.g., 172.30.100.104)").checked(ipv4),
+    value("ip6", "string", "IPv6 address (e.g., 2001:db8::33)").checked(ipv6),
     value("kernel-memory", "bytes", "Kernel memory limit: of cgroup v1 alone").hidden(),
     value("log-driver", "string", "Logging driver for the container"),
     list("log-opt", "list", "Log driver options"),
+    value("mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)").checked(mac),
     value("memory-swappiness", "int", "Tune container memory swappiness: of cgroup v1 alone")
         .hidden()
         .checked(integer),
     value("name", "string", "Assign a name to the container"),
+    list("network-alias", "list", "Add network-scoped alias for the container"),
     switch("no-healthcheck", "Disable any container-specified HEALTHCHECK"),
     switch("oom-kill-disable", "Disable OOM Killer: of cgroup v1 alone").hidden(),
     value("pull", "string", "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")"),
@@ -66,7 +70,7 @@ pub const CREATE_FLAGS: [Flag; 34] = [
 pub const DETACH: Flag = switch("detach", "Run container in background and print container ID").short('d');
 
 /// What is refused by name, and why.
-pub const CREATE_REFUSED: [Flag; 17] = [
+pub const CREATE_REFUSED: [Flag; 13] = [
     value("cpu-count", "int", WINDOWS).hidden(),
     value("cpu-percent", "int", WINDOWS).hidden(),
     value("cpu-rt-period", "int", REALTIME).hidden(),
@@ -74,12 +78,9 @@ pub const CREATE_REFUSED: [Flag; 17] = [
     value("gpus", "gpu-request", "is not supported: give the devices with --device").hidden(),
     value("io-maxbandwidth", "bytes", WINDOWS).hidden(),
     value("io-maxiops", "uint", WINDOWS).hidden(),
-    value("ip", "string", NOT_YET).hidden(),
-    value("ip6", "string", NOT_YET).hidden(),
     list("link", "list", "is not supported: containers find one another in networks").hidden(),
-    list("link-local-ip", "list", NOT_YET).hidden(),
-    value("mac-address", "string", NOT_YET).hidden(),
-    list("network-alias", "list", NOT_YET).hidden(),
+    list("link-local-ip", "list", "is not supported: addresses are of the network's subnets (--ip, --ip6)")
+        .hidden(),
     list("publish", "list", NOT_YET).short('p').hidden(),
     switch("publish-all", NOT_YET).short('P').hidden(),
     list("storage-opt", "list", "is not supported: overlays have no options").hidden(),
@@ -101,6 +102,18 @@ fn address(text: &str) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(_) => Err(format!("{text} is not an ip address")),
     }
+}
+
+fn ipv4(text: &str) -> Result<(), String> {
+    text.parse::<std::net::Ipv4Addr>().map(drop).map_err(|_| format!("invalid IPv4 address: {text}"))
+}
+
+fn ipv6(text: &str) -> Result<(), String> {
+    text.parse::<std::net::Ipv6Addr>().map(drop).map_err(|_| format!("invalid IPv6 address: {text}"))
+}
+
+fn mac(text: &str) -> Result<(), String> {
+    crate::network::netlink::mac(text).map(drop).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<(), String> {

@@ -105,9 +105,10 @@ pub struct Verb {
 }
 
 /// Commands that have commands, and what they are about.
-pub const GROUPS: [(&str, &str); 4] = [
+pub const GROUPS: [(&str, &str); 5] = [
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("network", "Manage networks"),
     ("system", "Manage what is kept on the disk"),
     ("volume", "Manage volumes"),
 ];
@@ -135,11 +136,10 @@ const NEVER: &[&str] = &[
     "swarm",
     "trust",
 ];
-const LATER: &[&str] = &["network"];
 
 /// Why a command of docker's is not here, if that is so.
 fn absence(name: &str) -> Option<&'static str> {
-    if NOT_YET.contains(&name) || LATER.contains(&name) {
+    if NOT_YET.contains(&name) {
         return Some("is not supported yet");
     }
     NEVER.contains(&name).then_some("is docker's, and is not supported")

@@ -10,7 +10,7 @@ use crate::catalog::summary::Summary;
 use crate::cli::flags::{Arity, Form, Given, switch};
 use crate::cli::spec_flags::{BUNDLE_REFUSED, SPEC_FLAGS};
 use crate::cli::{Globals, Verb};
-use crate::command::{mount_options, spec_options, store};
+use crate::command::{mount_options, network_options, spec_options, store};
 use crate::error::{Context, Error, Result};
 use crate::image::platform::Platform;
 use crate::root::remove::Folder;
@@ -49,6 +49,12 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     spec_options::refuse(given, &BUNDLE_REFUSED)?;
     if let Some((flag, name)) = spec_options::modes(given, rootless::is_inside())?.joined().next() {
         return Err(Error::usage(format!("--{flag} container:{name}: a bundle joins no container")));
+    }
+    for attachment in network_options::attachments(given)? {
+        if !matches!(attachment.target.as_str(), "none" | "host") {
+            let reason = "a bundle's network is none or host: who runs it makes others";
+            return Err(Error::usage(format!("--network {}: {reason}", attachment.target)));
+        }
     }
     let mounts = mount_options::read(given)?;
     mounts.refuse_volumes()?;

@@ -9,6 +9,7 @@ use crate::container::end;
 use crate::container::state::State;
 use crate::container::volumes;
 use crate::error::{Error, Result};
+use crate::network::store::Networks;
 use crate::output;
 
 /// What shells call; people do not.
@@ -36,6 +37,7 @@ fn ask(_: &Globals, given: &Given) -> Result<u8> {
 fn names(globals: &Globals, kind: Names) -> Vec<String> {
     match kind {
         Names::Images => images(globals).unwrap_or_default(),
+        Names::Networks => networks(globals).unwrap_or_default(),
         Names::Volumes => {
             let volumes = containers(globals).and_then(|containers| volumes::open(&containers)?.names());
             volumes.unwrap_or_default()
@@ -57,6 +59,11 @@ fn named(globals: &Globals, is_meant: impl Fn(&State) -> bool) -> Result<Vec<Str
         }
     }
     Ok(names)
+}
+
+fn networks(globals: &Globals) -> Result<Vec<String>> {
+    let all = Networks::of(&containers(globals)?).list()?;
+    Ok(all.into_iter().map(|network| network.name).collect())
 }
 
 fn images(globals: &Globals) -> Result<Vec<String>> {

@@ -9,7 +9,7 @@ use crate::bundle::syntax::device;
 use crate::cli::create_flags::CREATE_REFUSED;
 use crate::cli::flags::Given;
 use crate::command::mount_options::{self, Asked};
-use crate::command::spec_options;
+use crate::command::{network_options, spec_options};
 use crate::container::config::Config;
 use crate::container::configure;
 use crate::container::create::Request;
@@ -64,6 +64,7 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
     let mounts = mount_options::read(given)?;
     let mut options = spec_options::options(given, command, mounts.mounts(), is_user)?;
     let modes = spec_options::modes(given, is_user)?;
+    let endpoints = network_options::endpoints(given, &modes.network)?;
     let hardened = given.is_on("hardened");
     let in_memory = if hardened { harden(given, &mounts, &mut options)? } else { Vec::new() };
     let resolver = Resolver {
@@ -121,7 +122,7 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
             config,
             host_config,
             mounts,
-            endpoints: BTreeMap::new(),
+            endpoints,
             hosts: extra,
             resolver,
             runtime,

@@ -57,6 +57,8 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
+/// Docker's exit status for what cannot be executed as it was asked for.
+const CANNOT_EXECUTE: u8 = 126;
 /// Longest log of a runtime that is read, in bytes.
 const LOG_MAX: u64 = 64 << 10;
 /// `si_code` of a signal that the kernel has sent, such as a terminal's.
@@ -96,7 +98,14 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         tty,
         size: terminal::size(),
     };
-    let document = exec::document(&containers.folder(&id), &container, init, &request)?;
+    let document = match exec::document(&containers.folder(&id), &container, init, &request) {
+        // As of a program that cannot be executed: docker's client hears no more than that.
+        Err(error) if error.kind() == Kind::Usage && !detach => {
+            output::complain(&error.to_string());
+            return Ok(CANNOT_EXECUTE);
+        }
+        document => document?,
+    };
     let call = Call { containers: &containers, container: &container, id: &id, args: &request.args };
     let exec_id = ContainerId::random()?;
     call.tell("exec_create", &exec_id, &[]);

@@ -3,7 +3,7 @@
 use crate::catalog::{inspect as image, summary};
 use crate::cli::flags::{Arity, Flag, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
-use crate::command::{containers, report, store, volume_inspect};
+use crate::command::{containers, network_inspect, report, store, volume_inspect};
 use crate::container;
 use crate::container::attend::attend;
 use crate::container::store::Containers;
@@ -19,13 +19,17 @@ pub(super) const FORMAT: Flag =
 
 pub(super) const VERB: Verb = Verb {
     names: &["inspect"],
-    about: "Return low-level information on containers, images and volumes",
+    about: "Return low-level information on containers, images, networks and volumes",
     form: Form {
         usage: "[OPTIONS] NAME|ID [NAME|ID...]",
         flags: &[&[
             FORMAT,
             switch("size", "Display total file sizes if the type is container").short('s'),
-            value("type", "string", "Only inspect objects of the given type (container, image, volume)"),
+            value(
+                "type",
+                "string",
+                "Only inspect objects of the given type (container, image, network, volume)",
+            ),
         ]],
         arity: Arity::AtLeast(1),
         flags_end_at_argument: false,
@@ -51,39 +55,42 @@ pub(super) const CONTAINER: Verb = Verb {
 /// Exit status of what is no template, as Docker's.
 const NO_TEMPLATE: u8 = 64;
 
+/// Kinds of things in the order in which a name is looked for.
+const KINDS: [&str; 4] = ["container", "image", "network", "volume"];
+
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let kind = given.text("type")?.unwrap_or_default();
-    let (containers, images, volumes) = match kind {
-        "" => (true, true, true),
-        "container" => (true, false, false),
-        "image" => (false, true, false),
-        "volume" => (false, false, true),
-        "config" | "network" | "node" | "plugin" | "secret" | "service" | "task" => {
+    match kind {
+        "" => {}
+        kind if KINDS.contains(&kind) => {}
+        "config" | "node" | "plugin" | "secret" | "service" | "task" => {
             return Err(Error::usage(format!(
-                "--type {kind}: there are none here, only container, image and volume"
+                "--type {kind}: there are none here, only {}",
+                KINDS.join(", ")
             )));
         }
         _ => return Err(Error::usage(format!("unknown type: {kind:?}"))),
+    }
+    let (store, containers) = (store(globals)?, self::containers(globals)?);
+    let look = |of: &str, word: &str| match of {
+        "container" => of_container(&store, &containers, word, given.is_on("size")),
+        "image" => of_image(&store, word),
+        "network" => network_inspect::inspected(&containers, word),
+        _ => volume_inspect::of_volume(&containers, word),
     };
-    let (store, all) = (store(globals)?, self::containers(globals)?);
     tell(given, |word| {
-        let missing = |error: &Error| error.kind() == Kind::NotFound;
-        match of_container(&store, &all, word, given.is_on("size")) {
-            Err(error) if !containers || images && missing(&error) => {}
-            found if containers => return found,
-            _ => {}
+        if !kind.is_empty() {
+            return look(kind, word);
         }
-        match of_image(&store, word) {
-            Err(error) if !images || volumes && missing(&error) => {}
-            found if images => return found,
-            _ => {}
-        }
-        match volume_inspect::of_volume(&all, word) {
-            Err(error) if containers && missing(&error) => {
-                Err(Error::not_found(format!("No such object: {word}")))
+        for of in KINDS {
+            match look(of, word) {
+                Err(error) if error.kind() == Kind::NotFound => {}
+                // A word that can be no image's name may be a name of something else.
+                Err(error) if of == "image" && error.kind() == Kind::Usage => {}
+                found => return found,
             }
-            found => found,
         }
+        Err(Error::not_found(format!("No such object: {word}")))
     })
 }
 

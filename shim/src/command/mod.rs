@@ -30,6 +30,13 @@ mod logout;
 mod logs;
 mod monitor;
 mod mount_options;
+mod network_connect;
+mod network_create;
+mod network_inspect;
+mod network_ls;
+mod network_options;
+mod network_prune;
+mod network_rm;
 mod pause;
 mod port;
 mod ps;
@@ -97,6 +104,13 @@ pub const VERBS: &[&Verb] = &[
     &logout::VERB,
     &logs::VERB,
     &monitor::VERB,
+    &network_connect::CONNECT,
+    &network_connect::DISCONNECT,
+    &network_create::VERB,
+    &network_inspect::VERB,
+    &network_ls::VERB,
+    &network_prune::VERB,
+    &network_rm::VERB,
     &pause::PAUSE,
     &pause::UNPAUSE,
     &port::VERB,
@@ -220,8 +234,8 @@ const TOGETHER: usize = 50;
 /// The command's own; those of [`rootless::enter`].
 pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
     let name = verb.names[0];
-    let is_of_containers =
-        ["container ", "volume "].iter().any(|group| name.starts_with(group)) || name == "inspect";
+    let is_of_containers = ["container ", "network ", "volume "].iter().any(|group| name.starts_with(group))
+        || name == "inspect";
     if !rootless::is_ordinary_user() || !(is_of_containers || WITH_OWNERS.contains(&name)) {
         return (verb.run)(globals, given);
     }

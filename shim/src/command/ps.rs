@@ -202,7 +202,7 @@ impl Shown<'_> {
             ("LocalVolumes", volumes.to_string().into()),
             ("Mounts", listing::mounts(container, self.is_short).into()),
             ("Names", container.name.as_str().into()),
-            ("Networks", listing::networks(container).into()),
+            ("Networks", listing::networks(container).join(",").into()),
             // Nothing is published as long as there is no network but the host's.
             ("Ports", "".into()),
             ("RunningFor", format!("{ago} ago").into()),

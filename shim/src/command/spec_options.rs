@@ -11,6 +11,7 @@ use crate::bundle::spec::{Device, Mount, Throttle, WeightDevice};
 use crate::bundle::syntax::{device, environment, size, ulimit};
 use crate::cli::flags::{Flag, Given};
 use crate::cli::spec_flags::refusal;
+use crate::command::network_options;
 use crate::container::modes::{Mode, Modes};
 use crate::error::{Context, Error, Result};
 use crate::host;
@@ -198,12 +199,8 @@ fn security(given: &Given) -> Result<Security> {
 /// What is no mode, or is not supported.
 pub fn modes(given: &Given, is_user: bool) -> Result<Modes> {
     let of = |name: &str| Ok::<_, Error>(given.text(name)?.unwrap_or_default());
-    // `--net` is `--network`: the last of both counts.
-    let network = given.pairs().filter(|(name, _)| matches!(*name, "net" | "network")).last();
-    let network = match network {
-        Some((name, _)) => of(name)?,
-        None => "",
-    };
+    let attachments = network_options::attachments(given)?;
+    let network = attachments.first().map_or("", |attachment| attachment.target.as_str());
     match of("userns")? {
         "" => {}
         "host" if !is_user => {}
@@ -213,7 +210,7 @@ pub fn modes(given: &Given, is_user: bool) -> Result<Modes> {
         other => return Err(Error::usage(format!("--userns {other}: only host is supported yet"))),
     }
     Ok(Modes {
-        network: Mode::network(network)?,
+        network: Mode::network(network, is_user)?,
         pid: Mode::pid(of("pid")?)?,
         ipc: Mode::ipc(of("ipc")?)?,
         uts: Mode::plain("uts", of("uts")?)?,

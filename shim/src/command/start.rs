@@ -80,7 +80,13 @@ struct Starting {
 fn begin(containers: &Containers, word: &str) -> Result<Starting> {
     let id = containers.find(word)?;
     let lock = containers.operation(&id)?;
-    check(containers, id, lock)
+    let starting = check(containers, id, lock)?;
+    let removes = starting.container.host_config.auto_remove;
+    if removes && containers.state(&starting.id)?.status == Status::Exited {
+        // Its monitor is about to do that.
+        return Err(going());
+    }
+    Ok(starting)
 }
 
 /// Can it be started?
@@ -91,15 +97,17 @@ fn check(containers: &Containers, id: ContainerId, lock: Lock) -> Result<Startin
         Status::Paused => {
             return Err(Error::conflict("cannot start a paused container, try unpause instead"));
         }
-        Status::Removing | Status::Dead => {
-            return Err(Error::conflict("container is marked for removal and cannot be started"));
-        }
+        Status::Removing | Status::Dead => return Err(going()),
         Status::Created | Status::Exited => false,
     };
     if found.is_orphan {
         monitor::adopt(containers, &id)?;
     }
     Ok(Starting { id, container: found.container, is_running, lock })
+}
+
+fn going() -> Error {
+    Error::conflict("container is marked for removal and cannot be started")
 }
 
 /// Starts a container; one that runs is fine.

@@ -1,11 +1,12 @@
 //! Every command that looks at a container finds it in order: one whose monitor was killed has another, one that was to go
-//! with its end, which its monitor did not live to see, goes now, and so does a root that was mounted for a start that
-//! did not come.
+//! with its end, which its monitor did not live to see, goes now, and so do a root that was mounted for a start that
+//! did not come, and what a monitor had of a run that is over and recorded.
 
 use crate::container::state::Status;
 use crate::container::store::{Containers, Found};
 use crate::container::{ContainerId, remove, root};
-use crate::error::Result;
+use crate::error::{Context as _, Result};
+use crate::root::remove::forget;
 
 /// A container with what is happening to it; None if there is none (any more).
 ///
@@ -22,6 +23,9 @@ pub fn attend(containers: &Containers, id: &ContainerId) -> Result<Option<Found>
         // Whoever asks is not to fail for it; what cannot be taken away is there until somebody removes the container.
         let _ = detach_unused(containers, id);
     }
+    if found.state.status == Status::Exited && containers.state_folder(id).exists() {
+        let _ = forget_last_run(containers, id);
+    }
     Ok(Some(found))
 }
 
@@ -37,4 +41,21 @@ fn detach_unused(containers: &Containers, id: &ContainerId) -> Result<()> {
         return Ok(());
     }
     root::detach(containers, id)
+}
+
+/// Takes away the state folder of a run that is over: its monitor was killed after it had recorded the end.
+fn forget_last_run(containers: &Containers, id: &ContainerId) -> Result<()> {
+    // One that is about to end clears it itself.
+    if containers.is_supervised(id)? {
+        return Ok(());
+    }
+    let Some(_lock) = containers.try_operation(id)? else { return Ok(()) };
+    // Looked at again, now that nobody starts it.
+    let state = containers.state(id)?;
+    let is_over = state.status == Status::Exited && state.monitor.is_none() && !state.is_starting;
+    if !is_over || containers.is_supervised(id)? {
+        return Ok(());
+    }
+    let folder = containers.state_folder(id);
+    forget(&folder).during(|| format!("remove {folder:?}"))
 }

@@ -23,7 +23,7 @@ use crate::container::store::{Containers, Draft};
 use crate::container::volumes::{self, Placed, Wanted};
 use crate::container::{self, ContainerId, configure, init, remove, root, sweep};
 use crate::error::{Context, Error, Kind, Result};
-use crate::network::EndpointConfig;
+use crate::network::{self, EndpointConfig};
 use crate::root::lookup;
 use crate::store::Store;
 use crate::store::record::Lock;
@@ -157,7 +157,7 @@ fn fill(
         mut config,
         mut host_config,
         mounts,
-        endpoints,
+        mut endpoints,
         hosts,
         resolver,
         runtime,
@@ -169,6 +169,9 @@ fn fill(
     // Namespaces: those of others by their ids, which stay when names change.
     let joined = Joined::find(containers, &modes)?;
     joined.tell(&modes, &mut host_config);
+    if matches!(modes.network, Mode::Network(_)) {
+        endpoints = network::resolve(containers, endpoints, &mut host_config)?;
+    }
     options.namespaces = modes.namespaces();
     options.shared_memory = match (&modes.ipc, &joined.ipc) {
         (Mode::Nothing, _) => SharedMemory::Nothing,

@@ -9,6 +9,7 @@ use crate::container::record::Container;
 use crate::container::state::{State, Status};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::network::EndpointConfig;
 
 /// An image that containers may have been made of, or of one above it.
 #[derive(Clone, Debug)]
@@ -149,7 +150,13 @@ impl Filter {
                     is_it(name) || is_it(&mount.destination)
                 })
             })
-            && is_one(&self.networks, |network| network == super::listing::networks(container))
+            && is_one(&self.networks, |network| {
+                let is_id = |config: &EndpointConfig| {
+                    !network.is_empty() && config.network_id.starts_with(network.as_str())
+                };
+                super::listing::networks(container).contains(&network.as_str())
+                    || container.endpoints.values().any(is_id)
+            })
             && is_one(&self.published, |wanted| {
                 container.host_config.port_bindings.keys().any(|port| wanted.has(port))
             })

@@ -3,7 +3,7 @@
 use crate::container::record::{Container, MountPoint};
 use crate::container::state::{State, Status};
 use crate::container::store::{Containers, Found};
-use crate::container::{ContainerId, size};
+use crate::container::{ContainerId, network_settings, size};
 use crate::error::Result;
 use crate::output::document;
 use crate::output::value::Value;
@@ -93,7 +93,7 @@ pub fn inspect(store: &Store, containers: &Containers, found: &Found, sizes: boo
     members.extend([
         ("Mounts", document::value(&container.mounts.iter().map(MountPoint::told).collect::<Vec<_>>())),
         ("Config", document::value(&container.config)),
-        ("NetworkSettings", network_settings(container)),
+        ("NetworkSettings", network_settings::told(container, state)),
     ]);
     Ok(Value::Object("container", members))
 }
@@ -147,52 +147,6 @@ fn graph_driver(store: &Store, container: &Container, folder: &std::path::Path) 
         ("WorkDir".to_owned(), text(folder.join("work")).into()),
     ];
     Value::Object("GraphDriver", vec![("Data", Value::Dictionary(data)), ("Name", "overlay2".into())])
-}
-
-fn network_settings(container: &Container) -> Value {
-    let mut members = vec![
-        ("Bridge", "".into()),
-        ("SandboxID", "".into()),
-        ("SandboxKey", "".into()),
-        ("Ports", Value::Dictionary(Vec::new())),
-        ("HairpinMode", false.into()),
-        ("LinkLocalIPv6Address", "".into()),
-        ("LinkLocalIPv6PrefixLen", 0.into()),
-        ("SecondaryIPAddresses", Value::NoList),
-        ("SecondaryIPv6Addresses", Value::NoList),
-        ("EndpointID", "".into()),
-        ("Gateway", "".into()),
-        ("GlobalIPv6Address", "".into()),
-        ("GlobalIPv6PrefixLen", 0.into()),
-        ("IPAddress", "".into()),
-        ("IPPrefixLen", 0.into()),
-        ("IPv6Gateway", "".into()),
-        ("MacAddress", "".into()),
-    ];
-    let mut networks = Vec::new();
-    let name = super::listing::networks(container);
-    if !name.is_empty() {
-        let of_network = vec![
-            ("IPAMConfig", Value::Null),
-            ("Links", Value::NoList),
-            ("Aliases", Value::NoList),
-            ("MacAddress", "".into()),
-            ("DriverOpts", Value::NoDictionary),
-            ("GwPriority", 0.into()),
-            ("NetworkID", "".into()),
-            ("EndpointID", "".into()),
-            ("Gateway", "".into()),
-            ("IPAddress", "".into()),
-            ("IPPrefixLen", 0.into()),
-            ("IPv6Gateway", "".into()),
-            ("GlobalIPv6Address", "".into()),
-            ("GlobalIPv6PrefixLen", 0.into()),
-            ("DNSNames", Value::NoList),
-        ];
-        networks.push((name.to_owned(), Value::Object("EndpointSettings", of_network)));
-    }
-    members.push(("Networks", Value::Dictionary(networks)));
-    Value::Object("NetworkSettings", members)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::container::record::Container;
 use crate::container::state::{State, Status};
 use crate::digest::Digest;
+use crate::network::NAMES_ONLY;
 use crate::output::human;
 use crate::reference::Reference;
 use crate::store::image::{Found, Images};
@@ -142,12 +143,13 @@ pub fn labels(container: &Container) -> String {
 
 /// What it is connected to, by name.
 #[must_use]
-pub fn networks(container: &Container) -> &str {
+pub fn networks(container: &Container) -> Vec<&str> {
     match container.host_config.network_mode.as_str() {
         // It has none of its own.
-        mode if mode.starts_with("container:") => "",
-        "" => "none",
-        mode => mode,
+        mode if mode.starts_with("container:") => Vec::new(),
+        "" => vec!["none"],
+        mode if NAMES_ONLY.contains(&mode) => vec![mode],
+        _ => container.endpoints.keys().map(String::as_str).collect(),
     }
 }
 

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod listing;
 pub mod modes;
 pub mod name;
+pub mod network_settings;
 pub mod process;
 pub mod processes;
 pub mod prune;

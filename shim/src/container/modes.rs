@@ -5,6 +5,7 @@
 
 use crate::bundle::options::{Namespaces, Whose};
 use crate::error::{Error, Result};
+use crate::network::DEFAULT;
 
 /// One mode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Mode {
     Host,
     /// That of the container of this name or id.
     Container(String),
+    /// The container's own, in networks of which this one is the first (network).
+    Network(String),
 }
 
 /// All of them.
@@ -38,20 +41,24 @@ pub struct Modes {
 }
 
 impl Mode {
-    /// `--network`: nothing means none until there are networks.
+    /// `--network`, or the first of several. An ordinary user's containers have no networks yet: without a word theirs is
+    /// none.
     ///
     /// # Errors
-    /// Networks, which there are not yet.
-    pub fn network(text: &str) -> Result<Mode> {
+    /// Docker's words; a network for an ordinary user.
+    pub fn network(text: &str, is_user: bool) -> Result<Mode> {
         match text {
-            "" | "default" | "none" => Ok(Mode::Own),
+            "" if is_user => Ok(Mode::Own),
+            "none" => Ok(Mode::Own),
             "host" => Ok(Mode::Host),
             text => match container(text) {
                 Some("") => Err(Error::usage(format!("invalid container format {text}"))),
                 Some(name) => Ok(Mode::Container(name.to_owned())),
-                None => Err(Error::usage(format!(
-                    "--network {text}: only none, host and container:CONTAINER are supported yet"
+                None if is_user => Err(Error::usage(format!(
+                    "--network {text}: an ordinary user's containers have none, host and container:CONTAINER"
                 ))),
+                None if matches!(text, "" | "default") => Ok(Mode::Network(DEFAULT.to_owned())),
+                None => Ok(Mode::Network(text.to_owned())),
             },
         }
     }
@@ -112,6 +119,7 @@ impl Mode {
             Mode::Nothing => "none".to_owned(),
             Mode::Host => "host".to_owned(),
             Mode::Container(name) => format!("container:{name}"),
+            Mode::Network(name) => name.clone(),
         }
     }
 
@@ -126,7 +134,7 @@ impl Mode {
 
     fn whose(&self) -> Whose {
         match self {
-            Mode::Own | Mode::Shareable | Mode::Nothing => Whose::Own,
+            Mode::Own | Mode::Shareable | Mode::Nothing | Mode::Network(_) => Whose::Own,
             Mode::Host => Whose::Host,
             Mode::Container(_) => Whose::Joined,
         }
@@ -175,11 +183,18 @@ mod tests {
             assert_eq!(Mode::ipc(text).unwrap(), mode);
             assert_eq!(mode.word(""), text);
         }
-        assert_eq!(Mode::network("none").unwrap(), Mode::Own);
+        assert_eq!(Mode::network("none", false).unwrap(), Mode::Own);
+        for (text, name) in [("", "bridge"), ("default", "bridge"), ("mine", "mine")] {
+            assert_eq!(Mode::network(text, false).unwrap(), Mode::Network(name.to_owned()));
+        }
+        assert_eq!(Mode::network("", true).unwrap(), Mode::Own);
         assert_eq!(Mode::Own.word("none"), "none");
         for (error, words) in [
-            (Mode::network("bridge"), "--network bridge: only none, host"),
-            (Mode::network("container:"), "invalid container format container:"),
+            (
+                Mode::network("bridge", true),
+                "--network bridge: an ordinary user's containers have none, host",
+            ),
+            (Mode::network("container:", false), "invalid container format container:"),
             (Mode::pid("container:"), "invalid PID mode"),
             (Mode::pid("shareable"), "invalid PID mode"),
             (Mode::ipc("x"), "invalid IPC mode: x"),

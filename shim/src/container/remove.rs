@@ -81,27 +81,40 @@ pub fn discard(containers: &Containers, container: &Container) -> Result<()> {
     clear(containers, container, true)
 }
 
-/// Removes a container whose program has ended, for its monitor (`--rm`): unless somebody else is removing it.
+/// Removes a container whose program has ended, for its monitor (`--rm`), unless somebody else is removing it; whether it
+/// goes. It stays if somebody has it for a start: who does so waits for the monitor's end.
 ///
 /// # Errors
 /// The system's reason.
-pub fn auto(containers: &Containers, container: &Container) -> Result<()> {
+pub fn auto(containers: &Containers, container: &Container) -> Result<bool> {
     let id = ContainerId::parse(&container.id)?;
-    // Who starts it waits for us at the most until it runs; who removes it waits for our end.
     let lock = loop {
         match containers.try_operation(&id) {
             Ok(Some(lock)) => break lock,
             Ok(None) => {}
-            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            Err(error) if error.kind() == Kind::NotFound => return Ok(true),
             Err(error) => return Err(error),
         }
-        if containers.state(&id)?.status == Status::Removing {
-            return Ok(());
+        let state = containers.state(&id)?;
+        if state.status == Status::Removing {
+            return Ok(true);
+        }
+        if state.is_starting || !goes_with_its_end(containers, &id)? {
+            return Ok(false);
         }
         std::thread::sleep(Duration::from_millis(5));
     };
     let _lock = lock;
-    clear(containers, container, true)
+    // `restart` may have taken that back before we had the lock.
+    if !goes_with_its_end(containers, &id)? {
+        return Ok(false);
+    }
+    clear(containers, container, true)?;
+    Ok(true)
+}
+
+fn goes_with_its_end(containers: &Containers, id: &ContainerId) -> Result<bool> {
+    Ok(containers.get(id)?.is_none_or(|container| container.host_config.auto_remove))
 }
 
 /// Removes a container that should have gone: with its end, which its monitor did not live to see, or by a caller who was

@@ -298,7 +298,25 @@ impl Containers {
     /// # Errors
     /// The system's reason.
     pub fn is_supervised(&self, id: &ContainerId) -> Result<bool> {
-        let path = self.state_folder(id).join("monitor.lock");
+        self.is_locked(id, "monitor.lock")
+    }
+
+    /// May its program run at this moment? It has a monitor, a runtime that is at work to start it, or a process that
+    /// nobody looks after. What a container that may not has of a network is free.
+    ///
+    /// # Errors
+    /// A damaged record, or the system's reason.
+    pub fn may_run(&self, id: &ContainerId) -> Result<bool> {
+        if self.is_supervised(id)? || self.is_locked(id, "start.lock")? {
+            return Ok(true);
+        }
+        let state = self.state(id)?;
+        Ok(state.process.is_some_and(ProcessId::is_alive) && state.boot == boot_id()?)
+    }
+
+    /// Has anybody this lock in its state folder?
+    fn is_locked(&self, id: &ContainerId, name: &str) -> Result<bool> {
+        let path = self.state_folder(id).join(name);
         let words = || format!("lock {path:?}");
         let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -327,7 +345,8 @@ impl Containers {
         let mut state = before.clone();
         let result = change(&mut state);
         if state != before {
-            replace(&self.folder(id).join("state.json"), &state, lasting)?;
+            // Whoever removes it takes the folder away at any moment.
+            replace(&self.folder(id).join("state.json"), &state, lasting).map_err(|error| gone(error, id))?;
         }
         Ok(result)
     }
@@ -340,7 +359,7 @@ impl Containers {
         let _lock = self.lock(id)?;
         let mut container = self.get(id)?.ok_or_else(|| container::missing(id))?;
         change(&mut container);
-        record::write(&self.folder(id).join("container.json"), &container)
+        record::write(&self.folder(id).join("container.json"), &container).map_err(|error| gone(error, id))
     }
 
     /// Keeps others from starting, removing or renaming it until the lock is dropped; it may have gone meanwhile.

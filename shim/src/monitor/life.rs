@@ -521,12 +521,18 @@ impl Worker<'_> {
         let is_passing = recorded.is_some_and(|container| container.host_config.auto_remove);
         let is_removed = is_passing && !has_starter && {
             let removed = remove::auto(containers, &self.container);
-            let is_removed = removed.is_ok();
-            put(removed);
-            is_removed
+            let goes = matches!(removed, Ok(true));
+            put(removed.map(|_| ()));
+            goes
         };
         if !is_removed {
+            let own = ProcessId::own().ok();
             put(self.record_lasting(lasting, |state| {
+                let starter = state.monitor.filter(|_| state.is_starting);
+                if starter.is_some_and(|starter| Some(starter) != own && starter.is_alive()) {
+                    // Somebody has begun to start it again, and waits for our end.
+                    return;
+                }
                 if state.status == Status::Restarting {
                     state.status = Status::Exited;
                 }

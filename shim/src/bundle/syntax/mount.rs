@@ -388,7 +388,7 @@ pub(super) fn bind(source: &str, destination: &str, read_only: bool, options: &B
 }
 
 /// The fields of a line of comma-separated values (RFC 4180): quotes hold commas, two are one. None for an open one.
-fn fields(text: &str) -> Option<Vec<String>> {
+pub(crate) fn fields(text: &str) -> Option<Vec<String>> {
     let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
