@@ -43,7 +43,7 @@ fn exit_statuses_are_dockers() {
         (&["busybox", "no-such-program"], 127),
         (&["busybox", "/etc/passwd"], 126),
         (&["busybox", "/etc"], 126),
-        (&["-p", "80:80", "busybox"], 125),
+        (&["-p", "x:80", "busybox"], 125),
         (&["--pull=never", "nothing"], 125),
         (&["--runtime", "no-such-runtime", "busybox"], 125),
     ] {

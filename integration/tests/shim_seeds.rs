@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use integration::{
-    Call, ImageMaker, Output, Shim, Terminal, cgroup2_mount, has_controller, is_root, requires,
+    Call, ImageMaker, Output, Server, Shim, Terminal, cgroup2_mount, has_controller, is_root, requires,
     shim_under_test, wait_for,
 };
 
@@ -81,6 +81,14 @@ impl Tutorial {
         seen
     }
 
+    /// What listens on this port in the container, is reached there from the host.
+    #[track_caller]
+    fn serves(&self, name: &str, port: u16, address: &str) {
+        let id = self.shim.inspect(name)["Id"].as_str().unwrap().to_owned();
+        let netns = self.shim.process(&id).path("ns/net").to_string_lossy().into_owned();
+        Server::tcp(&netns, &format!("0.0.0.0:{port}")).is_reached(&self.shim.host().path(), address);
+    }
+
     fn is_up(&self, name: &str) -> bool {
         self.shim.cli(&["inspect", "-f", "{{.State.Status}}", name]).stdout == "running\n"
     }
@@ -94,12 +102,10 @@ fn start_and_run() {
     assert_eq!(here.line("shim start legacy_db_instance"), "legacy_db_instance\n");
     let listed = here.line("shim ps -a --filter \"name=legacy_db_instance\"");
     assert!(listed.contains(" Up ") && listed.contains("legacy_db_instance"), "{listed}");
-    // Ports are the next step.
-    let refused = here
-        .refused("shim run -d --name web_frontend -p 8080:80 nginx:alpine", "--publish is not supported yet");
-    assert_eq!(refused.code(), 125);
-    here.line("shim run -d --name web_frontend nginx:alpine");
+    here.line("shim run -d --name web_frontend -p 8080:80 nginx:alpine");
     assert!(here.is_up("web_frontend"));
+    here.serves("web_frontend", 80, "127.0.0.1:8080");
+    assert!(here.line("shim ps").contains(" 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp "));
     let seen =
         here.at_terminal("shim run --rm -it ubuntu:latest /bin/bash", "# ", "echo in$((40+2)); exit\n");
     assert!(seen.contains("in42"), "{seen}");
@@ -144,14 +150,12 @@ fn creation_and_names() {
 fn a_server_from_its_start_to_its_end() {
     requires!(is_root(), "{ROOT}");
     let here = Tutorial::new(&["myorg/api-server:v2.4.1", "ubuntu:24.04", "alpine:3.20"]);
-    let run = |ports: &str| {
-        format!(
-            "shim run -d \\\n --name api-server \\\n --restart unless-stopped \\\n --memory 512m \\\n --cpus 1.5 \\\n {ports} \
-             -e DATABASE_URL=postgres://user:pass@db:5432/app \\\n --user 1000:1000 \\\n myorg/api-server:v2.4.1"
-        )
-    };
-    here.refused(&run("-p 8080:8080"), "--publish is not supported yet");
-    here.line(&run(""));
+    here.line(
+        "shim run -d \\\n --name api-server \\\n --restart unless-stopped \\\n --memory 512m \\\n --cpus 1.5 \\\n \
+         -p 8080:8080 \\\n -e DATABASE_URL=postgres://user:pass@db:5432/app \\\n --user 1000:1000 \\\n \
+         myorg/api-server:v2.4.1",
+    );
+    here.serves("api-server", 8080, "127.0.0.1:8080");
     wait_for("the server", || here.line("shim logs api-server").contains("listening").then_some(()));
     let seen = here.at_terminal("shim run --rm -it ubuntu:24.04 bash", "# ", "echo in$((40+2)); exit\n");
     assert!(seen.contains("in42"), "{seen}");
@@ -238,16 +242,14 @@ fn a_hardened_server() {
     requires!(is_root(), "{ROOT}");
     let here = Tutorial::new(&["myorg/payments-api:sha256-abc123"]);
     fs::write(here.shim.folder().join("payments.env"), "KEY=secret\n# none\n").unwrap();
-    let run = |ports: &str, command: &str| {
-        format!(
-            "shim run -d \\\n --name payments-api \\\n --restart unless-stopped \\\n --memory 1g --memory-swap 1g \\\n --cpus 2 \\\n \
-             --pids-limit 200 \\\n --read-only \\\n --tmpfs /tmp:size=100m \\\n --cap-drop ALL \\\n --cap-add NET_BIND_SERVICE \\\n \
-             --security-opt no-new-privileges \\\n {ports} --env-file payments.env \\\n --user 1001:1001 \\\n \
-             myorg/payments-api:sha256-abc123 {command}"
-        )
-    };
-    here.refused(&run("-p 127.0.0.1:8080:8080", ""), "--publish is not supported yet");
-    here.line(&run("", ""));
+    here.line(
+        "shim run -d \\\n --name payments-api \\\n --restart unless-stopped \\\n --memory 1g --memory-swap 1g \\\n --cpus 2 \\\n \
+         --pids-limit 200 \\\n --read-only \\\n --tmpfs /tmp:size=100m \\\n --cap-drop ALL \\\n --cap-add NET_BIND_SERVICE \\\n \
+         --security-opt no-new-privileges \\\n -p 127.0.0.1:8080:8080 \\\n --env-file payments.env \\\n --user 1001:1001 \\\n \
+         myorg/payments-api:sha256-abc123",
+    );
+    here.serves("payments-api", 8080, "127.0.0.1:8080");
+    assert_eq!(here.line("shim port payments-api"), "8080/tcp -> 127.0.0.1:8080\n");
     let inside = "id -u; echo $KEY; grep -E 'CapBnd|NoNewPrivs' /proc/1/status; touch /x 2>&1; touch /tmp/x && echo written";
     let told = here.line(&format!("shim exec payments-api sh -c \"{}\"", inside.replace('$', "\\$")));
     let expected = "1001\nsecret\nCapBnd:\t0000000000000400\nNoNewPrivs:\t1\ntouch: /x: Read-only file system\nwritten\n";
@@ -342,6 +344,7 @@ fn the_readme() {
     let of = |word: &str| &printed[of_image.iter().position(|line| line.contains(word)).unwrap()];
     assert!(of(" -it ").contains("in42"));
     assert!(of("shim ps").contains("web") && of("shim ps").contains(" Up "));
+    assert_eq!(of("shim port"), "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n");
     assert_eq!(of("shim logs"), "up\n");
     assert_eq!((of("shim inspect").as_str(), of("shim rm").as_str()), ("running\n", "web\n"));
     assert_eq!(of("--hardened"), "1\n");

@@ -2,11 +2,11 @@
 //! order.
 
 use crate::cli::flags::{Flag, list, switch, value};
-use crate::cli::spec_flags::{NOT_YET, integer};
+use crate::cli::spec_flags::integer;
 use crate::time;
 
 /// Of both.
-pub const CREATE_FLAGS: [Flag; 38] = [
+pub const CREATE_FLAGS: [Flag; 40] = [
     list("add-host", "list", "Add a custom host-to-IP mapping (host:ip)"),
     list("attach", "list", "Attach to STDIN, STDOUT or STDERR").short('a').checked(stream),
     value("cidfile", "string", "Write the container ID to the file"),
@@ -54,6 +54,8 @@ pub const CREATE_FLAGS: [Flag; 38] = [
     list("network-alias", "list", "Add network-scoped alias for the container"),
     switch("no-healthcheck", "Disable any container-specified HEALTHCHECK"),
     switch("oom-kill-disable", "Disable OOM Killer: of cgroup v1 alone").hidden(),
+    list("publish", "list", "Publish a container's port(s) to the host").short('p'),
+    switch("publish-all", "Publish all exposed ports to random ports").short('P'),
     value("pull", "string", "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")"),
     switch("quiet", "Suppress the pull output").short('q'),
     value("restart", "string", "Restart policy to apply when a container exits (default \"no\")"),
@@ -70,7 +72,7 @@ pub const CREATE_FLAGS: [Flag; 38] = [
 pub const DETACH: Flag = switch("detach", "Run container in background and print container ID").short('d');
 
 /// What is refused by name, and why.
-pub const CREATE_REFUSED: [Flag; 13] = [
+pub const CREATE_REFUSED: [Flag; 11] = [
     value("cpu-count", "int", WINDOWS).hidden(),
     value("cpu-percent", "int", WINDOWS).hidden(),
     value("cpu-rt-period", "int", REALTIME).hidden(),
@@ -81,8 +83,6 @@ pub const CREATE_REFUSED: [Flag; 13] = [
     list("link", "list", "is not supported: containers find one another in networks").hidden(),
     list("link-local-ip", "list", "is not supported: addresses are of the network's subnets (--ip, --ip6)")
         .hidden(),
-    list("publish", "list", NOT_YET).short('p').hidden(),
-    switch("publish-all", NOT_YET).short('P').hidden(),
     list("storage-opt", "list", "is not supported: overlays have no options").hidden(),
     switch("use-api-socket", "is not supported: there is no daemon").hidden(),
 ];
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(names.len(), all.len());
         let shorts: Vec<char> = all.iter().filter_map(|flag| flag.short).collect();
         assert_eq!(shorts.iter().collect::<BTreeSet<_>>().len(), shorts.len());
-        assert_eq!(refusal(&CREATE_REFUSED, "publish").unwrap(), "--publish is not supported yet");
+        assert_eq!(refusal(&CREATE_REFUSED, "isolation"), None);
         assert!(CREATE_REFUSED.iter().all(|flag| flag.hidden));
     }
 

@@ -79,8 +79,6 @@ pub const BUNDLE_REFUSED: [Flag; 9] = [
     list("volumes-from", "list", NOT_BUNDLES).hidden(),
 ];
 
-/// Why a flag is refused: not here for good.
-pub(super) const NOT_YET: &str = "is not supported yet";
 const NOT_BUNDLES: &str = "is for containers, not for bundles";
 const OF_VERSION_1: &str = "is of cgroup v1 alone, which is not supported";
 

@@ -9,9 +9,8 @@ use crate::bundle::syntax::device;
 use crate::cli::create_flags::CREATE_REFUSED;
 use crate::cli::flags::Given;
 use crate::command::mount_options::{self, Asked};
-use crate::command::{network_options, spec_options};
+use crate::command::{network_options, port_options, spec_options};
 use crate::container::config::Config;
-use crate::container::configure;
 use crate::container::create::Request;
 use crate::container::host_config::{
     DeviceMapping, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit,
@@ -85,7 +84,7 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
         return Err(Error::usage("conflicting options: cannot specify both --restart and --rm"));
     }
     config.healthcheck = healthcheck(given)?;
-    let mut warnings = Vec::new();
+    let mut warnings = port_options::apply(given, &modes.network, &mut config, &mut host_config)?;
     for (flag, warning) in [
         ("oom-kill-disable", "Your kernel does not support OomKillDisable. OomKillDisable discarded."),
         (
@@ -202,7 +201,6 @@ fn config(given: &Given, image: &str, command: &[&str], options: &Options, detac
         attach_stdin,
         attach_stdout: attach("stdout"),
         attach_stderr: attach("stderr"),
-        exposed_ports: configure::exposed(&given.texts("expose")?)?,
         tty: options.terminal,
         open_stdin,
         stdin_once: open_stdin && attach_stdin,

@@ -66,8 +66,15 @@ fn a_restart_policy_is_dockers() {
 fn what_contradicts_itself_or_is_not_there_is_refused_by_name() {
     for (line, words) in [
         ("--rm --restart always box", "conflicting options: cannot specify both --restart and --rm"),
-        ("-p 80:80 box", "--publish is not supported yet"),
-        ("-P box", "--publish-all is not supported yet"),
+        ("-p 80:80:80:80/icmp box", "invalid proto: icmp"),
+        (
+            "--net container:x -p 80 box",
+            "conflicting options: port publishing and the container type network mode",
+        ),
+        (
+            "--net container:x --expose 80 box",
+            "conflicting options: port exposing and the container type network mode",
+        ),
         ("--gpus all box", "--gpus is not supported: give the devices with --device"),
         ("--network a=b box", "invalid field key a"),
         ("--ip fd00::1 box", "invalid IPv4 address: fd00::1"),

@@ -39,6 +39,8 @@ mod network_prune;
 mod network_rm;
 mod pause;
 mod port;
+mod port_options;
+mod port_proxy;
 mod ps;
 mod pull;
 mod rename;
@@ -114,6 +116,7 @@ pub const VERBS: &[&Verb] = &[
     &pause::PAUSE,
     &pause::UNPAUSE,
     &port::VERB,
+    &port_proxy::VERB,
     &ps::VERB,
     &pull::VERB,
     &rename::VERB,

@@ -16,6 +16,7 @@ use crate::container::{self, listing, size};
 use crate::error::{Context, Error, Kind, Result};
 use crate::output::value::Value;
 use crate::output::{self, format, human, label};
+use crate::port;
 use crate::store::Store;
 use crate::store::image::Images;
 
@@ -203,8 +204,7 @@ impl Shown<'_> {
             ("Mounts", listing::mounts(container, self.is_short).into()),
             ("Names", container.name.as_str().into()),
             ("Networks", listing::networks(container).join(",").into()),
-            // Nothing is published as long as there is no network but the host's.
-            ("Ports", "".into()),
+            ("Ports", port::listing::column(&state.ports).into()),
             ("RunningFor", format!("{ago} ago").into()),
             ("Size", if self.sizes { self.size(one)?.into() } else { "0B".into() }),
             ("State", state.status.as_str().into()),

@@ -1,12 +1,10 @@
 //! `Config` of a container: what the user says, and where he says nothing, the image (as Docker merges them). Pure.
 
-use std::collections::BTreeMap;
-
 use crate::bundle::options::Limits;
 use crate::container::config::Config;
 use crate::container::host_config::HostConfig;
 use crate::error::{Error, Result};
-use crate::image::config::{Empty, Execution, Healthcheck};
+use crate::image::config::{Execution, Healthcheck};
 
 /// Adds to what the flags say what the image says.
 pub fn merge(config: &mut Config, image: &Execution) {
@@ -127,34 +125,10 @@ pub fn check_health(check: &Healthcheck) -> Result<()> {
     Ok(())
 }
 
-/// `--expose`: `80`, `80/udp`, `8000-8010/tcp`.
-///
-/// # Errors
-/// Docker's words.
-pub fn exposed(texts: &[&str]) -> Result<BTreeMap<String, Empty>> {
-    let mut ports = BTreeMap::new();
-    for text in texts {
-        let wrong =
-            |reason: &str| Error::usage(format!("invalid range format for --expose: {text}: {reason}"));
-        let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let protocol = protocol.to_lowercase();
-        if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-            return Err(wrong(&format!("invalid proto: {protocol}")));
-        }
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let number = |text: &str| text.parse::<u16>().map_err(|_| wrong(&format!("invalid port {text:?}")));
-        let (first, last) = (number(first)?, number(last)?);
-        if first == 0 || first > last {
-            return Err(wrong("invalid range"));
-        }
-        ports.extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty {})));
-    }
-    Ok(ports)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::config::Empty;
 
     fn words(words: &[&str]) -> Option<Vec<String>> {
         Some(words.iter().map(|word| (*word).to_owned()).collect())
@@ -208,15 +182,5 @@ mod tests {
         assert!(check_health(&short).unwrap_err().to_string().starts_with("Timeout in Healthcheck"));
         assert!(check_health(&Healthcheck { retries: -1, ..Healthcheck::default() }).is_err());
         assert!(check_health(&Healthcheck::default()).is_ok());
-    }
-
-    #[test]
-    fn exposed_ports_are_numbers_and_ranges() {
-        let ports = exposed(&["80", "53/UDP", "8000-8002"]).unwrap();
-        let wanted = ["53/udp", "80/tcp", "8000/tcp", "8001/tcp", "8002/tcp"];
-        assert_eq!(ports.keys().collect::<Vec<_>>(), wanted);
-        for text in ["", "x", "0", "80/icmp", "9-8", "65536", "80-"] {
-            assert!(exposed(&[text]).is_err(), "{text}");
-        }
     }
 }

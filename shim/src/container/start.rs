@@ -19,6 +19,7 @@ use crate::container::store::Containers;
 use crate::container::{self, ContainerId, modes, root, volumes};
 use crate::error::{Context, Error, Result};
 use crate::network::{EndpointState, endpoint};
+use crate::port::publish;
 use crate::store::record;
 
 /// Longest document, in bytes: what `create` writes has some 30 KiB, with a seccomp profile of the user's more.
@@ -55,6 +56,7 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
         if let Some(attached) = endpoint::attach(containers, container)? {
             joined.push(("network", attached.netns));
             networks = attached.networks;
+            publish::publish(containers, container, &networks)?;
         }
         let parts = volumes::attach(containers, container)?;
         let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();

@@ -118,6 +118,7 @@ mod tests {
             protocol: Protocol::Udp,
             host: "0.0.0.0:53".parse().unwrap(),
             to: "172.30.0.2:5353".parse().unwrap(),
+            is_proxied: false,
         };
         let sent = flow("198.51.100.9:4000", "192.0.2.1:53");
         for (reply, is_concerned) in [

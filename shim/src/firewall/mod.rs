@@ -12,10 +12,13 @@
 pub mod apply;
 pub mod flows;
 mod netfilter;
+pub mod others;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::port::syntax::Protocol;
@@ -96,10 +99,12 @@ pub struct Bridge {
     pub is_internal: bool,
     /// What leaves it has the host's address.
     pub masquerades: bool,
+    /// Its containers do not reach one another, whatever way they try.
+    pub keeps_apart: bool,
 }
 
 /// A port of the host that leads to one of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Forward {
     /// Of what.
     pub protocol: Protocol,
@@ -107,6 +112,9 @@ pub struct Forward {
     pub host: SocketAddr,
     /// Address and port of the container.
     pub to: SocketAddr,
+    /// The proxy alone leads there, and no rule (`others`).
+    #[serde(default)]
+    pub is_proxied: bool,
 }
 
 /// An element: of which set or map, what it is found by, and what a map has for it.
@@ -187,8 +195,10 @@ fn of_bridge(bridge: &Bridge) -> Result<Vec<Element>> {
         return Err(Error::invalid(format!("{:?} is no name of a bridge", bridge.name)));
     }
     let name = format!("\"{}\"", bridge.name);
-    let mut elements = vec![("same", format!("{name} . {name}"), None)];
-    elements.push((if bridge.is_internal { "internal" } else { "bridges" }, name.clone(), None));
+    let mut elements = vec![(if bridge.is_internal { "internal" } else { "bridges" }, name.clone(), None)];
+    if !bridge.keeps_apart {
+        elements.push(("same", format!("{name} . {name}"), None));
+    }
     for (address, length) in &bridge.subnets {
         let (subnets, masquerade) = match address {
             IpAddr::V4(_) => ("subnets4", "masquerade4"),
@@ -204,7 +214,7 @@ fn of_bridge(bridge: &Bridge) -> Result<Vec<Element>> {
 
 /// What leads from one family to the other, and what is the host's own on its loopback, is for the proxy alone.
 fn of_forward(forward: &Forward) -> Vec<Element> {
-    let Forward { protocol, host, to } = forward;
+    let Forward { protocol, host, to, is_proxied } = forward;
     let port = format!("{protocol} . {}", host.port());
     if host.ip().is_loopback() {
         return match host.ip() {
@@ -218,6 +228,9 @@ fn of_forward(forward: &Forward) -> Vec<Element> {
         (false, false) => ("any6", "at6", "published6"),
         _ => return Vec::new(),
     };
+    if *is_proxied {
+        return Vec::new();
+    }
     let leads_to = Some(format!("{} . {}", to.ip(), to.port()));
     let publishes = if host.ip().is_unspecified() {
         (any, port, leads_to)
@@ -237,11 +250,13 @@ mod tests {
             subnets: vec![("172.30.0.0".parse().unwrap(), 16), ("fd00::".parse().unwrap(), 64)],
             is_internal: false,
             masquerades: true,
+            keeps_apart: false,
         }
     }
 
     fn forward(host: &str, to: &str) -> Forward {
-        Forward { protocol: Protocol::Tcp, host: host.parse().unwrap(), to: to.parse().unwrap() }
+        let (host, to) = (host.parse().unwrap(), to.parse().unwrap());
+        Forward { protocol: Protocol::Tcp, host, to, is_proxied: false }
     }
 
     #[test]
@@ -263,6 +278,9 @@ mod tests {
              delete element inet caisson subnets4 { \"br-0\" . 172.30.0.0/16 }\n\
              delete element inet caisson subnets6 { \"br-0\" . fd00::/64 }\n"
         );
+        let apart = Bridge { keeps_apart: true, masquerades: false, ..bridge("br-0") };
+        let text = with_bridge(&apart).unwrap();
+        assert!(!text.contains(" same ") && !text.contains(" masquerade4 "), "{text}");
         for name in ["", "a\"b", "a b", "a;b", "a}b", "a/b", "0123456789abcdef", "a\nb"] {
             assert!(with_bridge(&bridge(name)).is_err(), "{name:?}");
         }
@@ -296,6 +314,8 @@ mod tests {
              delete element inet caisson published4 { 172.30.0.2 . tcp . 80 }\n"
         );
         assert_eq!(with_forwards(&[forward("[::1]:1", "172.30.0.2:1")]), "");
+        let proxied = Forward { is_proxied: true, ..forward("0.0.0.0:1", "172.30.0.2:1") };
+        assert_eq!(with_forwards(&[proxied]), "");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::monitor::control::Order;
 use crate::monitor::health::{self, Plan, UNHEALTHY};
 use crate::monitor::oom::{MemoryEvents, cgroup_of};
 use crate::monitor::policy;
+use crate::monitor::ports::Ports;
 use crate::monitor::probe::{self, Checks};
 use crate::monitor::reserve;
 use crate::monitor::streams::{Ends, Streams};
@@ -73,6 +74,8 @@ pub struct Run {
     pub memory: Option<MemoryEvents>,
     /// Health checks.
     pub checks: Option<Checks>,
+    /// Published ports.
+    pub ports: Option<Ports>,
     /// It has ended, but how is not known yet.
     pub unseen: Option<Unseen>,
 }
@@ -311,7 +314,15 @@ impl Worker<'_> {
             began: now.checked_sub(since).unwrap_or(now),
             memory: state.cgroup.as_deref().and_then(MemoryEvents::open),
             checks,
+            ports: Ports::of(&self.seat.containers, &self.seat.id),
         });
+    }
+
+    /// The proxy of its published ports has ended, or another one is to be started.
+    pub(super) fn look_at_ports(&mut self) {
+        if let Phase::Running(Run { ports: Some(ports), .. }) = &mut self.phase {
+            ports.mend(&self.seat.containers, &self.container);
+        }
     }
 
     /// Answers the starter, who is a client like others from then on.

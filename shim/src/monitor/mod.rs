@@ -19,6 +19,7 @@ mod keeper;
 mod life;
 pub mod oom;
 mod policy;
+mod ports;
 mod probe;
 mod reserve;
 mod seat;

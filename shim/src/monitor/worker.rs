@@ -21,6 +21,7 @@ use crate::monitor::client::{self, Client, Heard};
 use crate::monitor::control::{self, Order, Reaped, Told};
 use crate::monitor::life::{Ended, Run, Starting};
 use crate::monitor::policy::Backoff;
+use crate::monitor::ports::Ports;
 use crate::monitor::probe::Checks;
 use crate::monitor::seat::Seat;
 use crate::monitor::streams::Streams;
@@ -109,6 +110,7 @@ enum Source {
     Program,
     Memory,
     Check,
+    Proxy,
     Client(usize),
 }
 
@@ -203,6 +205,8 @@ impl<'a> Worker<'a> {
                     .extend(run.memory.iter().map(|memory| (Source::Memory, memory.as_fd(), PollFlags::PRI)));
                 let checks = run.checks.iter().flat_map(Checks::descriptors);
                 sources.extend(checks.map(|fd| (Source::Check, fd, PollFlags::IN)));
+                let proxy = run.ports.as_ref().and_then(Ports::proxy);
+                sources.extend(proxy.map(|fd| (Source::Proxy, fd, PollFlags::IN)));
             }
             Phase::Draining(..) => self.add_streams(&mut sources),
             Phase::Waiting(_) | Phase::Over => {}
@@ -254,7 +258,8 @@ impl<'a> Worker<'a> {
             Phase::Running(run) => {
                 let checks = run.checks.as_ref().map(Checks::due);
                 let unseen = run.unseen.map(|unseen| unseen.look_again);
-                self.look_again.into_iter().chain(unseen).chain(checks).min()
+                let ports = run.ports.as_ref().and_then(Ports::due);
+                self.look_again.into_iter().chain(unseen).chain(checks).chain(ports).min()
             }
             Phase::Starting(_) | Phase::Over => None,
         }
@@ -277,6 +282,11 @@ impl<'a> Worker<'a> {
             Source::Program => self.program_ended(),
             Source::Memory => self.look_at_memory(),
             Source::Check => self.look_at_check(),
+            Source::Proxy => {
+                if let Phase::Running(Run { ports: Some(ports), .. }) = &mut self.phase {
+                    ports.ended();
+                }
+            }
             Source::Client(index) => self.serve(index, flags),
         }
     }
@@ -291,6 +301,7 @@ impl<'a> Worker<'a> {
             self.look_again = None;
             self.ended = [false; 2];
         }
+        self.look_at_ports();
         match &self.phase {
             Phase::Waiting(_) => self.start_again(),
             Phase::Draining(..) => self.drained(),

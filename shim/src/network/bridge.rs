@@ -158,6 +158,7 @@ pub fn of_firewall(network: &Network) -> Result<firewall::Bridge> {
         subnets,
         is_internal: network.internal,
         masquerades: switch(network, OPTION_MASQUERADE, true)?,
+        keeps_apart: !switch(network, OPTION_ICC, true)?,
     })
 }
 
@@ -243,7 +244,7 @@ fn load_all(networks: &Networks, network: &Network) -> Result<()> {
         all.push(network.clone());
     }
     let bridges = all.iter().map(of_firewall).collect::<Result<Vec<_>>>()?;
-    firewall::apply::load(&firewall::table(&bridges, &[])?)
+    firewall::apply::load(&firewall::table(&bridges, &crate::port::record::all(networks.state_root())?)?)
 }
 
 /// Has the host pass packets on between its devices, if that is needed.

@@ -22,6 +22,7 @@ use crate::network::namespace;
 use crate::network::netlink::{self, Netlink, Pair};
 use crate::network::store::{self, Networks, OPTION_ICC};
 use crate::network::{DEFAULT, EndpointConfig, EndpointState, Network, files, is_of_networks};
+use crate::port::publish;
 
 /// What devices inside are called, with a number behind it.
 pub const INTERFACE: &str = "eth";
@@ -84,7 +85,8 @@ pub fn detach(containers: &Containers, container: &Container) -> Result<()> {
     }
     let id = ContainerId::parse(&container.id)?;
     let networks = Networks::of(containers);
-    let mut failed: Option<Error> = None;
+    // Before the address is another's.
+    let mut failed = publish::unpublish(containers, &id).err();
     for network in networks.state_ids()? {
         if let Err(error) = leave(&networks, container, &network) {
             failed = Some(match failed {

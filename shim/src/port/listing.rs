@@ -35,22 +35,24 @@ fn lines(ports: &Ports) -> Vec<Line> {
 /// what has another number on the host stands behind.
 #[must_use]
 pub fn column(ports: &Ports) -> String {
-    let mut ranges: Vec<Range> = Vec::new();
-    let mut others = Vec::new();
+    // Ranges that are whole, those that the next one may belong to, and what is no range: Docker's order.
+    let (mut whole, mut ranges, mut others) = (Vec::new(), Vec::<Range>::new(), Vec::new());
     for (port, at) in lines(ports) {
         match at {
             Some(at) if at.port() != port.number => others.push(format!("{at}->{port}")),
             at => {
                 let kind = (at.map(|at| at.ip()), port.protocol);
-                match ranges.iter_mut().rev().find(|range| range.kind == kind) {
+                let new = Range { kind, first: port.number, last: port.number };
+                match ranges.iter_mut().find(|range| range.kind == kind) {
                     Some(range) if range.last.checked_add(1) == Some(port.number) => range.last = port.number,
-                    _ => ranges.push(Range { kind, first: port.number, last: port.number }),
+                    Some(range) => whole.push(std::mem::replace(range, new).told()),
+                    None => ranges.push(new),
                 }
             }
         }
     }
-    let all: Vec<String> = ranges.iter().map(Range::told).chain(others).collect();
-    all.join(", ")
+    whole.extend(ranges.iter().map(Range::told).chain(others));
+    whole.join(", ")
 }
 
 /// Ports with the same numbers on the host, or on no host.
@@ -114,7 +116,7 @@ mod tests {
                 &["8000/tcp 0.0.0.0 8000", "8001/tcp 0.0.0.0 8001", "8002/tcp 127.0.0.1 8002"],
                 "0.0.0.0:8000-8001->8000-8001/tcp, 127.0.0.1:8002->8002/tcp",
             ),
-            (&["90/udp", "91/udp", "93/udp", "91/tcp"], "90-91/udp, 91/tcp, 93/udp"),
+            (&["90/udp", "91/udp", "93/udp", "91/tcp"], "90-91/udp, 93/udp, 91/tcp"),
             (&["80/tcp ::1 80"], "[::1]:80->80/tcp"),
             (&["80/tcp 10.0.0.1 81", "8/tcp 10.0.0.1 82"], "10.0.0.1:82->8/tcp, 10.0.0.1:81->80/tcp"),
         ] {

@@ -1,0 +1,122 @@
+//! Sockets in other network namespaces: a thread goes there, opens one, and brings it back.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use crate::wait_for;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// How long an answer is waited for that has to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one is waited for that must not come: packets that are dropped are told of by nobody.
+const SILENCE: Duration = Duration::from_millis(600);
+
+/// Does something in another network namespace, by its path.
+#[track_caller]
+pub fn inside_network<T: Send>(path: &str, act: impl FnOnce() -> T + Send) -> T {
+    let namespace = File::open(path).unwrap_or_else(|error| panic!("open {path}: {error}"));
+    std::thread::scope(|scope| {
+        let there = scope.spawn(move || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), kind).expect("setns");
+            act()
+        });
+        there.join().expect("what was done there")
+    })
+}
+
+/// A server in a network namespace, which tells who has come.
+#[derive(Debug)]
+pub enum Server {
+    /// Streams.
+    Tcp(TcpListener),
+    /// Datagrams.
+    Udp(UdpSocket),
+}
+
+impl Server {
+    /// One of streams on this address.
+    #[must_use]
+    #[track_caller]
+    pub fn tcp(path: &str, address: &str) -> Server {
+        let listener = inside_network(path, || TcpListener::bind(address));
+        let listener = listener.unwrap_or_else(|error| panic!("listen on {address}: {error}"));
+        listener.set_nonblocking(true).expect("a socket that does not block");
+        Server::Tcp(listener)
+    }
+
+    /// One of datagrams.
+    #[must_use]
+    #[track_caller]
+    pub fn udp(path: &str, address: &str) -> Server {
+        let socket = inside_network(path, || UdpSocket::bind(address));
+        let socket = socket.unwrap_or_else(|error| panic!("bind {address}: {error}"));
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        Server::Udp(socket)
+    }
+
+    /// A client in the namespace `from` speaks to `to` and has to get here: who it is, as this server sees it.
+    #[track_caller]
+    pub fn is_reached(&self, from: &str, to: &str) -> SocketAddr {
+        match self {
+            Server::Tcp(listener) => {
+                let address: SocketAddr = to.parse().expect("an address");
+                let client = inside_network(from, || TcpStream::connect_timeout(&address, PATIENCE));
+                let mut client = client.unwrap_or_else(|error| panic!("connect to {to}: {error}"));
+                let (mut accepted, peer) = wait_for("the client at its server", || listener.accept().ok());
+                accepted.set_nonblocking(false).expect("a socket that blocks");
+                exchange(&mut client, &mut accepted);
+                exchange(&mut accepted, &mut client);
+                peer
+            }
+            Server::Udp(socket) => {
+                let client = sender(from, to);
+                client.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+                client.send(b"question").expect("send");
+                let mut bytes = [0; 16];
+                let (length, peer) =
+                    socket.recv_from(&mut bytes).unwrap_or_else(|error| panic!("{to}: {error}"));
+                assert_eq!(&bytes[..length], b"question");
+                socket.send_to(b"answer", peer).expect("answer");
+                // It takes answers from the address that it has asked alone.
+                let length =
+                    client.recv(&mut bytes).unwrap_or_else(|error| panic!("answer of {to}: {error}"));
+                assert_eq!(&bytes[..length], b"answer");
+                peer
+            }
+        }
+    }
+}
+
+/// Bytes that go from one to the other.
+#[track_caller]
+fn exchange(from: &mut TcpStream, to: &mut TcpStream) {
+    from.write_all(b"12345678").expect("write");
+    to.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let mut bytes = [0; 8];
+    to.read_exact(&mut bytes).expect("read");
+    assert_eq!(&bytes, b"12345678");
+}
+
+/// A socket of datagrams in the namespace `from` that speaks to `to` alone.
+#[must_use]
+#[track_caller]
+pub fn sender(from: &str, to: &str) -> UdpSocket {
+    let own = if to.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+    let connected = inside_network(from, || {
+        let socket = UdpSocket::bind(own)?;
+        socket.connect(to)?;
+        Ok::<_, std::io::Error>(socket)
+    });
+    connected.unwrap_or_else(|error| panic!("speak to {to}: {error}"))
+}
+
+/// Can no stream be begun from the namespace `from` to `to`?
+#[must_use]
+#[track_caller]
+pub fn is_unreachable(from: &str, to: &str) -> bool {
+    let address: SocketAddr = to.parse().expect("an address");
+    inside_network(from, || TcpStream::connect_timeout(&address, SILENCE)).is_err()
+}

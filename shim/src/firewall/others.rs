@@ -1,0 +1,53 @@
+//! What others' rules do to packets that pass through the host, as far as that can be known without reading them: a chain
+//! of theirs may drop whatever it does not let pass (iptables' `FORWARD` with the policy `DROP`, as Docker and ufw set it).
+//!
+//! What one chain drops no other one can let pass, and theirs are not ours to change. So where it is like that, published
+//! ports are left to the proxy: what comes for it comes to the host itself, and their rules for the host's own ports count.
+
+use crate::error::Result;
+use crate::firewall::netfilter::{Netfilter, Question, find};
+
+/// `NFNL_SUBSYS_NFTABLES`, `NFT_MSG_GETCHAIN` (linux/netfilter/nf_tables.h).
+const GET_CHAIN: u16 = 10 << 8 | 4;
+const CHAIN_TABLE: u16 = 1;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_POLICY: u16 = 5;
+const HOOK_NUMBER: u16 = 1;
+/// `NF_INET_FORWARD` and `NF_DROP`.
+const FORWARD: u32 = 2;
+const DROP: u32 = 0;
+/// `NFPROTO_…`.
+const INET: u8 = 1;
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+
+/// Which families others drop by default when they pass through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// IPv4.
+    pub four: bool,
+    /// IPv6.
+    pub six: bool,
+}
+
+/// Asks the kernel for all chains: of nftables, and of the iptables that is made of it.
+///
+/// # Errors
+/// The system's reason.
+pub fn dropped() -> Result<Dropped> {
+    let mut dropped = Dropped::default();
+    let all = Question { kind: GET_CHAIN, family: 0, attributes: Vec::new(), is_dump: true };
+    Netfilter::open()?.ask(&all, |family, attributes| {
+        let hook = find(attributes, CHAIN_HOOK).and_then(|hook| number(hook, HOOK_NUMBER));
+        let is_own = family == INET && find(attributes, CHAIN_TABLE) == Some(b"caisson\0");
+        if hook == Some(FORWARD) && number(attributes, CHAIN_POLICY) == Some(DROP) && !is_own {
+            dropped.four |= matches!(family, INET | IPV4);
+            dropped.six |= matches!(family, INET | IPV6);
+        }
+    })?;
+    Ok(dropped)
+}
+
+fn number(attributes: &[u8], kind: u16) -> Option<u32> {
+    Some(u32::from_be_bytes(*find(attributes, kind)?.first_chunk::<4>()?))
+}

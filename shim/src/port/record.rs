@@ -1,0 +1,84 @@
+//! What of a container is published, and by which process: `ports.json` in its folder of state. Plain data.
+//!
+//! It is there from before the first port is bound to after the last one is free, so that whoever comes after a kill finds
+//! what there is to undo.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::process::ProcessId;
+use crate::error::{Context, Error, Result};
+use crate::firewall::Forward;
+use crate::store::record;
+
+/// Its name.
+const NAME: &str = "ports.json";
+
+/// The document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Ports of the host, and where they lead.
+    pub forwards: Vec<Forward>,
+    /// Who holds them.
+    pub proxy: Option<ProcessId>,
+}
+
+/// What is recorded of the container with this folder of state.
+///
+/// # Errors
+/// A damaged record; the system's reason.
+pub fn read(folder: &Path) -> Result<Option<Record>> {
+    let path = folder.join(NAME);
+    let words = || format!("read {path:?}");
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let read = serde_json::from_slice(&bytes).map_err(|error| Error::invalid(error.to_string()));
+            read.map(Some).during(words)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).during(words),
+    }
+}
+
+/// Records it. Whoever does has the container's start or end in hand.
+///
+/// # Errors
+/// The system's reason.
+pub fn write(folder: &Path, content: &Record) -> Result<()> {
+    // It ends with the host's uptime.
+    record::write_fast(&folder.join(NAME), content)
+}
+
+/// What is published of all containers whose folders of state are below this one.
+///
+/// # Errors
+/// A damaged record; the system's reason.
+pub fn all(state: &Path) -> Result<Vec<Forward>> {
+    let folder = state.join("containers");
+    let words = || format!("read {folder:?}");
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.during(words)?,
+    };
+    let mut forwards = Vec::new();
+    for entry in entries {
+        forwards.extend(read(&entry.during(words)?.path())?.unwrap_or_default().forwards);
+    }
+    Ok(forwards)
+}
+
+/// Forgets it; what is not there is forgotten.
+///
+/// # Errors
+/// The system's reason.
+pub fn remove(folder: &Path) -> Result<()> {
+    let path = folder.join(NAME);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).during(|| format!("remove {path:?}"))
+        }
+        _ => Ok(()),
+    }
+}
