@@ -1,7 +1,9 @@
 //! Live figures: in docker's columns, and the kernel's.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
-use integration::{Shim, Terminal, Value, cgroup2_mount, has_controller, is_root, requires};
+use integration::{
+    Controllers, Shim, Terminal, Value, cgroup2_mount, has_controller, is_root, requires, uses_cgroup2,
+};
 
 const ROOT: &str = "containers need root";
 
@@ -84,6 +86,8 @@ fn memory_processes_and_limits_are_the_kernels() {
         has_controller("memory") && has_controller("pids"),
         "no memory and pids controller on cgroup v2"
     );
+    requires!(uses_cgroup2(), "this runtime uses cgroup v1 on a hybrid host");
+    let _controllers = Controllers::keep();
     let shim = Shim::with_busybox();
     let program = "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; dd if=/dev/zero of=/file bs=1M count=20 2>/dev/null; \
         sleep 1000 & sleep 1000 & echo ready; wait";

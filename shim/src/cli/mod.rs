@@ -114,7 +114,7 @@ pub const GROUPS: [(&str, &str); 5] = [
 ];
 
 /// Commands of docker's that are not here yet, and those that are not for a shim without a daemon.
-const NOT_YET: &[&str] = &["container update", "system prune", "update"];
+const NOT_YET: &[&str] = &["system prune"];
 const NEVER: &[&str] = &[
     "build",
     "builder",

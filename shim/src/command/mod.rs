@@ -59,6 +59,7 @@ mod system_df;
 mod tag;
 mod terminal_exec;
 mod top;
+mod update;
 mod version;
 mod volume_create;
 mod volume_inspect;
@@ -134,6 +135,7 @@ pub const VERBS: &[&Verb] = &[
     &tag::VERB,
     &terminal_exec::VERB,
     &top::VERB,
+    &update::VERB,
     &version::VERB,
     &volume_create::VERB,
     &volume_inspect::VERB,

@@ -38,6 +38,7 @@ pub mod state;
 pub mod stats;
 pub mod store;
 pub mod sweep;
+pub mod update;
 pub mod users;
 pub mod volumes;
 
