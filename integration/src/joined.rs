@@ -65,10 +65,15 @@ impl Server {
                 let address: SocketAddr = to.parse().expect("an address");
                 let client = inside_network(from, || TcpStream::connect_timeout(&address, PATIENCE));
                 let mut client = client.unwrap_or_else(|error| panic!("connect to {to}: {error}"));
-                let (mut accepted, peer) = wait_for("the client at its server", || listener.accept().ok());
-                accepted.set_nonblocking(false).expect("a socket that blocks");
-                exchange(&mut client, &mut accepted);
-                exchange(&mut accepted, &mut client);
+                client.write_all(b"question").expect("write");
+                // Those that were tried before, and have gone, may wait here.
+                let (mut accepted, peer) = wait_for("the client at its server", || {
+                    let (mut accepted, peer) = listener.accept().ok()?;
+                    accepted.set_nonblocking(false).expect("a socket that blocks");
+                    heard(&mut accepted, b"question").then_some((accepted, peer))
+                });
+                accepted.write_all(b"answer").expect("write");
+                assert!(heard(&mut client, b"answer"), "answer of {to}");
                 peer
             }
             Server::Udp(socket) => {
@@ -90,14 +95,11 @@ impl Server {
     }
 }
 
-/// Bytes that go from one to the other.
-#[track_caller]
-fn exchange(from: &mut TcpStream, to: &mut TcpStream) {
-    from.write_all(b"12345678").expect("write");
-    to.set_read_timeout(Some(PATIENCE)).expect("a time limit");
-    let mut bytes = [0; 8];
-    to.read_exact(&mut bytes).expect("read");
-    assert_eq!(&bytes, b"12345678");
+/// Does it come to these bytes?
+fn heard(from: &mut TcpStream, expected: &[u8]) -> bool {
+    from.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let mut bytes = vec![0; expected.len()];
+    from.read_exact(&mut bytes).is_ok() && bytes == expected
 }
 
 /// A socket of datagrams in the namespace `from` that speaks to `to` alone.

@@ -129,7 +129,7 @@ fn what_cannot_be_is_refused_in_dockers_words_and_leaves_nothing() {
         (&["--rm", "--restart", "always", "busybox"], 125, "conflicting options: cannot specify both"),
         (&["--restart", "sometimes", "busybox"], 125, "invalid restart policy: unknown policy 'sometimes'"),
         (&["-p", "80:x", "busybox"], 125, "invalid containerPort: x"),
-        (&["--gpus", "all", "busybox"], 125, "--gpus is not supported"),
+        (&["--gpus", "some", "busybox"], 125, "invalid count (some): value must be either"),
         (&["--network", "mine", "busybox"], 1, "network mine not found"),
         (&["--network", "container:nothing", "busybox"], 1, "No such container: nothing"),
         (&["--runtime", "no-such-runtime", "busybox"], 1, "unknown or invalid runtime name: no-such-runtime"),

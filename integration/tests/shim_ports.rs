@@ -364,6 +364,38 @@ fn datagrams_follow_a_container_to_its_new_address() {
 }
 
 #[test]
+fn published_ports_follow_a_container_from_network_to_network() {
+    requires!(is_root(), "{ROOT}");
+    let here = Neighbours::new();
+    let shim = &here.shim;
+    shim.stdout(&["network", "create", "other"]);
+    shim.stdout(&["network", "create", "--internal", "inner"]);
+    let web = here.container(&["-p", "8080:80", "-p", "8053:53/udp"]);
+    let (tcp, udp) = (Server::tcp(&web.netns, "0.0.0.0:80"), Server::udp(&web.netns, "0.0.0.0:53"));
+    let (host, outside) = (here.host(), here.outside.path());
+    let is_reached = || {
+        assert_eq!(tcp.is_reached(&outside, &format!("{HOST}:8080")).ip().to_string(), OUTSIDE);
+        assert_eq!(udp.is_reached(&outside, &format!("{HOST}:8053")).ip().to_string(), OUTSIDE);
+        // The proxy was replaced a moment ago.
+        wait_for("the host's own way", || (!is_unreachable(&host, "127.0.0.1:8080")).then_some(()));
+        tcp.is_reached(&host, "127.0.0.1:8080");
+    };
+    is_reached();
+    let told = shim.stdout(&["port", &web.id]);
+    shim.stdout(&["network", "connect", "other", &web.id]);
+    is_reached();
+    shim.stdout(&["network", "disconnect", "bridge", &web.id]);
+    is_reached();
+    assert_eq!(shim.stdout(&["port", &web.id]), told);
+    shim.stdout(&["network", "connect", "inner", &web.id]);
+    shim.stdout(&["network", "disconnect", "other", &web.id]);
+    assert_eq!(shim.stdout(&["port", &web.id]), "");
+    assert!(is_unreachable(&outside, &format!("{HOST}:8080")) && is_unreachable(&host, "127.0.0.1:8080"));
+    shim.stdout(&["network", "connect", "bridge", &web.id]);
+    is_reached();
+}
+
+#[test]
 fn a_table_that_somebody_has_flushed_is_made_anew() {
     requires!(is_root(), "{ROOT}");
     let here = Neighbours::new();

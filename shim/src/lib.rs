@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod catalog;
+pub mod cdi;
 pub mod check;
 pub mod cli;
 pub mod command;

@@ -83,6 +83,7 @@ impl Answer {
 const VALUES: &[(&str, &[&str])] = &[
     ("attach", &["stdin", "stdout", "stderr"]),
     ("cgroupns", &["host", "private"]),
+    ("gpus", &["all"]),
     ("ipc", &["container:", "host", "none", "private", "shareable"]),
     ("log-driver", &["journald", "json-file", "none"]),
     ("log-opt", &["max-file=", "max-size=", "labels=", "env=", "tag="]),

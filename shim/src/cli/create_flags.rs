@@ -6,7 +6,7 @@ use crate::cli::spec_flags::integer;
 use crate::time;
 
 /// Of both.
-pub const CREATE_FLAGS: [Flag; 40] = [
+pub const CREATE_FLAGS: [Flag; 41] = [
     list("add-host", "list", "Add a custom host-to-IP mapping (host:ip)"),
     list("attach", "list", "Attach to STDIN, STDOUT or STDERR").short('a').checked(stream),
     value("cidfile", "string", "Write the container ID to the file"),
@@ -16,6 +16,7 @@ pub const CREATE_FLAGS: [Flag; 40] = [
     list("dns-option", "list", "Set DNS options"),
     list("dns-search", "list", "Set custom DNS search domains"),
     list("expose", "list", "Expose a port or a range of ports"),
+    list("gpus", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)"),
     switch(
         "hardened",
         "Least rights: read-only root with tmpfs on /tmp and /run, no capabilities, no-new-privileges, no root, limits of \
@@ -72,12 +73,11 @@ pub const CREATE_FLAGS: [Flag; 40] = [
 pub const DETACH: Flag = switch("detach", "Run container in background and print container ID").short('d');
 
 /// What is refused by name, and why.
-pub const CREATE_REFUSED: [Flag; 11] = [
+pub const CREATE_REFUSED: [Flag; 10] = [
     value("cpu-count", "int", WINDOWS).hidden(),
     value("cpu-percent", "int", WINDOWS).hidden(),
     value("cpu-rt-period", "int", REALTIME).hidden(),
     value("cpu-rt-runtime", "int", REALTIME).hidden(),
-    value("gpus", "gpu-request", "is not supported: give the devices with --device").hidden(),
     value("io-maxbandwidth", "bytes", WINDOWS).hidden(),
     value("io-maxiops", "uint", WINDOWS).hidden(),
     list("link", "list", "is not supported: containers find one another in networks").hidden(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bundle::{self, account};
 use crate::catalog::summary::Summary;
+use crate::cdi;
 use crate::cli::flags::{Arity, Form, Given, switch};
 use crate::cli::spec_flags::{BUNDLE_REFUSED, SPEC_FLAGS};
 use crate::cli::{Globals, Verb};
@@ -55,6 +56,11 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
             let reason = "a bundle's network is none or host: who runs it makes others";
             return Err(Error::usage(format!("--network {}: {reason}", attachment.target)));
         }
+    }
+    if let Some(name) = given.texts("device")?.into_iter().find(|text| cdi::name::parse(text).is_some()) {
+        return Err(Error::usage(format!(
+            "--device {name}: devices of CDI are for containers, not for bundles"
+        )));
     }
     let mounts = mount_options::read(given)?;
     mounts.refuse_volumes()?;

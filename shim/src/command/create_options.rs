@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::bundle::options::Options;
 use crate::bundle::spec::Rlimit;
 use crate::bundle::syntax::device;
+use crate::cdi::{self, request::DeviceRequest};
 use crate::cli::create_flags::CREATE_REFUSED;
 use crate::cli::flags::Given;
 use crate::command::mount_options::{self, Asked};
@@ -286,6 +287,7 @@ fn host_config(given: &Given, options: &Options) -> Result<HostConfig> {
         blkio_device_read_iops: rates(given, "device-read-iops")?,
         blkio_device_write_iops: rates(given, "device-write-iops")?,
         devices: Some(devices(given)?),
+        device_requests: device_requests(given)?,
         device_cgroup_rules: listed(given, "device-cgroup-rule")?,
         ulimits: Some(options.ulimits.iter().map(ulimit).collect()),
         init: given.switched("init"),
@@ -362,6 +364,16 @@ fn rates(given: &Given, name: &str) -> Result<Vec<ThrottleDevice>> {
     given.texts(name)?.into_iter().map(rate).collect()
 }
 
+/// Devices that are looked up by their names at each start.
+fn device_requests(given: &Given) -> Result<Option<Vec<DeviceRequest>>> {
+    let names = given.texts("device")?.into_iter().filter(|text| cdi::name::parse(text).is_some());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    let mut requests: Vec<DeviceRequest> =
+        given.texts("gpus")?.into_iter().map(cdi::request::gpus).collect::<Result<_>>()?;
+    requests.extend((!names.is_empty()).then(|| cdi::request::by_name(names)));
+    Ok(Some(requests).filter(|requests| !requests.is_empty()))
+}
+
 fn devices(given: &Given) -> Result<Vec<DeviceMapping>> {
     let mapping = |text: &str| {
         let mapping = device::mapping(text)?;
@@ -371,7 +383,8 @@ fn devices(given: &Given) -> Result<Vec<DeviceMapping>> {
             cgroup_permissions: mapping.access.to_owned(),
         })
     };
-    given.texts("device")?.into_iter().map(mapping).collect()
+    let paths = given.texts("device")?.into_iter().filter(|text| cdi::name::parse(text).is_none());
+    paths.map(mapping).collect()
 }
 
 fn ulimit(limit: &Rlimit) -> Ulimit {

@@ -75,7 +75,7 @@ fn what_contradicts_itself_or_is_not_there_is_refused_by_name() {
             "--net container:x --expose 80 box",
             "conflicting options: port exposing and the container type network mode",
         ),
-        ("--gpus all box", "--gpus is not supported: give the devices with --device"),
+        ("--gpus some box", "invalid count (some): value must be either \"all\" or an integer"),
         ("--network a=b box", "invalid field key a"),
         ("--ip fd00::1 box", "invalid IPv4 address: fd00::1"),
         ("--link a box", "--link is not supported: containers find one another in networks"),

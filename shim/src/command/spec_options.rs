@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::bundle::options::{Limits, Options, SeccompChoice, Security, SharedMemory};
 use crate::bundle::spec::{Device, Mount, Throttle, WeightDevice};
 use crate::bundle::syntax::{device, environment, size, ulimit};
+use crate::cdi;
 use crate::cli::flags::{Flag, Given};
 use crate::cli::spec_flags::refusal;
 use crate::command::network_options;
@@ -222,6 +223,10 @@ pub fn modes(given: &Given, is_user: bool) -> Result<Modes> {
 fn devices(given: &Given) -> Result<Vec<(Device, String, String)>> {
     let mut found = Vec::new();
     for text in given.texts("device")? {
+        // Those with a name of their vendor's are looked up at each start.
+        if cdi::name::parse(text).is_some() {
+            continue;
+        }
         let mapping = device::mapping(text)?;
         let source = Path::new(mapping.source);
         if let Some(device) = host::device(source)? {

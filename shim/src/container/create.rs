@@ -31,6 +31,8 @@ use crate::{event, host, rootless};
 
 /// The document's name in a container's folder.
 pub const DOCUMENT: &str = "config.json";
+/// The same before descriptions of devices change it, which is done at each start anew.
+pub const PLAIN_DOCUMENT: &str = "config.plain.json";
 /// Who runs a hardened container whose image says root: `nobody` and `nogroup` of most systems.
 const NOBODY: &str = "65534:65534";
 
@@ -201,7 +203,11 @@ fn fill(
     volumes::relabel(placed, spec.linux.mount_label.as_deref())?;
     lookup::make_folders(root, &spec.process.cwd)?;
     let document = serde_json::to_vec(&spec).map_err(|error| Error::invalid(error.to_string()));
-    write(&draft.path().join(DOCUMENT), &document.during(|| DOCUMENT.into())?, 0o600, lasting)?;
+    let document = document.during(|| DOCUMENT.into())?;
+    write(&draft.path().join(DOCUMENT), &document, 0o600, lasting)?;
+    if host_config.device_requests.is_some() {
+        write(&draft.path().join(PLAIN_DOCUMENT), &document, 0o600, lasting)?;
+    }
 
     tell_paths(&mut host_config, &spec);
     let execution = image.config.config.clone().unwrap_or_default();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::bundle::syntax::mount::MountRequest;
+pub use crate::cdi::request::DeviceRequest;
 
 /// What the host does for it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -127,8 +128,8 @@ pub struct HostConfig {
     pub devices: Option<Vec<DeviceMapping>>,
     /// As written.
     pub device_cgroup_rules: Option<Vec<String>>,
-    /// Docker's; none.
-    pub device_requests: Option<Vec<String>>,
+    /// Devices by names that their vendors give them, and `--gpus`.
+    pub device_requests: Option<Vec<DeviceRequest>>,
     /// Bytes.
     pub memory_reservation: i64,
     /// Bytes, with memory; -1 is without limit.

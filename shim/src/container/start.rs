@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::container::create::{DOCUMENT, check_shareable};
+use crate::cdi::{self, registry::Registry};
+use crate::container::create::{DOCUMENT, PLAIN_DOCUMENT, check_shareable};
+use crate::container::host_config::DeviceRequest;
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
@@ -21,6 +23,7 @@ use crate::error::{Context, Error, Result};
 use crate::network::{EndpointState, endpoint};
 use crate::port::publish;
 use crate::store::record;
+use crate::{host, rootless};
 
 /// Longest document, in bytes: what `create` writes has some 30 KiB, with a seccomp profile of the user's more.
 const DOCUMENT_MAX: u64 = 16 << 20;
@@ -61,6 +64,11 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
         let parts = volumes::attach(containers, container)?;
         let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();
         let sources = parts.iter().map(|(place, open)| (place.as_str(), path_of(open))).collect::<Vec<_>>();
+        if let Some(requests) = &container.host_config.device_requests {
+            let mut document = read(&bundle.join(PLAIN_DOCUMENT))?;
+            add_devices(&mut document, requests)?;
+            record::write_fast(&bundle.join(DOCUMENT), &document)?;
+        }
         if !paths.is_empty() || !sources.is_empty() {
             lead(&bundle.join(DOCUMENT), &paths, &sources)?;
         }
@@ -125,14 +133,10 @@ fn open(containers: &Containers, other: &str, kind: &str, file: &str) -> Result<
 }
 
 /// Has the document lead to namespaces of others, by their kinds, and to what is mounted, by its places.
-fn lead(path: &PathBuf, to: &[(&str, String)], sources: &[(&str, String)]) -> Result<()> {
+fn lead(path: &Path, to: &[(&str, String)], sources: &[(&str, String)]) -> Result<()> {
     let words = || format!("read {path:?}");
-    let file = File::open(path).during(words)?;
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, DOCUMENT_MAX), &mut bytes).during(words)?;
     let wrong = |reason: String| Error::invalid(reason);
-    let mut document: Value =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string())).during(words)?;
+    let mut document = read(path)?;
     let namespaces = document.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut);
     let namespaces = namespaces.ok_or_else(|| wrong("no linux.namespaces".into())).during(words)?;
     for (kind, place) in to {
@@ -147,4 +151,32 @@ fn lead(path: &PathBuf, to: &[(&str, String)], sources: &[(&str, String)]) -> Re
         entry.ok_or_else(|| no_mount(place)).during(words)?["source"] = Value::String(source.clone());
     }
     record::write_fast(path, &document)
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let words = || format!("read {path:?}");
+    let file = File::open(path).during(words)?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, DOCUMENT_MAX), &mut bytes).during(words)?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::invalid(error.to_string())).during(words)
+}
+
+/// Does what descriptions say of the devices that were asked for, as they are now.
+fn add_devices(document: &mut Value, requests: &[DeviceRequest]) -> Result<()> {
+    let registry = Registry::read(&cdi::registry::FOLDERS.map(Path::new));
+    let lookup = |path: &str| {
+        let none = || Error::not_found(format!("CDI device injection failed: {path:?} is not a device node"));
+        host::device(Path::new(path))?.ok_or_else(none)
+    };
+    for request in requests {
+        let edits = registry.edits(&request.names()?).map_err(|error| match request.is_by_name() {
+            true => error,
+            // As docker tells it of `--gpus`, and why.
+            false => request.no_driver().and(&error),
+        })?;
+        for edits in &edits {
+            cdi::edit::apply(document, edits, &lookup, rootless::is_in_user_namespace())?;
+        }
+    }
+    Ok(())
 }

@@ -16,6 +16,7 @@ use crate::container::{self, ContainerId};
 use crate::error::{Context, Error, Result};
 use crate::network::store::Networks;
 use crate::network::{EndpointConfig, EndpointState, check, endpoint, files, is_of_networks};
+use crate::port::publish;
 
 /// Puts the container that a word means into a network.
 ///
@@ -44,7 +45,8 @@ pub fn connect(containers: &Containers, network: &str, word: &str, mut config: E
             networks.insert(network.name.clone(), joined);
             endpoint::set_routes(netns.as_fd(), &changed, &networks)?;
             files::write(containers, &changed, &networks)?;
-            record(containers, &id, &found, &networks)
+            record(containers, &id, &found, &networks)?;
+            publish::follow(containers, &changed, &networks)
         })();
         if let Err(error) = put_in {
             return Err(match endpoint::leave(&Networks::of(containers), container, &network.id) {
@@ -80,8 +82,14 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
     })?;
     let mut changed = container.clone();
     changed.endpoints.remove(&network.name);
+    let netns = namespace_of(&found)?;
+    if netns.is_some() {
+        let mut left = found.state.networks.clone();
+        left.remove(&network.name);
+        publish::follow(containers, &changed, &left)?;
+    }
     endpoint::leave(&networks, container, &network.id)?;
-    if let Some(netns) = namespace_of(&found)? {
+    if let Some(netns) = netns {
         let mut left = found.state.networks.clone();
         left.remove(&network.name);
         endpoint::set_routes(netns.as_fd(), &changed, &left)?;

@@ -22,7 +22,8 @@ use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
-use crate::firewall::{self, Forward, flows, others};
+use crate::firewall::others::{self, Dropped};
+use crate::firewall::{self, Forward, flows};
 use crate::network::EndpointState;
 use crate::network::store::{Networks, OPTION_HOST_ADDRESS};
 use crate::port::bind::{self, Bound, Refused};
@@ -30,7 +31,7 @@ use crate::port::listing::Ports;
 use crate::port::proxy::{self, Way};
 use crate::port::record::{self, Record};
 use crate::port::rules;
-use crate::port::syntax::{Port, Publication};
+use crate::port::syntax::{Port, Protocol, Publication};
 
 /// How long a killed proxy may take to end.
 const KILLED: Duration = Duration::from_secs(10);
@@ -44,6 +45,19 @@ struct Target {
     six: Option<IpAddr>,
     /// Of the host, where nobody says which: its network's option; None is all.
     host: Option<IpAddr>,
+}
+
+impl Target {
+    /// Where a port of the host leads: to the address of the same family, where there is one; the proxy has both.
+    fn leads(&self, host: SocketAddr, protocol: Protocol, number: u16, dropped: Dropped) -> Option<Forward> {
+        let (same, other, is_proxied) = if host.is_ipv4() {
+            (self.four, self.six, dropped.four)
+        } else {
+            (self.six, self.four, dropped.six)
+        };
+        let to = SocketAddr::new(same.or(other)?, number);
+        Some(Forward { protocol, host, to, is_proxied })
+    }
 }
 
 /// Publishes what a container asks for, now that it is in its networks. What became of it is in its state.
@@ -62,8 +76,11 @@ pub fn publish(
     if let Some(target) = target.filter(|_| !publications.is_empty()) {
         // Of a run that ended by a kill.
         unpublish(containers, &id)?;
-        let published = bound(containers, container, &target, &publications)
-            .and_then(|bound| begin(containers, &id, bound));
+        let published = {
+            let _lock = record::lock(&containers.state_folder(&id))?;
+            bound(containers, container, &target, &publications)
+                .and_then(|bound| begin(containers, &id, bound))
+        };
         for (port, host) in published.or_else(|error| undone(containers, &id, error))? {
             let binding = PortBinding { host_ip: host.ip().to_string(), host_port: host.port().to_string() };
             ports.entry(port.to_string()).or_default().get_or_insert_default().push(binding);
@@ -89,6 +106,10 @@ fn undone<T>(containers: &Containers, id: &ContainerId, error: Error) -> Result<
 /// A proxy that does not even end by SIGKILL; the system's reason.
 pub fn unpublish(containers: &Containers, id: &ContainerId) -> Result<()> {
     let folder = containers.state_folder(id);
+    if record::read(&folder)?.is_none() {
+        return Ok(());
+    }
+    let _lock = record::lock(&folder)?;
     let Some(Record { forwards, proxy }) = record::read(&folder)? else { return Ok(()) };
     rules::change(containers, &firewall::without_forwards(&forwards), || {
         // The table is made of all records: this one must not be among them.
@@ -116,6 +137,43 @@ fn end(proxy: Option<ProcessId>) -> Result<()> {
     Ok(())
 }
 
+/// Has what is published of a container that runs lead to where it is by now, after it was put into these networks or before
+/// it is taken out of others. Its ports of the host stay.
+///
+/// # Errors
+/// As of [`publish`] and [`unpublish`].
+pub fn follow(
+    containers: &Containers,
+    container: &Container,
+    networks: &BTreeMap<String, EndpointState>,
+) -> Result<()> {
+    let id = ContainerId::parse(&container.id)?;
+    let folder = containers.state_folder(&id);
+    let target = target(containers, container, networks)?;
+    if record::read(&folder)?.is_none() {
+        return if target.is_some() { publish(containers, container, networks) } else { Ok(()) };
+    }
+    let Some(target) = target else {
+        unpublish(containers, &id)?;
+        return containers
+            .update_state(&id, false, |state| state.ports.values_mut().for_each(|at| *at = None));
+    };
+    let _lock = record::lock(&folder)?;
+    let Some(Record { forwards: before, proxy }) = record::read(&folder)? else { return Ok(()) };
+    let dropped = others::dropped()?;
+    let leads = |forward: &Forward| target.leads(forward.host, forward.protocol, forward.to.port(), dropped);
+    let forwards: Vec<Forward> = before.iter().filter_map(leads).collect();
+    if forwards == before {
+        return Ok(());
+    }
+    record::write(&folder, &Record { forwards: forwards.clone(), proxy })?;
+    let script = firewall::without_forwards(&before) + &firewall::with_forwards(&forwards);
+    rules::change(containers, &script, || Ok(()))?;
+    flows::forget(&before)?;
+    // The monitor starts another one, which leads there.
+    end(proxy)
+}
+
 /// Starts a proxy in the place of one that was killed, on the same ports.
 ///
 /// # Errors
@@ -123,8 +181,11 @@ fn end(proxy: Option<ProcessId>) -> Result<()> {
 pub fn mend(containers: &Containers, container: &Container) -> Result<()> {
     let id = ContainerId::parse(&container.id)?;
     let folder = containers.state_folder(&id);
+    let _lock = record::lock(&folder)?;
     let Some(Record { forwards, proxy }) = record::read(&folder)? else { return Ok(()) };
-    end(proxy)?;
+    if proxy.is_some_and(ProcessId::is_alive) {
+        return Ok(());
+    }
     let mut bound = Vec::new();
     for forward in forwards {
         let again = bind::address(forward.host, forward.protocol);
@@ -215,15 +276,8 @@ fn bound(
     let mut all = Vec::new();
     for publication in publications {
         let publication = &Publication { host: publication.host.or(target.host), ..*publication };
-        let leads = |host: SocketAddr| {
-            // The same family, where there is one; the proxy has both.
-            let (same, other) =
-                if host.is_ipv4() { (target.four, target.six) } else { (target.six, target.four) };
-            let address = same.or(other)?;
-            let to = SocketAddr::new(address, publication.port.number);
-            let is_proxied = if host.is_ipv4() { dropped.four } else { dropped.six };
-            Some(Forward { protocol: publication.port.protocol, host, to, is_proxied })
-        };
+        let Port { number, protocol } = publication.port;
+        let leads = |host| target.leads(host, protocol, number, dropped);
         let bound = bind::publication(publication).map_err(|refused| match leads(refused.host) {
             Some(forward) => told(containers, container, Some(target), &forward, &refused),
             None => Error::invalid("no address"),

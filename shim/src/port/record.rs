@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::process::ProcessId;
 use crate::error::{Context, Error, Result};
 use crate::firewall::Forward;
-use crate::store::record;
+use crate::store::record::{self, Lock};
 
 /// Its name.
 const NAME: &str = "ports.json";
@@ -49,6 +49,14 @@ pub fn read(folder: &Path) -> Result<Option<Record>> {
 pub fn write(folder: &Path, content: &Record) -> Result<()> {
     // It ends with the host's uptime.
     record::write_fast(&folder.join(NAME), content)
+}
+
+/// Keeps others from changing what is published of this container.
+///
+/// # Errors
+/// The system's reason.
+pub fn lock(folder: &Path) -> Result<Lock> {
+    Lock::exclusive(&folder.join("ports.lock"))
 }
 
 /// What is published of all containers whose folders of state are below this one.

@@ -30,9 +30,6 @@ pub fn mapping(text: &str) -> Result<Mapping<'_>> {
         [_, _, access] => return Err(Error::usage(format!("invalid device mode: {access}"))),
         _ => return Err(invalid()),
     };
-    if source.contains('=') {
-        return Err(Error::usage(format!("--device {text}: devices of CDI are not supported")));
-    }
     if !source.starts_with('/') || !destination.starts_with('/') {
         return Err(Error::usage(format!("{text} is not an absolute path")));
     }
@@ -119,7 +116,6 @@ mod tests {
             ("/a:/b:r:w", "invalid device specification"),
             ("a", "is not an absolute path"),
             ("/a:b", "is not an absolute path"),
-            ("vendor.com/gpu=all", "CDI"),
         ] {
             assert!(mapping(text).unwrap_err().to_string().contains(reason), "{text}");
         }
