@@ -163,6 +163,7 @@ const FILTERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("container prune", &["label!=", "label=", "until="]),
+    ("system prune", &["label!=", "label=", "until="]),
     (
         "system events",
         &["container=", "daemon=", "event=", "image=", "label=", "network=", "scope=", "type=", "volume="],

@@ -56,6 +56,7 @@ mod stop;
 mod system_boot;
 mod system_check;
 mod system_df;
+mod system_prune;
 mod tag;
 mod terminal_exec;
 mod top;
@@ -132,6 +133,7 @@ pub const VERBS: &[&Verb] = &[
     &system_boot::VERB,
     &system_check::VERB,
     &system_df::VERB,
+    &system_prune::VERB,
     &tag::VERB,
     &terminal_exec::VERB,
     &top::VERB,
@@ -164,6 +166,7 @@ const MAKING_NAMESPACES: &[&str] = &[
     "container start",
     "volume prune",
     "volume rm",
+    "system prune",
 ];
 
 /// Exit status of a command that failed.
@@ -240,7 +243,7 @@ const TOGETHER: usize = 50;
 pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
     let name = verb.names[0];
     let is_of_containers = ["container ", "network ", "volume "].iter().any(|group| name.starts_with(group))
-        || name == "inspect";
+        || matches!(name, "inspect" | "system prune");
     if !rootless::is_ordinary_user() || !(is_of_containers || WITH_OWNERS.contains(&name)) {
         return (verb.run)(globals, given);
     }

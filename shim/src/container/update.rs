@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::bundle::options::Limits;
 use crate::bundle::resources;
 use crate::bundle::spec::Resources;
+use crate::container::create::{DOCUMENT, PLAIN_DOCUMENT};
 use crate::container::host_config::{HostConfig, RestartPolicy};
 use crate::container::limits::{self, Controllers};
 use crate::container::state::Status;
@@ -70,7 +71,13 @@ pub fn update(containers: &Containers, id: &ContainerId, wanted: &Wanted, cpus: 
         updated.during(cannot)?;
     }
     if changes {
-        rewrite(&containers.folder(id).join("config.json"), &all).during(cannot)?;
+        // Where each start makes the document anew (devices by CDI), what it is made of first.
+        for name in [PLAIN_DOCUMENT, DOCUMENT] {
+            let path = containers.folder(id).join(name);
+            if path.exists() {
+                rewrite(&path, &all).during(cannot)?;
+            }
+        }
     }
     containers
         .update(id, |container| {
