@@ -11,6 +11,7 @@ mod container;
 mod image;
 mod layer;
 mod leftover;
+mod network;
 mod repair;
 mod volume;
 
@@ -79,6 +80,8 @@ pub struct Report {
     pub of_containers: Vec<Leftover>,
     /// The same of volumes.
     pub of_volumes: Vec<crate::volume::sweep::Leftover>,
+    /// The same of networks.
+    pub of_networks: Vec<crate::network::sweep::Leftover>,
 }
 
 /// Looks at everything.
@@ -134,6 +137,8 @@ pub fn check(store: &Store, who: As) -> Result<Report> {
     report.of_containers = of_containers;
     report.leftovers.extend(of_volumes.iter().map(crate::volume::sweep::Leftover::words));
     report.of_volumes = of_volumes;
+    report.of_networks = network::look(store)?;
+    report.leftovers.extend(report.of_networks.iter().map(crate::network::sweep::Leftover::words));
     Ok(report)
 }
 

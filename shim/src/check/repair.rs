@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::check::{Broken, Report, bundle, container, image, images, of_content, volume};
+use crate::check::{Broken, Report, bundle, container, image, images, network, of_content, volume};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{CONFIG_MAX, ImageConfig};
@@ -42,6 +42,7 @@ pub fn repair(store: &Store, report: &Report, who: As) -> Result<Repaired> {
     forget_bundles(store, report, &mut repaired);
     container::mend(store, report, &mut repaired)?;
     volume::mend(store, report, &mut repaired)?;
+    network::mend(store, report, &mut repaired)?;
     remove_broken(store, report, &mut repaired)?;
     unpack_again(store, who, &mut repaired)?;
     drop_incomplete(store, &mut repaired)?;

@@ -6,6 +6,7 @@ use crate::command::containers;
 use crate::container::name;
 use crate::error::{Error, Result};
 use crate::event;
+use crate::network::endpoint;
 
 pub(super) const VERB: Verb = Verb {
     names: &["container rename", "rename"],
@@ -31,6 +32,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let _lock = containers.operation(&id)?;
     let before = containers.rename(&id, new)?;
     if let Some(container) = containers.get(&id)? {
+        endpoint::rename(&containers, &container)?;
         event::emit(containers.state_root(), "rename", &container, &[("oldName", &format!("/{before}"))]);
     }
     Ok(0)

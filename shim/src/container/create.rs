@@ -372,10 +372,8 @@ impl Names<'_> {
         let name = self.name(modes, options);
         let known = if of_host { Some(host_file("/etc/hosts")?) } else { None };
         let mut servers = host_file("/etc/resolv.conf")?;
-        if !of_host && hosts::is_stub(&servers) {
-            // What systemd-resolved asks itself.
-            let real = host_file("/run/systemd/resolve/resolv.conf")?;
-            servers = if real.is_empty() { servers } else { real };
+        if !of_host {
+            servers = name_servers(servers)?;
         }
         for (file, content) in [
             ("hostname", format!("{name}\n")),
@@ -398,8 +396,24 @@ fn owner_of_files(containers: &Containers, mut container: Container) -> Result<P
     Ok(containers.folder(&ContainerId::parse(&container.id)?))
 }
 
+/// The host's resolv.conf(5) as it is of use in another network.
+///
+/// # Errors
+/// The system's reason.
+pub fn name_servers(of_host: String) -> Result<String> {
+    if !hosts::is_stub(&of_host) {
+        return Ok(of_host);
+    }
+    // What systemd-resolved asks itself.
+    let real = host_file("/run/systemd/resolve/resolv.conf")?;
+    Ok(if real.is_empty() { of_host } else { real })
+}
+
 /// A file of the host's, of bounded length; empty where there is none.
-fn host_file(path: &str) -> Result<String> {
+///
+/// # Errors
+/// The system's reason.
+pub fn host_file(path: &str) -> Result<String> {
     use std::io::Read as _;
     let words = || format!("read {path}");
     let file = match std::fs::File::open(path) {

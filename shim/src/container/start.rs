@@ -20,6 +20,7 @@ use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::container::{self, ContainerId, modes, root, volumes};
 use crate::error::{Context, Error, Result};
+use crate::network::names::Sockets;
 use crate::network::{EndpointState, endpoint};
 use crate::port::publish;
 use crate::store::record;
@@ -38,6 +39,8 @@ pub struct Prepared {
     _held: Vec<OwnedFd>,
     /// What it has in its networks, by their names.
     pub networks: BTreeMap<String, EndpointState>,
+    /// Where its questions for names come, until somebody takes them.
+    pub names: Option<Sockets>,
 }
 
 /// Prepares a start. The caller keeps what this returns until the runtime has started the container.
@@ -55,10 +58,11 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
             root::attach_shm(containers, container)?;
         }
         let bundle = containers.folder(&id);
-        let mut networks = BTreeMap::new();
+        let (mut networks, mut names) = (BTreeMap::new(), None);
         if let Some(attached) = endpoint::attach(containers, container)? {
             joined.push(("network", attached.netns));
             networks = attached.networks;
+            names = Some(attached.names);
             publish::publish(containers, container, &networks)?;
         }
         let parts = volumes::attach(containers, container)?;
@@ -74,7 +78,7 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
         }
         let parts = parts.into_iter().map(|(_, open)| open);
         let held = joined.into_iter().map(|(_, open)| open).chain(parts).collect();
-        Ok(Prepared { bundle, _held: held, networks })
+        Ok(Prepared { bundle, _held: held, networks, names })
     })();
     prepared.map_err(|error: Error| {
         let undone = [

@@ -94,9 +94,18 @@ pub struct State {
     /// What it has in its networks, by their names; from before its runtime is called to the end of the run.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<String, EndpointState>,
+    /// Ports of its resolver in its own namespace, for datagrams and connections; 0 without.
+    #[serde(skip_serializing_if = "is_none")]
+    pub names: [u16; 2],
     /// Where its ports are published, by `port/protocol`; as long as it is in its networks.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+}
+
+// serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none(ports: &[u16; 2]) -> bool {
+    *ports == [0; 2]
 }
 
 impl Default for State {
@@ -117,6 +126,7 @@ impl Default for State {
             stopped_by_user: false,
             health: None,
             networks: BTreeMap::new(),
+            names: [0; 2],
             ports: BTreeMap::new(),
         }
     }

@@ -4,20 +4,23 @@
 //! Nothing is begun while a runtime of the one who was killed is still at work: it has the start's lock.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::state::{State, Status};
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 use crate::event;
 use crate::log::Writer;
 use crate::monitor::CANNOT_START;
 use crate::monitor::life::START_MAX;
 use crate::monitor::oom::cgroup_of;
 use crate::monitor::policy::Backoff;
+use crate::monitor::resolver::Resolver;
 use crate::monitor::streams::Streams;
 use crate::monitor::worker::{Phase, Worker};
 use crate::network::endpoint;
+use crate::network::names::{self, Sockets};
 use crate::stream::protocol::{Exit, Frame};
 
 /// Who takes over.
@@ -77,6 +80,10 @@ fn try_to(worker: &mut Worker, heir: Heir) -> Result<()> {
 fn goes_on(worker: &mut Worker, process: ProcessId, since: Duration, heir: Heir) -> Result<()> {
     let pidfd = process.open()?;
     let is_alive = pidfd.is_some();
+    if is_alive {
+        // Without names it goes on all the same.
+        worker.names = resolver(worker, process).unwrap_or_default();
+    }
     worker.runs(process, pidfd, false, since);
     if !is_alive && heir == Heir::Stranger {
         // Its end is what there is to answer.
@@ -89,6 +96,31 @@ fn goes_on(worker: &mut Worker, process: ProcessId, since: Duration, heir: Heir)
         worker.program_ended();
     }
     Ok(())
+}
+
+/// The resolver that the former worker had: at the same ports, or else at others that the namespace is told of.
+fn resolver(worker: &Worker, process: ProcessId) -> Result<Option<Resolver>> {
+    let (containers, id) = (&worker.seat.containers, &worker.seat.id);
+    let ports = containers.state(id)?.names;
+    if ports == [0; 2] {
+        return Ok(None);
+    }
+    let path = format!("/proc/{}/ns/net", process.pid);
+    let netns = fs::File::open(&path).during(|| format!("open {path:?}"))?;
+    if !process.is_alive() {
+        return Ok(None);
+    }
+    let sockets = match Sockets::open(netns.as_fd(), ports) {
+        Ok(sockets) => sockets,
+        Err(_) => {
+            let sockets = Sockets::open(netns.as_fd(), [0; 2])?;
+            let ports = sockets.ports()?;
+            names::lead(netns.as_fd(), ports)?;
+            worker.record(|state| state.names = ports)?;
+            sockets
+        }
+    };
+    Ok(Some(Resolver::new(sockets, &worker.container.host_config.dns)))
 }
 
 /// A start was under way: the program runs, has run, or could not be started.

@@ -25,6 +25,7 @@ use crate::monitor::policy;
 use crate::monitor::ports::Ports;
 use crate::monitor::probe::{self, Checks};
 use crate::monitor::reserve;
+use crate::monitor::resolver::Resolver;
 use crate::monitor::streams::{Ends, Streams};
 use crate::monitor::worker::{Output, Phase, Worker};
 use crate::network::endpoint;
@@ -160,7 +161,9 @@ impl Worker<'_> {
         for name in ["pid", "log.json"] {
             let _ = fs::remove_file(self.seat.folder.join(name));
         }
-        let prepared = prepare(containers, &self.container)?;
+        let mut prepared = prepare(containers, &self.container)?;
+        let sockets = prepared.names.take();
+        self.names = sockets.map(|sockets| Resolver::new(sockets, &self.container.host_config.dns));
         // The former one first: what it has not written is the new one's to write.
         self.log = None;
         self.log = Some(Writer::open(&self.container, &containers.folder(id), &self.seat.folder)?);
@@ -281,6 +284,7 @@ impl Worker<'_> {
                 stopped_by_user: state.stopped_by_user,
                 health: plan.is_some().then(|| health::begun(state.health.take())),
                 networks: std::mem::take(&mut state.networks),
+                names: state.names,
                 ports: std::mem::take(&mut state.ports),
                 ..State::default()
             };
@@ -487,6 +491,7 @@ impl Worker<'_> {
         {
             exit.error = error.to_string();
         }
+        self.names = None;
         // A run that follows has addresses of its own, the same ones if they are free still.
         if let Err(error) = endpoint::detach(&self.seat.containers, &self.container)
             && exit.error.is_empty()
@@ -521,6 +526,7 @@ impl Worker<'_> {
         }
         let (containers, id) = (&self.seat.containers, &self.seat.id);
         self.phase = Phase::Over;
+        self.names = None;
         let lasting = !self.container.host_config.auto_remove;
         let mut put = |done: Result<()>| {
             if let Err(error) = done

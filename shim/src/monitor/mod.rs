@@ -22,6 +22,7 @@ mod policy;
 mod ports;
 mod probe;
 mod reserve;
+mod resolver;
 mod seat;
 mod streams;
 pub mod terminal_exec;

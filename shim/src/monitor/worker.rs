@@ -23,6 +23,7 @@ use crate::monitor::life::{Ended, Run, Starting};
 use crate::monitor::policy::Backoff;
 use crate::monitor::ports::Ports;
 use crate::monitor::probe::Checks;
+use crate::monitor::resolver::Resolver;
 use crate::monitor::seat::Seat;
 use crate::monitor::streams::Streams;
 use crate::runtime::Runtime;
@@ -92,6 +93,8 @@ pub struct Worker<'a> {
     /// This host, or the user's session, ends.
     pub(super) is_shutdown: bool,
     pub(super) reaped: Vec<Reaped>,
+    /// Answers the container's questions for names.
+    pub(super) names: Option<Resolver>,
     keeper: Option<OwnedFd>,
     signals: SignalFd,
     buffer: Vec<u8>,
@@ -110,6 +113,7 @@ enum Source {
     Program,
     Memory,
     Check,
+    Names,
     Proxy,
     Client(usize),
 }
@@ -152,6 +156,7 @@ impl<'a> Worker<'a> {
             is_stopped: false,
             is_shutdown: false,
             reaped: inheritance.reaped,
+            names: None,
             keeper: Some(inheritance.keeper),
             signals,
             buffer: vec![0; HEADER + CHUNK],
@@ -211,6 +216,8 @@ impl<'a> Worker<'a> {
             Phase::Draining(..) => self.add_streams(&mut sources),
             Phase::Waiting(_) | Phase::Over => {}
         }
+        let names = self.names.iter().flat_map(Resolver::descriptors);
+        sources.extend(names.map(|(fd, flags)| (Source::Names, fd, flags)));
         let takes_input = self.input.len() < INPUT_MAX;
         for (index, client) in self.clients.iter().enumerate() {
             sources.push((Source::Client(index), client.socket(), client.interest(takes_input)));
@@ -253,7 +260,8 @@ impl<'a> Worker<'a> {
 
     /// When something has to be done though nothing happens.
     fn next_due(&self) -> Option<Instant> {
-        match &self.phase {
+        let names = self.names.as_ref().and_then(Resolver::due);
+        let other = match &self.phase {
             Phase::Waiting(until) | Phase::Draining(_, until) => Some(*until),
             Phase::Running(run) => {
                 let checks = run.checks.as_ref().map(Checks::due);
@@ -262,6 +270,14 @@ impl<'a> Worker<'a> {
                 self.look_again.into_iter().chain(unseen).chain(checks).chain(ports).min()
             }
             Phase::Starting(_) | Phase::Over => None,
+        };
+        other.into_iter().chain(names).min()
+    }
+
+    /// Answers questions for names, as far as there are any.
+    fn answer_names(&mut self) {
+        if let Some(names) = &mut self.names {
+            names.work(&self.seat.containers, &self.seat.id);
         }
     }
 
@@ -282,6 +298,7 @@ impl<'a> Worker<'a> {
             Source::Program => self.program_ended(),
             Source::Memory => self.look_at_memory(),
             Source::Check => self.look_at_check(),
+            Source::Names => self.answer_names(),
             Source::Proxy => {
                 if let Phase::Running(Run { ports: Some(ports), .. }) = &mut self.phase {
                     ports.ended();
@@ -296,6 +313,9 @@ impl<'a> Worker<'a> {
         let now = Instant::now();
         if self.next_due().is_none_or(|due| due > now) {
             return;
+        }
+        if self.names.as_ref().and_then(Resolver::due).is_some_and(|due| due <= now) {
+            self.answer_names();
         }
         if self.look_again.is_some_and(|again| again <= now) {
             self.look_again = None;

@@ -15,7 +15,7 @@ use crate::container::store::{Containers, Found};
 use crate::container::{self, ContainerId};
 use crate::error::{Context, Error, Result};
 use crate::network::store::Networks;
-use crate::network::{EndpointConfig, EndpointState, check, endpoint, files, is_of_networks};
+use crate::network::{EndpointConfig, EndpointState, check, endpoint, files, is_of_networks, names};
 use crate::port::publish;
 
 /// Puts the container that a word means into a network.
@@ -44,6 +44,9 @@ pub fn connect(containers: &Containers, network: &str, word: &str, mut config: E
                 endpoint::join(containers, &changed, (&network.name, &config), netns.as_fd(), &interface)?;
             networks.insert(network.name.clone(), joined);
             endpoint::set_routes(netns.as_fd(), &changed, &networks)?;
+            if names::are_in(networks.keys()) && found.state.names != [0; 2] {
+                names::lead(netns.as_fd(), found.state.names)?;
+            }
             files::write(containers, &changed, &networks)?;
             record(containers, &id, &found, &networks)?;
             publish::follow(containers, &changed, &networks)
@@ -70,10 +73,8 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
     let (id, _lock, found) = locked(containers, word)?;
     let container = &found.container;
     refuse(container, "disconnect from")?;
-    if !container.endpoints.contains_key(&network.name) {
-        if by_force {
-            return endpoint::leave(&networks, container, &network.id);
-        }
+    // By force, what a killed command has left is taken away too.
+    if !by_force && !container.endpoints.contains_key(&network.name) {
         let words = format!("container {} is not connected to network {}", container.id, network.name);
         return Err(Error::conflict(words));
     }

@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::network::bridge::{self, For};
 use crate::network::lease::{Lease, Leases, Part};
+use crate::network::names::{self, Sockets};
 use crate::network::namespace;
 use crate::network::netlink::{self, Netlink, Pair};
 use crate::network::store::{self, Networks, OPTION_ICC};
@@ -34,6 +35,8 @@ pub struct Attached {
     pub netns: OwnedFd,
     /// What it has in its networks, by their names.
     pub networks: BTreeMap<String, EndpointState>,
+    /// Where questions for names come.
+    pub names: Sockets,
 }
 
 /// Makes a network namespace for a container and puts it into its networks; None where it has none of its own making.
@@ -62,11 +65,17 @@ pub fn attach(containers: &Containers, container: &Container) -> Result<Option<A
             networks.insert(name.clone(), state);
         }
         set_routes(netns.as_fd(), container, &networks)?;
+        let names = Sockets::open(netns.as_fd(), [0; 2])?;
+        let ports = names.ports()?;
+        if names::are_in(networks.keys()) {
+            names::lead(netns.as_fd(), ports)?;
+        }
         files::write(containers, container, &networks)?;
         containers.update_state(&ContainerId::parse(&container.id)?, false, |state| {
             state.networks.clone_from(&networks);
+            state.names = ports;
         })?;
-        Ok(Attached { netns, networks })
+        Ok(Attached { netns, networks, names })
     })();
     attached.map(Some).map_err(|error: Error| match detach(containers, container) {
         Ok(()) => error,
@@ -97,6 +106,7 @@ pub fn detach(containers: &Containers, container: &Container) -> Result<()> {
     }
     let forgotten = containers.update_state(&id, false, |state| {
         state.networks.clear();
+        state.names = [0; 2];
         state.ports.clear();
     });
     match forgotten {
@@ -151,7 +161,7 @@ pub fn join(
         endpoint: ContainerId::random()?.to_string(),
         mac: config.mac_address.clone(),
         veth: veth.clone(),
-        names: names(container, &network, config),
+        names: names_in(container, &network, config),
         ..Lease::default()
     };
     let lease = leases.take(&network, config, asked)?;
@@ -182,7 +192,7 @@ pub fn device(container: &str, network: &str) -> String {
 }
 
 /// What others in the network find it by: nothing on the default network, as with Docker.
-fn names(container: &Container, network: &Network, config: &EndpointConfig) -> Vec<String> {
+fn names_in(container: &Container, network: &Network, config: &EndpointConfig) -> Vec<String> {
     if network.name == DEFAULT {
         return Vec::new();
     }
@@ -271,6 +281,21 @@ pub fn set_routes(
         }
         Ok(())
     })
+}
+
+/// Has a container that was given another name be found by that one.
+///
+/// # Errors
+/// The system's reason.
+pub fn rename(containers: &Containers, container: &Container) -> Result<()> {
+    let networks = Networks::of(containers);
+    for network in networks.state_ids()? {
+        let folder = networks.state_folder(&network);
+        if Leases::read(&folder)?.iter().any(|lease| lease.container == container.id) {
+            Leases::open(&folder)?.rename(&container.id, &container.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a container out of one network, if it is in it: device and lease.

@@ -1,4 +1,5 @@
-//! The files that tell a container's programs of its networks: its own addresses in /etc/hosts.
+//! The files that tell a container's programs of its networks: its own addresses in /etc/hosts, and who answers for names in
+//! /etc/resolv.conf.
 //!
 //! They are bound over files of its root, so they are written in place: a file that took the name would not be seen inside.
 //! They lie in our own folder, and nothing of the container decides which they are.
@@ -7,13 +8,15 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use crate::container::ContainerId;
-use crate::container::hosts;
+use crate::container::create::{host_file, name_servers};
+use crate::container::hosts::{self, Resolver};
 use crate::container::record::Container;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
-use crate::network::EndpointState;
+use crate::network::{EndpointState, names};
 
 /// Writes them for a container that is in these networks.
 ///
@@ -25,9 +28,13 @@ pub fn write(
     networks: &BTreeMap<String, EndpointState>,
 ) -> Result<()> {
     let folder = containers.folder(&ContainerId::parse(&container.id)?);
-    let text = hosts_file(container, networks)?;
-    let path = folder.join("hosts");
-    let open = OpenOptions::new().write(true).truncate(true).custom_flags(libc_flags()).open(&path);
+    replace(&folder.join("hosts"), &hosts_file(container, networks)?)?;
+    replace(&folder.join("resolv.conf"), &resolv_conf(container, networks)?)
+}
+
+/// In place: whoever has it mounted sees what is in it.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let open = OpenOptions::new().write(true).truncate(true).custom_flags(libc_flags()).open(path);
     match open {
         // Removed by somebody else.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -42,6 +49,30 @@ pub fn write(
 
 fn libc_flags() -> i32 {
     rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
+}
+
+/// What /etc/resolv.conf says: where names are, the resolver of ours, otherwise the host's name servers or the user's.
+fn resolv_conf(container: &Container, networks: &BTreeMap<String, EndpointState>) -> Result<String> {
+    let config = &container.host_config;
+    let mut resolver = Resolver {
+        servers: config.dns.clone(),
+        search: config.dns_search.clone(),
+        options: config.dns_options.clone(),
+    };
+    let host = host_file("/etc/resolv.conf")?;
+    if !names::are_in(networks.keys()) {
+        return Ok(resolver.file(&name_servers(host)?, false));
+    }
+    resolver.servers = vec![names::SERVER.to_string()];
+    if resolver.options.is_empty() {
+        let options = host.lines().filter_map(|line| line.trim().strip_prefix("options "));
+        resolver.options = options.flat_map(str::split_whitespace).map(str::to_owned).collect();
+    }
+    if !resolver.options.iter().any(|option| option.starts_with("ndots:")) {
+        // A container's name has no dot, and is asked for as it stands.
+        resolver.options.push("ndots:0".to_owned());
+    }
+    Ok(resolver.file(&host, false))
 }
 
 /// What /etc/hosts says: what it always does, what the user has added, and the container's own addresses.

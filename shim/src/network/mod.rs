@@ -7,14 +7,17 @@
 pub mod address;
 pub mod bridge;
 pub mod connect;
+pub mod dns;
 pub mod endpoint;
 pub mod files;
 pub mod filter;
 pub mod lease;
+pub mod names;
 pub mod namespace;
 pub mod netlink;
 pub mod record;
 pub mod store;
+pub mod sweep;
 pub mod told;
 
 pub use record::{EndpointConfig, EndpointState, Network};

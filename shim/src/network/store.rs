@@ -22,6 +22,8 @@ use crate::store::record::{self, Lock};
 
 /// Longest name, as a file's (Docker has no bound).
 const NAME_MAX: usize = 255;
+/// What the folder of a network in the making is called, with something unique behind it.
+const DRAFT: &str = ".new-";
 /// The subnet of the default network, if nobody has it.
 const PREFERRED: &str = "172.30.0.0/16";
 /// Options that Docker's default network has (docs.docker.com, "Bridge network driver").
@@ -89,6 +91,40 @@ impl Networks {
     /// The system's reason.
     pub fn forget_state(&self, id: &str) -> Result<()> {
         forget(&self.state_folder(id))
+    }
+
+    /// Networks that were being made by who was killed at it.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn drafts(&self) -> Result<Vec<String>> {
+        let words = || format!("read {:?}", self.all());
+        let entries = match fs::read_dir(self.all()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.during(words)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.during(words)?.file_name().to_string_lossy().into_owned();
+            names.extend(name.starts_with(DRAFT).then_some(name));
+        }
+        if !names.is_empty() {
+            // Who was at it has the lock until its network has its place.
+            let _lock = self.lock()?;
+            names.retain(|name| self.all().join(name).exists());
+        }
+        Ok(names)
+    }
+
+    /// Takes one of those away; false if it is gone.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn forget_draft(&self, name: &str) -> Result<bool> {
+        let _lock = self.lock()?;
+        let path = self.all().join(name);
+        let is_there = name.starts_with(DRAFT) && !name.contains('/') && path.exists();
+        if is_there { forget(&path).map(|()| true) } else { Ok(false) }
     }
 
     /// Where the leases of a network are.
@@ -224,7 +260,7 @@ impl Networks {
         self.choose_subnets(&mut network, &others)?;
         bridge::mtu(&network)?;
         make_private(&self.all())?;
-        let draft = self.all().join(format!(".new-{}", record::unique_name()));
+        let draft = self.all().join(format!("{DRAFT}{}", record::unique_name()));
         forget(&draft)?;
         let made = (|| {
             make_private(&draft)?;

@@ -1,0 +1,31 @@
+//! Is nothing left of networks and of containers in them that are gone?
+
+use crate::check::{Repaired, Report};
+use crate::container::store::Containers;
+use crate::error::Result;
+use crate::network::sweep::{self, Leftover};
+use crate::store::Store;
+
+/// What is of no use any more.
+///
+/// # Errors
+/// A damaged record; the system's reason.
+pub(super) fn look(store: &Store) -> Result<Vec<Leftover>> {
+    sweep::find(&Containers::open(&store.folders)?)
+}
+
+/// Takes away what was found.
+///
+/// # Errors
+/// The system's reason.
+pub(super) fn mend(store: &Store, report: &Report, repaired: &mut Repaired) -> Result<()> {
+    let containers = Containers::open(&store.folders)?;
+    for leftover in &report.of_networks {
+        match sweep::mend(&containers, leftover) {
+            Ok(true) => repaired.done.push(format!("put right: {}", leftover.words())),
+            Ok(false) => {}
+            Err(error) => repaired.left.push(format!("{}: {error}", leftover.words())),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! What crashes have left of networks: leases and devices of containers that do not run or are not in the network, bridges
+//! and state of networks that are gone. Commands pass it over; `system check` tells of it, and mends it.
+//!
+//! Only devices with our mark are looked at, and each is looked at again under its lock before it is taken away.
+
+use std::collections::BTreeSet;
+
+use crate::container::ContainerId;
+use crate::container::store::Containers;
+use crate::error::{Error, Kind, Result};
+use crate::network::bridge::{self, For};
+use crate::network::connect;
+use crate::network::lease::Leases;
+use crate::network::netlink::Netlink;
+use crate::network::store::{self, Networks};
+
+/// One such thing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leftover {
+    /// A lease of a container that does not run: the network's id, the container's.
+    Lease(String, String),
+    /// A container that runs is in a network that its record does not name: likewise.
+    Endpoint(String, String),
+    /// A device of a container that does not run.
+    Device(String, String),
+    /// A bridge of a network that is gone.
+    Bridge(String, String),
+    /// Leases of a network that is gone.
+    State(String),
+    /// A network that was being made.
+    Draft(String),
+}
+
+impl Leftover {
+    /// In words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Leftover::Lease(network, id) => {
+                format!("network {network:.12}: container {id} has an address, and does not run")
+            }
+            Leftover::Endpoint(network, id) => {
+                format!("network {network:.12}: container {id} is in it, and is not to be")
+            }
+            Leftover::Device(name, id) => {
+                format!("network device {name} is of container {id}, which does not run")
+            }
+            Leftover::Bridge(name, id) => format!("bridge {name} is of network {id:.12}, which is gone"),
+            Leftover::State(id) => format!("state of network {id:.12}, which is gone"),
+            Leftover::Draft(name) => format!("network {name:?} that was being made"),
+        }
+    }
+}
+
+/// What there is of it.
+///
+/// # Errors
+/// A damaged record, or the system's reason.
+pub fn find(containers: &Containers) -> Result<Vec<Leftover>> {
+    let networks = Networks::of(containers);
+    let known: BTreeSet<String> = networks.list()?.into_iter().map(|network| network.id).collect();
+    let mut found: Vec<Leftover> = networks.drafts()?.into_iter().map(Leftover::Draft).collect();
+    for id in networks.state_ids()? {
+        if !known.contains(&id) {
+            found.push(Leftover::State(id));
+            continue;
+        }
+        for lease in Leases::read(&networks.state_folder(&id))? {
+            if !store::is_up(containers, &lease)? {
+                found.push(Leftover::Lease(id.clone(), lease.container));
+            } else if is_stray(containers, &id, &lease.container)? {
+                found.push(Leftover::Endpoint(id.clone(), lease.container));
+            }
+        }
+    }
+    for link in Netlink::open()?.links()? {
+        match bridge::read_mark(containers.root(), &link.alias) {
+            Some(For::Network(id)) if !known.contains(id) => {
+                found.push(Leftover::Bridge(link.name.clone(), id.to_owned()));
+            }
+            Some(For::Container(id)) if !may_run(containers, id)? => {
+                found.push(Leftover::Device(link.name.clone(), id.to_owned()));
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Takes it away; false if it is gone, or in use by now.
+///
+/// # Errors
+/// The system's reason.
+pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
+    let networks = Networks::of(containers);
+    match leftover {
+        Leftover::Lease(network, _) => {
+            let mut leases = Leases::open(&networks.state_folder(network))?;
+            let mut netlink = Netlink::open()?;
+            let all = leases.retain(|lease| {
+                let is_kept = store::is_up(containers, lease)?;
+                if !is_kept {
+                    netlink.delete(&lease.veth)?;
+                }
+                Ok(is_kept)
+            })?;
+            Ok(!all)
+        }
+        Leftover::Endpoint(network, id) => {
+            if !is_stray(containers, network, id)? {
+                return Ok(false);
+            }
+            match connect::disconnect(containers, network, id, true) {
+                Err(error) if error.kind() == Kind::NotFound => Ok(false),
+                done => done.map(|()| true),
+            }
+        }
+        Leftover::Device(name, id) => {
+            let mut netlink = Netlink::open()?;
+            let link = netlink.link(name)?;
+            let mark = bridge::mark(containers.root(), For::Container(id));
+            if may_run(containers, id)? || link.is_none_or(|link| link.alias != mark) {
+                return Ok(false);
+            }
+            netlink.delete(name)
+        }
+        Leftover::Bridge(name, id) => {
+            let _lock = networks.lock()?;
+            let mut netlink = Netlink::open()?;
+            let link = netlink.link(name)?;
+            let mark = bridge::mark(containers.root(), For::Network(id));
+            if networks.get(id)?.is_some() || link.is_none_or(|link| link.alias != mark) {
+                return Ok(false);
+            }
+            netlink.delete(name)
+        }
+        Leftover::State(id) => {
+            let _lock = networks.lock()?;
+            if networks.get(id)?.is_some() || !networks.state_folder(id).exists() {
+                return Ok(false);
+            }
+            networks.forget_state(id).map(|()| true)
+        }
+        Leftover::Draft(name) => networks.forget_draft(name),
+    }
+}
+
+fn may_run(containers: &Containers, id: &str) -> Result<bool> {
+    ContainerId::parse(id).map_or(Ok(false), |id| containers.may_run(&id))
+}
+
+/// Is a container in a network that its record does not name, and nobody about to put it in or take it out?
+fn is_stray(containers: &Containers, network: &str, id: &str) -> Result<bool> {
+    let id = ContainerId::parse(id)?;
+    let gone = |error: &Error| error.kind() == Kind::NotFound;
+    let lock = match containers.try_operation(&id) {
+        Err(error) if gone(&error) => return Ok(false),
+        lock => lock?,
+    };
+    let Some(container) = containers.get(&id)?.filter(|_| lock.is_some()) else { return Ok(false) };
+    Ok(container.endpoints.values().all(|config| config.network_id != network))
+}
