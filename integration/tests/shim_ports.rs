@@ -130,7 +130,8 @@ fn clients_by_ipv6_are_seen_by_a_container_that_has_it() {
 fn what_is_not_published_is_not_reached() {
     requires!(is_root(), "{ROOT}");
     let here = Neighbours::new();
-    let web = here.container(&["-p", "127.0.0.1:8080:80", "-p", &format!("{HOST}:8081:81")]);
+    let on_host = format!("{HOST}:8081:81");
+    let web = here.container(&["-p", "127.0.0.1:8080:80", "-p", "127.0.0.1:8053:53/udp", "-p", &on_host]);
     let (host, outside) = (here.host(), here.outside.path());
     let servers = [80, 81, 82].map(|port| Server::tcp(&web.netns, &format!("0.0.0.0:{port}")));
     let own = here.address(&web);
@@ -139,9 +140,20 @@ fn what_is_not_published_is_not_reached() {
     here.outside.sh(&format!(
         "echo 1 >/proc/sys/net/ipv4/conf/wire/route_localnet
          ip route del local 127.0.0.0/8 dev lo
+         ip route del local 127.0.0.1 dev lo
          ip route add 127.0.0.0/8 via {HOST} dev wire src {OUTSIDE}"
     ));
     assert!(is_unreachable(&outside, "127.0.0.1:8080"));
+    // A server of the host's own is reached like that; answers would not come back.
+    let (own_udp, published) = (Server::udp(&host, "127.0.0.1:8054"), Server::udp(&web.netns, "0.0.0.0:53"));
+    let (Server::Udp(own_udp), Server::Udp(udp)) = (&own_udp, &published) else { panic!() };
+    for port in [8053, 8054] {
+        sender(&outside, &format!("127.0.0.1:{port}")).send(b"outside").unwrap();
+    }
+    let mut bytes = [0; 16];
+    assert_eq!(own_udp.recv(&mut bytes).unwrap(), 7, "the ground of this test");
+    sender(&host, "127.0.0.1:8053").send(b"in").unwrap();
+    assert_eq!(udp.recv(&mut bytes).unwrap(), 2, "the first that comes is the host's own");
     servers[0].is_reached(&host, "127.0.0.1:8080");
     assert!(
         is_unreachable(&host, &format!("{HOST}:8080")) && is_unreachable(&outside, &format!("{HOST}:8080"))
@@ -182,6 +194,12 @@ fn networks_are_apart_and_meet_by_published_ports_alone() {
         integration::Call::of("nsenter").args([&route, "ip", "route", "add", "default", "via", &gateway]);
     routed.output().expect_ok();
     assert!(is_unreachable(&inner.netns, &format!("{OUTSIDE}:9000")));
+    // Nor does a packet get out that needs no answer.
+    let outer = Server::udp(&here.outside.path(), &format!("{OUTSIDE}:9000"));
+    let Server::Udp(outer) = &outer else { panic!() };
+    sender(&inner.netns, &format!("{OUTSIDE}:9000")).send(b"inner").unwrap();
+    sender(&web.netns, &format!("{OUTSIDE}:9000")).send(b"web").unwrap();
+    assert_eq!(outer.recv(&mut [0; 16]).unwrap(), 3, "the first that comes is the other's");
     assert!(is_unreachable(&inner.netns, &format!("{own}:80")));
     assert!(is_unreachable(&inner.netns, &format!("{HOST}:8080")));
     let inside = Server::tcp(&inner.netns, "0.0.0.0:80");
@@ -305,6 +323,14 @@ fn ports_are_told_as_docker_does() {
             assert!(numbers.iter().all(|number| *number == numbers[0] && *number > 1024), "{numbers:?}");
         }
     }
+    // More ports than descriptors are usual.
+    let words =
+        ["run", "-d", "-p", "20000-20199:20000-20199", "busybox", "sh", "-c", "ulimit -n; sleep 1000"];
+    let many = shim.call(&words).through(&["prlimit", "--nofile=256:4096"]).output().expect_ok().stdout;
+    let many = many.trim_end();
+    let told = shim.stdout(&["ps", "--no-trunc", "--format", format, "--filter", &format!("id={many}")]);
+    assert_eq!(told, "0.0.0.0:20000-20199->20000-20199/tcp, [::]:20000-20199->20000-20199/tcp\n");
+    wait_for("its limit", || (shim.stdout(&["logs", many]) == "256\n").then_some(()));
     let warned =
         shim.cli(&["run", "--rm", "--network", "host", "-p", "80:80", "busybox", "true"]).expect_ok();
     assert_eq!(warned.stderr, "WARNING: Published ports are discarded when using host network mode\n");

@@ -8,6 +8,7 @@ use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, ipproto, listen, socket_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::port::syntax::{Protocol, Publication};
 
@@ -32,6 +33,28 @@ pub struct Refused {
     pub host: SocketAddr,
     /// Why not.
     pub errno: Errno,
+}
+
+/// As many descriptors as this process may have, for as long as the value is there: its own limit is for few, and what it
+/// starts afterwards is to have the same one as before.
+#[derive(Debug)]
+pub struct MoreDescriptors(Rlimit);
+
+impl MoreDescriptors {
+    /// Raises the limit to what is allowed (RLIMIT_NOFILE of getrlimit(2)); where that is refused, it stays.
+    #[must_use]
+    pub fn allow() -> MoreDescriptors {
+        let before = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+        MoreDescriptors(before)
+    }
+}
+
+impl Drop for MoreDescriptors {
+    fn drop(&mut self) {
+        let Rlimit { current, maximum } = self.0;
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    }
 }
 
 /// Binds what a publication asks for: one port, on one address, or on all of both families.

@@ -26,7 +26,7 @@ use crate::firewall::others::{self, Dropped};
 use crate::firewall::{self, Forward, flows};
 use crate::network::EndpointState;
 use crate::network::store::{Networks, OPTION_HOST_ADDRESS};
-use crate::port::bind::{self, Bound, Refused};
+use crate::port::bind::{self, Bound, MoreDescriptors, Refused};
 use crate::port::listing::Ports;
 use crate::port::proxy::{self, Way};
 use crate::port::record::{self, Record};
@@ -77,6 +77,7 @@ pub fn publish(
         // Of a run that ended by a kill.
         unpublish(containers, &id)?;
         let published = {
+            let _more = MoreDescriptors::allow();
             let _lock = record::lock(&containers.state_folder(&id))?;
             bound(containers, container, &target, &publications)
                 .and_then(|bound| begin(containers, &id, bound))
@@ -186,6 +187,7 @@ pub fn mend(containers: &Containers, container: &Container) -> Result<()> {
     if proxy.is_some_and(ProcessId::is_alive) {
         return Ok(());
     }
+    let _more = MoreDescriptors::allow();
     let mut bound = Vec::new();
     for forward in forwards {
         let again = bind::address(forward.host, forward.protocol);

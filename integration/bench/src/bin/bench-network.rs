@@ -1,0 +1,202 @@
+//! Measures what passes through containers' networks beside docker's and podman's, in one run and interleaved: from another
+//! host to a published port, from the own host by its loopback, and from container to container. `docs/benchmarks.md`
+//! explains the figures.
+//!
+//! All three are in one world, so each packet passes by everybody's rules. The other host is a network namespace behind a
+//! veth pair; client and server are iperf3 of the host, run in the containers' network namespaces.
+#![forbid(unsafe_code)]
+// It is made of the tests' harness, whose way of reporting is a panic with the whole story.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use integration::engine::{World, image};
+use integration::{ImageMaker, Running, Value, has_controller, wait_for};
+
+#[path = "../statistics.rs"]
+#[allow(dead_code, reason = "the other benchmark's too")]
+mod statistics;
+use statistics::Sample;
+
+const USAGE: &str = "usage: bench-network SHIM ROUNDS [DOCUMENT]
+DOCUMENT takes the table between its lines <!-- network --> and <!-- /network -->
+";
+/// Where everybody keeps images and containers.
+const ROOT: &str = "/dev/shm/kept";
+/// The world's address on the link, and the other host's.
+const HOST: &str = "192.0.2.1";
+const OUTSIDE: &str = "192.0.2.2";
+/// iperf3's own port, which is the one in the containers.
+const PORT: u16 = 5201;
+/// Seconds of one measurement.
+const SECONDS: u32 = 2;
+/// From where to where.
+const WAYS: [&str; 3] =
+    ["another host → published port", "loopback → published port", "container → container"];
+
+/// One that has two containers.
+struct Contestant {
+    name: &'static str,
+    /// Its command with global flags.
+    program: Vec<String>,
+    /// The port of the host.
+    port: u16,
+    /// Of each way, in Gbit/s.
+    figures: [Sample; 3],
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [shim, rounds, ..] = &arguments[..] else {
+        print!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let rounds: usize = rounds.parse().expect("ROUNDS is a number");
+    let world = World::new();
+    let _daemons = prepare(&world);
+    let mut contestants = contestants(shim);
+    for contestant in &contestants {
+        contestant.import(&world);
+        let port = format!("{}:{PORT}", contestant.port);
+        contestant.call(&world, &["run", "-d", "--name", "server", "-p", &port, "box", "sleep", "86400"]);
+        contestant.call(&world, &["run", "-d", "--name", "client", "box", "sleep", "86400"]);
+    }
+    for round in 0..=rounds {
+        // Each begins once as often as the others.
+        contestants.rotate_left(1);
+        for contestant in &mut contestants {
+            for way in 0..WAYS.len() {
+                let figure = contestant.measure(&world, way);
+                if round > 0 {
+                    contestant.figures[way].add(figure);
+                }
+            }
+        }
+    }
+    for contestant in &contestants {
+        contestant.call(&world, &["rm", "-f", "server", "client"]);
+    }
+    let text = report(rounds, &contestants);
+    print!("{text}");
+    if let Some(document) = arguments.get(2) {
+        write_into(Path::new(document), &text);
+    }
+    ExitCode::SUCCESS
+}
+
+fn contestants(shim: &str) -> Vec<Contestant> {
+    let contestant = |name, program: &str, port| Contestant {
+        name,
+        program: program.split(' ').map(str::to_owned).collect(),
+        port,
+        figures: Default::default(),
+    };
+    vec![
+        contestant("shim", &format!("{shim} --root {ROOT}/shim --state {ROOT}/state"), 7001),
+        contestant("docker", "docker", 7002),
+        // crun raises a limit, for which not everybody has the right.
+        contestant(
+            "podman",
+            &format!("podman --root {ROOT}/podman --runroot {ROOT}/podman-run --runtime runc"),
+            7003,
+        ),
+    ]
+}
+
+fn prepare(world: &World) -> Vec<Running> {
+    // Forwarding first: Docker drops what passes through where it is the one to switch that on.
+    let link = format!(
+        "mkdir -p {ROOT}; sysctl -qw net.ipv4.ip_forward=1; ip netns add outside
+         ip link add wire type veth peer name wire netns outside
+         ip address add {HOST}/24 dev wire; ip link set wire up
+         ip -n outside address add {OUTSIDE}/24 dev wire; ip -n outside link set wire up"
+    );
+    world.sh(&link).output().expect_ok();
+    if !has_controller("pids") {
+        let path = "/etc/containers/containers.conf.d/no-limits-here.conf";
+        world.write(path, "[containers]\npids_limit = 0\n");
+    }
+    let containerd = world.daemon("containerd", &["containerd"]);
+    wait_for("containerd", || world.call(&["ctr", "version"]).output().status.success().then_some(()));
+    let data = format!("{ROOT}/docker");
+    let words = ["dockerd", "--data-root", &data, "--containerd", "/run/containerd/containerd.sock"];
+    let dockerd = world.daemon("dockerd", &words);
+    wait_for("dockerd", || world.call(&["docker", "version"]).output().status.success().then_some(()));
+    vec![dockerd, containerd]
+}
+
+impl Contestant {
+    /// A command that has to succeed; what it prints.
+    fn call(&self, world: &World, words: &[&str]) -> String {
+        world.call(&self.program).args(words).output().expect_ok().stdout.trim_end().to_owned()
+    }
+
+    /// Gives it busybox, under the name `box`.
+    fn import(&self, world: &World) {
+        let call = world.call(&self.program);
+        if self.name == "shim" {
+            let archive = ImageMaker::busybox().named("box").docker_archive(&world.folder().join("image"));
+            let seen = Path::new("/run/world").join(archive.strip_prefix(world.folder()).unwrap());
+            call.args(["load", "-i"]).args([seen]).output().expect_ok();
+        } else {
+            let change = ["import", "--change", "ENV PATH=/bin", "--change", "CMD [\"sh\"]", "-", "box"];
+            call.args(change).stdin_from(image::open_archive()).output().expect_ok();
+        }
+    }
+
+    /// One measurement; Gbit/s that have arrived.
+    fn measure(&self, world: &World, way: usize) -> f64 {
+        let pid = |name: &str| self.call(world, &["inspect", "-f", "{{.State.Pid}}", name]);
+        let inside = |name: &str| format!("nsenter --net=/proc/{}/ns/net", pid(name));
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let (from, to, port) = match way {
+            0 => ("ip netns exec outside".to_owned(), HOST.to_owned(), self.port),
+            1 => (String::new(), "127.0.0.1".to_owned(), self.port),
+            _ => (inside("client"), self.call(world, &["inspect", "-f", address, "server"]), PORT),
+        };
+        world.sh(&format!("{} iperf3 -s -1 -D -p {PORT}", inside("server"))).output().expect_ok();
+        let client = format!(
+            "for attempt in 1 2 3 4 5 6 7 8 9 10; do
+                 {from} iperf3 -J -c {to} -p {port} -t {SECONDS} >/run/told && exit; sleep 0.2
+             done; cat /run/told; exit 1"
+        );
+        let told = world.sh(&format!("({client}) && cat /run/told")).output().expect_ok();
+        let told: Value = told.json();
+        let bits = told.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
+        bits.unwrap_or_else(|| panic!("{}: {}: {told}", self.name, WAYS[way])) / 1e9
+    }
+}
+
+fn report(rounds: usize, contestants: &[Contestant]) -> String {
+    let mut text = String::new();
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    let _ = writeln!(
+        text,
+        "{rounds} rounds of {SECONDS} s; load at the end {}. Gbit/s.\n",
+        load.split(' ').next().unwrap()
+    );
+    let named = |name: &str| contestants.iter().find(|contestant| contestant.name == name).unwrap();
+    let all = [named("shim"), named("docker"), named("podman")];
+    let _ = writeln!(text, "| | shim | docker | podman | shim / the better one |");
+    let _ = writeln!(text, "|---|--:|--:|--:|--:|");
+    for (way, words) in WAYS.iter().enumerate() {
+        let [shim, docker, podman] = all.map(|contestant| contestant.figures[way].median());
+        let ratio = shim / docker.max(podman);
+        let _ = writeln!(text, "| {words} | {shim:.2} | {docker:.2} | {podman:.2} | {ratio:.2} |");
+    }
+    let noise = all.map(|contestant| format!("{} {:.2}", contestant.name, contestant.figures[0].noise()));
+    let _ = writeln!(text, "\nNoise (90th over 10th percentile, from another host): {}.", noise.join(", "));
+    text
+}
+
+/// Puts the text between the lines that are kept for it.
+fn write_into(document: &Path, text: &str) {
+    let (begin, end) = ("<!-- network -->\n", "<!-- /network -->");
+    let whole = fs::read_to_string(document).unwrap();
+    let (before, rest) = whole.split_once(begin).expect("the line before the table");
+    let (_, after) = rest.split_once(end).expect("the line behind the table");
+    fs::write(document, format!("{before}{begin}\n{text}\n{end}{after}")).unwrap();
+}
