@@ -274,16 +274,29 @@ fn images_and_containers() {
 }
 
 #[test]
-fn what_comes_later_is_refused_by_its_name() {
+fn live_figures() {
     requires!(is_root(), "{ROOT}");
     let here = Tutorial::new(&["myorg/api-server:v2.4.1"]);
-    for (line, name) in [
-        ("shim stats api-server", "stats"),
-        ("shim stats --no-stream api-server", "stats"),
-        ("shim stats --no-stream --format \"table {{.Name}}\\t{{.CPUPerc}}\\t{{.MemUsage}}\"", "stats"),
-    ] {
-        here.refused(line, &format!("shim: 'shim {name}' is not supported yet\n"));
-    }
+    here.line("shim run -d --name api-server myorg/api-server:v2.4.1");
+    // Until Ctrl-C.
+    let (mut terminal, other) = Terminal::pair();
+    terminal.resize(30, 120);
+    let running = here.call("exec shim stats api-server").on_terminal(other).spawn();
+    let seen = terminal.read_until("api-server ");
+    assert!(seen.contains("CONTAINER ID   NAME         CPU %     MEM USAGE / LIMIT"), "{seen}");
+    running.signal(rustix::process::Signal::INT);
+    assert_eq!(running.wait().code(), 130);
+    let once = here.line("shim stats --no-stream api-server");
+    assert!(once.lines().count() == 2 && once.contains(" api-server "), "{once}");
+    let line = "shim stats --no-stream --format \"table {{.Name}}\\t{{.CPUPerc}}\\t{{.MemUsage}}\"";
+    let table = here.line(line);
+    assert!(table.starts_with("NAME         CPU %     MEM USAGE / LIMIT\napi-server   "), "{table}");
+}
+
+#[test]
+fn what_is_not_there_is_refused_by_its_name() {
+    requires!(is_root(), "{ROOT}");
+    let here = Tutorial::new(&["myorg/api-server:v2.4.1"]);
     here.refused("shim build .", "shim: 'shim build' is docker's, and is not supported\n");
 }
 

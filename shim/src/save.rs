@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::summary::{self, Summary};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
+use crate::event;
 use crate::image::config::CONFIG_MAX;
 use crate::image::manifest::{DOCUMENT_MAX, Descriptor, Document, OCI_INDEX, OCI_MANIFEST};
 use crate::image::platform::Platform;
@@ -110,7 +111,11 @@ pub fn save(store: &Store, words: &[&str], platform: Option<&Platform>, out: imp
     tar.file("index.json", &to_json(&index)?)?;
     tar.file("manifest.json", &to_json(&saved)?)?;
     tar.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    tar.end().map(drop)
+    tar.end()?;
+    for Wanted { image, .. } in &wanted {
+        event::image(store, "save", Some(&image.id), &image.id.to_string(), &image.id.to_string());
+    }
+    Ok(())
 }
 
 /// The images that a word means, claimed, each with the name to be saved.

@@ -18,14 +18,8 @@ const PERIOD: i64 = 100_000;
 /// # Errors
 /// A limit out of its range, in Docker's words.
 pub fn resources(options: &Options, host: &Host) -> Result<Option<Resources>> {
-    let limits = &options.limits;
-    let resources = Resources {
-        devices: device_rules(options, host),
-        memory: memory(limits)?,
-        cpu: cpu(limits, host)?,
-        pids: limits.pids.map(|limit| Pids { limit: if limit <= 0 { -1 } else { limit } }),
-        block_io: block_io(limits)?,
-    };
+    let resources =
+        Resources { devices: device_rules(options, host), ..of_limits(&options.limits, host.cpus)? };
     let Resources { devices, memory, cpu, pids, block_io } = &resources;
     let has_none = devices.is_empty()
         && *memory == Memory::default()
@@ -33,6 +27,20 @@ pub fn resources(options: &Options, host: &Host) -> Result<Option<Resources>> {
         && pids.is_none()
         && *block_io == BlockIo::default();
     Ok((!has_none).then_some(resources))
+}
+
+/// Limits alone, for a host with so many processors.
+///
+/// # Errors
+/// As for [`resources`].
+pub fn of_limits(limits: &Limits, cpus: u32) -> Result<Resources> {
+    Ok(Resources {
+        devices: Vec::new(),
+        memory: memory(limits)?,
+        cpu: cpu(limits, cpus)?,
+        pids: limits.pids.map(|limit| Pids { limit: if limit <= 0 { -1 } else { limit } }),
+        block_io: block_io(limits)?,
+    })
 }
 
 /// In the order in which they count: Docker's, then the user's.
@@ -91,7 +99,7 @@ fn memory(limits: &Limits) -> Result<Memory> {
     Ok(Memory { limit, reservation, swap })
 }
 
-fn cpu(limits: &Limits, host: &Host) -> Result<Cpu> {
+fn cpu(limits: &Limits, cpus: u32) -> Result<Cpu> {
     let wrong = |words: &str| Err(Error::usage(words));
     let nano = limits.nano_cpus.filter(|nano| *nano != 0);
     let period = limits.cpu_period.filter(|period| *period != 0);
@@ -102,8 +110,7 @@ fn cpu(limits: &Limits, host: &Host) -> Result<Cpu> {
     if nano.is_some() && quota.is_some() {
         return wrong("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
     }
-    if nano.is_some_and(|nano| nano < BILLION / 100 || nano > i64::from(host.cpus) * BILLION) {
-        let cpus = host.cpus;
+    if nano.is_some_and(|nano| nano < BILLION / 100 || nano > i64::from(cpus) * BILLION) {
         return wrong(&format!(
             "Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
         ));

@@ -1,10 +1,13 @@
 //! What goes when an image or one of its names goes: the rules of `docker rmi` and `docker image prune`.
 
+use std::collections::BTreeMap;
+
 use crate::catalog::filter::Filter;
 use crate::catalog::summary;
 use crate::container::users::Users;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::event;
 use crate::reference::Reference;
 use crate::store::Store;
 use crate::store::image::{Found, Image, Images};
@@ -34,7 +37,7 @@ pub struct Removal {
 /// # Errors
 /// No such image, Docker's conflicts, or the system's reason.
 pub fn remove(store: &Store, users: &Users, word: &str, by_force: bool) -> Result<Removal> {
-    let (names, image) = store.images.change(|images| match images.find(word)? {
+    let ((names, image), id) = store.images.change(|images| match images.find(word)? {
         Found::Name(id, name) => {
             if let Some(user) = users.any(&id).filter(|_| !by_force && is_single(images, &id)) {
                 let (container, short) = (&user.short_id, id.short());
@@ -43,10 +46,11 @@ pub fn remove(store: &Store, users: &Users, word: &str, by_force: bool) -> Resul
                      using its referenced image {short}"
                 )));
             }
-            Ok(remove_name(images, users, &id, &name))
+            Ok((remove_name(images, users, &id, &name), id))
         }
-        Found::Id(id) => remove_id(images, users, &id, by_force),
+        Found::Id(id) => Ok((remove_id(images, users, &id, by_force)?, id)),
     })?;
+    tell_untagged(store, &id, names.len());
     match image {
         Some(image) => finish(store, names, vec![image]),
         None => Ok(Removal { gone: shown(names), freed: 0 }),
@@ -62,20 +66,25 @@ pub fn prune(store: &Store, users: &Users, filter: &Filter, with_tags: bool) -> 
     let meant: Vec<Digest> =
         found.iter().filter(|image| filter.fits(image)).map(|image| image.id.clone()).collect();
     let (names, images) = store.images.change(|images| {
-        let (mut names, mut removed) = (Vec::new(), Vec::new());
+        let (mut names, mut removed) = (BTreeMap::new(), Vec::new());
         for id in meant {
             // Somebody may have given it a name since, or removed it.
             let is_free = users.any(&id).is_none();
             if images.get(&id).is_some_and(|image| is_free && (with_tags || image.tags.is_empty())) {
                 let (more, image) = take(images, &id);
-                names.extend(more);
+                names.insert(id, more);
                 removed.extend(image);
             }
         }
         Ok((names, removed))
     })?;
+    for (id, names) in &names {
+        tell_untagged(store, id, names.len());
+    }
     // Garbage that others have left goes too, even if no image does: this is the command to get space by.
-    finish(store, names, images)
+    let removal = finish(store, names.into_values().flatten().collect(), images)?;
+    event::prune(store.folders.state(), "image", removal.freed);
+    Ok(removal)
 }
 
 /// Names that are gone, and the image if it is.
@@ -153,11 +162,20 @@ fn shown(names: Vec<String>) -> Vec<Gone> {
     names.into_iter().map(|name| Gone::Name(familiar(name))).collect()
 }
 
+/// Tells that so many names of an image are gone.
+fn tell_untagged(store: &Store, id: &Digest, count: usize) {
+    let name = id.to_string();
+    for _ in 0..count {
+        event::image(store, "untag", Some(id), &name, &name);
+    }
+}
+
 /// Frees what nothing leads to any more, and tells what of it belonged to these images.
 fn finish(store: &Store, names: Vec<String>, images: Vec<(Digest, Image)>) -> Result<Removal> {
     let mut gone = shown(names);
     let removed = store.collect()?;
     for (id, image) in images {
+        event::image(store, "delete", None, &id.to_string(), &id.to_string());
         gone.push(Gone::Content(id));
         // The highest first: none of them is gone while one stands on it.
         let layers = image.layers.iter().rev().filter(|layer| removed.layers.contains(layer));

@@ -8,10 +8,12 @@ use crate::container::size;
 use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::container::users::Users;
+use crate::container::volumes;
 use crate::digest::Digest;
 use crate::error::{Context, Result};
 use crate::root::record::Bundles;
 use crate::store::Store;
+use crate::volume::users as volume_users;
 
 /// Of one kind of things.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,4 +77,22 @@ pub fn usage(store: &Store) -> Result<[Usage; 3]> {
     }
     let of_bundles = Usage { total: bundles.len(), active: bundles.len(), size: 0, reclaimable: 0 };
     Ok([of_images, of_containers, of_bundles])
+}
+
+/// Of volumes, of which those that containers have are in use.
+///
+/// # Errors
+/// As for [`usage`].
+pub fn of_volumes(containers: &Containers) -> Result<Usage> {
+    let (volumes, users) = (volumes::open(containers)?, volume_users::Users::read(containers)?);
+    let mut usage = Usage::default();
+    for volume in volumes.list()? {
+        let size = size::of_files(&volumes.mountpoint(&volume.name))?;
+        let is_used = !users.of(&volume.name).is_empty();
+        usage.total += 1;
+        usage.active += usize::from(is_used);
+        usage.size = usage.size.saturating_add(size);
+        usage.reclaimable = usage.reclaimable.saturating_add(if is_used { 0 } else { size });
+    }
+    Ok(usage)
 }

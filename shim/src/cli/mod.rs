@@ -113,9 +113,7 @@ pub const GROUPS: [(&str, &str); 5] = [
     ("volume", "Manage volumes"),
 ];
 
-/// Commands of docker's that are not here yet, and those that are not for a shim without a daemon.
-const NOT_YET: [&str; 7] =
-    ["container stats", "container update", "events", "stats", "system events", "system prune", "update"];
+/// Commands of docker's that are not for a shim without a daemon.
 const NEVER: &[&str] = &[
     "build",
     "builder",
@@ -140,9 +138,6 @@ const NEVER: &[&str] = &[
 
 /// Why a command of docker's is not here, if that is so.
 fn absence(name: &str) -> Option<&'static str> {
-    if NOT_YET.contains(&name) {
-        return Some("is not supported yet");
-    }
     NEVER.contains(&name).then_some("is docker's, and is not supported")
 }
 
@@ -337,7 +332,6 @@ mod tests {
                 "shim: unknown command: shim imagse\n\nDid you mean this?\n  image\n  images\n\nRun 'shim --help' for more information",
                 1,
             ),
-            ("stats", "shim: 'shim stats' is not supported yet\n\nRun 'shim --help' for more information", 1),
             (
                 "image build .",
                 "shim: 'shim image build' is docker's, and is not supported\n\nRun 'shim --help' for more information",

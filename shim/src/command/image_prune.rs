@@ -57,7 +57,12 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
 
 /// Asks on standard output, and takes nothing but yes for it.
 pub(super) fn confirmed(what: &str) -> Result<bool> {
-    output::print(&format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] "))?;
+    asked(&format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] "))
+}
+
+/// The same with words of one's own.
+pub(super) fn asked(question: &str) -> Result<bool> {
+    output::print(question)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).during(|| "read standard input".into())?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

@@ -7,6 +7,7 @@ use crate::cli::flags::{Arity, Form, Given, list, value};
 use crate::cli::{Globals, Verb};
 use crate::command::store;
 use crate::error::{Context, Error, Result};
+use crate::event;
 use crate::image::config::Execution;
 use crate::image::platform::Platform;
 use crate::import::{Description, change, import};
@@ -66,7 +67,10 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         _ => Box::new(File::open(source).during(|| format!("open {source:?}"))?),
     };
     let description = Description { name, message, platform, execution };
-    let id = import(&store(globals)?, input, description, rootless::who()?)?;
+    let store = store(globals)?;
+    let called = description.name.as_ref().map(Reference::familiar);
+    let id = import(&store, input, description, rootless::who()?)?;
+    event::image(&store, "import", Some(&id), &id.to_string(), &called.unwrap_or_else(|| id.to_string()));
     output::print(&format!("{id}\n"))?;
     Ok(0)
 }

@@ -9,6 +9,7 @@ use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::command::{platform, store};
 use crate::error::{Context, Error, Result};
+use crate::event;
 use crate::load::load;
 use crate::output;
 use crate::rootless;
@@ -39,6 +40,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let store = store(globals)?;
     let mut text = String::new();
     for loaded in load(store.folders.root(), input, platform.as_ref(), rootless::who()?)? {
+        event::image(&store, "load", Some(&loaded.id), &loaded.id.to_string(), &loaded.id.to_string());
         if loaded.names.is_empty() {
             let _ = writeln!(text, "Loaded image ID: {}", loaded.id);
         }

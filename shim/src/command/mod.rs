@@ -12,6 +12,7 @@ mod cp;
 mod create;
 mod create_options;
 mod diff;
+mod events;
 mod exec;
 mod export;
 mod history;
@@ -50,13 +51,16 @@ mod run;
 mod save;
 mod spec_options;
 mod start;
+mod stats;
 mod stop;
 mod system_boot;
 mod system_check;
 mod system_df;
+mod system_prune;
 mod tag;
 mod terminal_exec;
 mod top;
+mod update;
 mod version;
 mod volume_create;
 mod volume_inspect;
@@ -86,6 +90,7 @@ pub const VERBS: &[&Verb] = &[
     &cp::VERB,
     &create::VERB,
     &diff::VERB,
+    &events::VERB,
     &exec::VERB,
     &export::VERB,
     &history::VERB,
@@ -123,13 +128,16 @@ pub const VERBS: &[&Verb] = &[
     &run::VERB,
     &save::VERB,
     &start::VERB,
+    &stats::VERB,
     &stop::VERB,
     &system_boot::VERB,
     &system_check::VERB,
     &system_df::VERB,
+    &system_prune::VERB,
     &tag::VERB,
     &terminal_exec::VERB,
     &top::VERB,
+    &update::VERB,
     &version::VERB,
     &volume_create::VERB,
     &volume_inspect::VERB,
@@ -158,6 +166,7 @@ const MAKING_NAMESPACES: &[&str] = &[
     "container start",
     "volume prune",
     "volume rm",
+    "system prune",
 ];
 
 /// Exit status of a command that failed.
@@ -234,7 +243,7 @@ const TOGETHER: usize = 50;
 pub fn run(globals: &Globals, verb: &Verb, given: &Given) -> Result<u8> {
     let name = verb.names[0];
     let is_of_containers = ["container ", "network ", "volume "].iter().any(|group| name.starts_with(group))
-        || name == "inspect";
+        || matches!(name, "inspect" | "system prune");
     if !rootless::is_ordinary_user() || !(is_of_containers || WITH_OWNERS.contains(&name)) {
         return (verb.run)(globals, given);
     }

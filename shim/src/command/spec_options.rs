@@ -257,7 +257,11 @@ fn bound(device: &Device, source: &str, access: &str) -> Mount {
     }
 }
 
-fn limits(given: &Given) -> Result<Limits> {
+/// Limits, as far as a command has flags for them.
+///
+/// # Errors
+/// What is no size, number or device.
+pub(super) fn limits(given: &Given) -> Result<Limits> {
     let size_of = |name: &str| given.text(name)?.map(size::parse).transpose();
     let rates = |name: &str, of_bytes: bool| {
         let rate = |text| {

@@ -1,9 +1,9 @@
 //! `shim system df`
 
-use crate::catalog::usage::{Usage, usage};
+use crate::catalog::usage::{Usage, of_volumes, usage};
 use crate::cli::flags::{Arity, Form, Given, value};
 use crate::cli::{Globals, Verb};
-use crate::command::store;
+use crate::command::{containers, store};
 use crate::error::Result;
 use crate::output::value::Value;
 use crate::output::{self, format, human};
@@ -30,8 +30,14 @@ const HEADERS: [(&str, &str); 5] = [
 ];
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let [images, containers, bundles] = usage(&store(globals)?)?;
-    let rows = [row("Images", images), row("Containers", containers), row("Bundles", bundles)];
+    let [images, of_containers, bundles] = usage(&store(globals)?)?;
+    let volumes = of_volumes(&containers(globals)?)?;
+    let rows = [
+        row("Images", images),
+        row("Containers", of_containers),
+        row("Local Volumes", volumes),
+        row("Bundles", bundles),
+    ];
     let format = given.text("format")?.filter(|format| !format.is_empty()).unwrap_or("table");
     output::print(&format::render(format, TABLE, &HEADERS, &rows)?)?;
     Ok(0)

@@ -4,6 +4,7 @@ use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb};
 use crate::command::store;
 use crate::error::{Context, Error, Result};
+use crate::event;
 use crate::reference::Reference;
 use crate::store::image::Found;
 
@@ -27,9 +28,12 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     if target.digest().is_some() {
         return Err(Error::usage("refusing to create a tag with a digest reference"));
     }
-    store(globals)?.images.change(|images| {
+    let store = store(globals)?;
+    let id = store.images.change(|images| {
         let (Found::Name(id, _) | Found::Id(id)) = images.find(source)?;
-        images.name(&id, &target)
+        images.name(&id, &target)?;
+        Ok(id)
     })?;
+    event::image(&store, "tag", Some(&id), &id.to_string(), &target.familiar());
     Ok(0)
 }

@@ -35,8 +35,10 @@ pub mod signal;
 pub mod size;
 pub mod start;
 pub mod state;
+pub mod stats;
 pub mod store;
 pub mod sweep;
+pub mod update;
 pub mod users;
 pub mod volumes;
 

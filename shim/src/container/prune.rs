@@ -9,6 +9,7 @@ use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::container::{remove, size};
 use crate::error::{Error, Kind, Result};
+use crate::event;
 use crate::time;
 
 /// Which containers are meant.
@@ -93,6 +94,7 @@ pub fn prune(containers: &Containers, filter: &Filter) -> Result<Pruned> {
             Err(error) => pruned.errors.push(error),
         }
     }
+    event::prune(containers.state_root(), "container", pruned.freed);
     Ok(pruned)
 }
 

@@ -22,7 +22,7 @@ use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
-use crate::container::{self, ContainerId, attend, root};
+use crate::container::{self, ContainerId, attend, root, volumes};
 use crate::copy::lookup::Tree;
 use crate::copy::path::{Absolute, End};
 use crate::error::{Context, Error, Kind, Result};
@@ -36,6 +36,7 @@ const TURNS_MAX: usize = 100;
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_FS: i32 = 0x200;
 const MOUNT_ATTR_RDONLY: u64 = 1;
+const MS_PRIVATE: u64 = 1 << 18;
 
 /// A container's files.
 #[derive(Debug)]
@@ -150,22 +151,41 @@ fn of_folders(containers: &Containers, container: &Container) -> Result<OwnedFd>
     if mounts.is_empty() {
         return Ok(root);
     }
-    let is_attached = root::is_attached(containers, &id)?;
+    // As for a start; what is mounted then stays as long as somebody has the tree.
+    let tree = volumes::attach(containers, container)
+        .and_then(|parts| parts.into_iter().map(|(place, part)| Ok((place, cloned(&part)?))).collect())
+        .and_then(|parts: Vec<_>| with_mounts(containers, &id, &root, &mounts, &parts));
+    match (tree, volumes::release(containers, container, true)) {
+        (Err(error), Err(clean_up)) => Err(error.and(&clean_up)),
+        (tree, released) => tree.and_then(|tree| released.map(|()| tree)),
+    }
+}
+
+/// `parts` are those volumes of which only a part is seen, open, by their places.
+fn with_mounts(
+    containers: &Containers,
+    id: &ContainerId,
+    root: &OwnedFd,
+    mounts: &[Mount],
+    parts: &[(String, OwnedFd)],
+) -> Result<OwnedFd> {
+    let is_attached = root::is_attached(containers, id)?;
     apart(|| {
         let unshared = sys::process::unshare(CLONE_NEWNS);
         unshared.map_err(|error| Error::new(Kind::Denied, error.to_string()))?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .during(|| "mount --make-rprivate /".into())?;
-        let place = folder.join(ROOT);
+        let place = containers.folder(id).join(ROOT);
         if !is_attached {
-            move_mount(&root, "", fs::CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            move_mount(root, "", fs::CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
                 .during(|| format!("mount {place:?}"))?;
         }
         // As what is mounted there now.
         let top = Tree::of_container(open_root(&place)?);
-        for mount in &mounts {
+        for mount in mounts {
             let what = || format!("mount {:?} on {:?}", mount.source, mount.destination);
-            attach(&top, mount).during(what)?;
+            let part = parts.iter().find(|(place, _)| *place == mount.destination);
+            attach(&top, mount, part.map(|(_, part)| part)).during(what)?;
         }
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
@@ -186,11 +206,27 @@ fn mounts_of(path: &Path) -> Result<Vec<Mount>> {
     Ok(document.mounts.into_iter().filter(Mount::is_bind).collect())
 }
 
+/// A mount of what a descriptor is of and nothing else, which no mount namespace has and that tells nobody of what is
+/// mounted in it.
+fn cloned(open: &OwnedFd) -> Result<OwnedFd> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(open, "", flags).during(|| "open_tree".into())?;
+    let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
+    let set = mount_setattr(tree.as_fd(), true, &private);
+    set.map_err(|error| Error::new(Kind::System, error.to_string()))?;
+    Ok(tree)
+}
+
 /// Has a bind where it will be; what it is mounted on is made, as at a start.
-fn attach(root: &Tree, mount: &Mount) -> Result<()> {
+fn attach(root: &Tree, mount: &Mount, part: Option<&OwnedFd>) -> Result<()> {
     let recursive = if mount.has("rbind") { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | recursive;
-    let tree = match open_tree(fs::CWD, mount.source.as_str(), flags) {
+    let opened = match part {
+        Some(part) => part.try_clone().map_err(|_| Errno::MFILE),
+        None => open_tree(fs::CWD, mount.source.as_str(), flags),
+    };
+    let tree = match opened {
         // It may be made until the container starts, and is no file of it before.
         Err(Errno::NOENT) => return Ok(()),
         tree => tree.during(|| "open_tree".into())?,

@@ -4,6 +4,9 @@
 //! Events are appended in one write(2) each; a file that has grown is put aside once, so that there are never more than
 //! two. They end with the host's uptime. An event that cannot be written is nobody's failure: what happens, happens.
 
+pub mod filter;
+pub mod read;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::container::host_config::RestartPolicy;
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::start::{Prepared, prepare};
 use crate::container::state::{State, Status};
@@ -431,6 +432,12 @@ impl Worker<'_> {
         }
     }
 
+    /// `update` may have given it another one since it was started.
+    fn restart_policy(&self) -> RestartPolicy {
+        let now = self.seat.containers.get(&self.seat.id).ok().flatten();
+        now.as_ref().unwrap_or(&self.container).host_config.restart_policy.clone()
+    }
+
     /// Records the end, and decides what comes now.
     fn ended(&mut self, ended: Ended) {
         let lost = self.log.as_mut().and_then(|log| {
@@ -438,7 +445,7 @@ impl Worker<'_> {
             log.lost()
         });
         let is_final = self.is_stopped || self.is_shutdown;
-        let (policy, mut backoff) = (self.container.host_config.restart_policy.clone(), self.backoff);
+        let (policy, mut backoff) = (self.restart_policy(), self.backoff);
         let mut wait = None;
         let mut exit = Exit { code: ended.code, ..Exit::default() };
         let recorded = self.record(|state| {

@@ -17,7 +17,7 @@ mod control;
 mod health;
 mod keeper;
 mod life;
-mod oom;
+pub mod oom;
 mod policy;
 mod ports;
 mod probe;

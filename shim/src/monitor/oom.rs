@@ -25,12 +25,18 @@ pub fn cgroup_of(pid: i32) -> Option<String> {
     (path.len() > 1).then(|| path.to_owned())
 }
 
+/// Where a cgroup's files are; None where cgroup v2 is not mounted.
+#[must_use]
+pub fn folder_of(cgroup: &str) -> Option<PathBuf> {
+    let mount = MOUNTS.iter().find(|mount| Path::new(mount).join("cgroup.controllers").exists())?;
+    Some(PathBuf::from(format!("{mount}{cgroup}")))
+}
+
 impl MemoryEvents {
     /// Those of a cgroup; None without the memory controller.
     #[must_use]
     pub fn open(cgroup: &str) -> Option<MemoryEvents> {
-        let mount = MOUNTS.iter().find(|mount| Path::new(mount).join("cgroup.controllers").exists())?;
-        MemoryEvents::of(&PathBuf::from(format!("{mount}{cgroup}/memory.events")))
+        MemoryEvents::of(&folder_of(cgroup)?.join("memory.events"))
     }
 
     fn of(path: &Path) -> Option<MemoryEvents> {

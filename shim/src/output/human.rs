@@ -6,18 +6,27 @@ pub fn size(bytes: u64) -> String {
     size_with(bytes, 3)
 }
 
+/// Bytes with a binary unit and four digits: `1.5MiB`.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"], 4)
+}
+
 /// Bytes with a decimal unit and as many digits as are asked for, at most.
 #[must_use]
 pub fn size_with(bytes: u64, digits: usize) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB"], digits)
+}
+
+fn scaled(bytes: u64, step: f64, units: &[&str], digits: usize) -> String {
     #[allow(clippy::cast_precision_loss)] // some digits are shown
     let mut number = bytes as f64;
     let mut unit = 0;
-    while number >= 1000.0 && unit + 1 < UNITS.len() {
-        number /= 1000.0;
+    while number >= step && unit + 1 < units.len() {
+        number /= step;
         unit += 1;
     }
-    format!("{}{}", general(number, digits), UNITS[unit])
+    format!("{}{}", general(number, digits), units[unit])
 }
 
 /// Go's (and C's) `%.Ng` of a number that is not negative.
@@ -80,6 +89,11 @@ mod tests {
             assert_eq!(size(bytes), shown, "{bytes}");
         }
         assert_eq!(size_with(4_277_910, 4), "4.278MB");
+        assert_eq!(
+            (bytes(0), bytes(1 << 20), bytes(1_610_612_736)),
+            ("0B".into(), "1MiB".into(), "1.5GiB".into())
+        );
+        assert_eq!(bytes(1_234_567), "1.177MiB");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+use crate::event;
 use crate::image::config::{CONFIG_MAX, ImageConfig};
 use crate::image::manifest::Descriptor;
 use crate::image::platform::Platform;
@@ -168,6 +169,8 @@ impl<'a> Pull<'a> {
             }
             Ok(is_new)
         })?;
+        let called = by_tag.as_ref().unwrap_or(name);
+        event::image(self.store, "pull", Some(id), &called.familiar(), &called.familiar_name());
         self.report.line(&format!("Digest: {}", found.named));
         Ok(is_new)
     }
