@@ -24,7 +24,19 @@ fn nothing_is_left_of_what_was_killed() {
         &["network", "connect", "other", "box"],
         &["network", "disconnect", "other", "box"],
         &["restart", "--time", "0", "box"],
-        &["run", "--detach", "--name", "box", "--network", "mine", "busybox", "sleep", "600"],
+        &[
+            "run",
+            "--detach",
+            "--name",
+            "box",
+            "--network",
+            "mine",
+            "-p",
+            "8080:80",
+            "busybox",
+            "sleep",
+            "600",
+        ],
         &["rm", "--force", "box"],
         &["network", "create", "third"],
         &["network", "rm", "third"],
@@ -66,4 +78,8 @@ fn nothing_is_left_of_what_was_killed() {
     shim.cli(&["system", "check", "--repair"]).expect_ok();
     shim.cli(&["network", "prune", "--force"]).expect_ok();
     assert_eq!(shim.host().devices(), [] as [&str; 0]);
+    // Nothing is published any more, and the port is free.
+    let table = shim.host().sh("nft list table inet caisson");
+    assert!(!table.contains("8080"), "{table}");
+    assert_eq!(shim.host().sh("ss --no-header --listening --tcp --numeric 'sport = :8080'"), "");
 }

@@ -6,6 +6,7 @@ use crate::container::state::Status;
 use crate::container::store::{Containers, Found};
 use crate::container::{ContainerId, remove, root};
 use crate::error::{Context as _, Result};
+use crate::network::endpoint;
 use crate::root::remove::forget;
 
 /// A container with what is happening to it; None if there is none (any more).
@@ -55,6 +56,10 @@ fn forget_last_run(containers: &Containers, id: &ContainerId) -> Result<()> {
     let is_over = state.status == Status::Exited && state.monitor.is_none() && !state.is_starting;
     if !is_over || containers.is_supervised(id)? {
         return Ok(());
+    }
+    if let Some(container) = containers.get(id)? {
+        // What it could not take back is recorded in the folder.
+        endpoint::detach(containers, &container)?;
     }
     let folder = containers.state_folder(id);
     forget(&folder).during(|| format!("remove {folder:?}"))
