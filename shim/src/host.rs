@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::OnceLock;
+
+use jiff::tz::TimeZone;
 
 use crate::bundle::defaults::{ALL_CAPABILITIES, APPARMOR_PROFILE};
 use crate::bundle::host::{Host, UserMappings};
@@ -12,6 +15,21 @@ use crate::image::platform::Platform;
 
 /// Folders of /dev that are not of devices, or are each container's own (as Docker passes them over).
 const NOT_DEVICES: [&str; 6] = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts"];
+
+/// Where the host is, for times that people read: `TZ`, or else `/etc/localtime` (tzset(3)); UTC where there is neither.
+#[must_use]
+pub fn time_zone() -> TimeZone {
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    let read = || {
+        if std::env::var_os("TZ").is_some() {
+            return TimeZone::system();
+        }
+        // jiff would look through the whole database for its name.
+        let rules = fs::read("/etc/localtime").ok();
+        rules.and_then(|rules| TimeZone::tzif("Local", &rules).ok()).unwrap_or(TimeZone::UTC)
+    };
+    ZONE.get_or_init(read).clone()
+}
 
 /// The facts. `user` are the ids of an ordinary user's containers; devices are looked for if `with_devices`.
 ///

@@ -1,11 +1,11 @@
 //! `--filter`: which images are meant.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::catalog::pattern;
 use crate::catalog::summary::{self, Summary};
 use crate::error::{Error, Result};
+use crate::host;
 use crate::reference::Reference;
 use crate::store::Store;
 use crate::time;
@@ -175,7 +175,7 @@ fn boolean(name: &str, value: &str) -> Result<bool> {
 }
 
 fn moment(text: &str) -> Result<Timestamp> {
-    time::moment(text, Timestamp::now(), &TimeZone::system())
+    time::moment(text, Timestamp::now(), &host::time_zone())
 }
 
 fn earlier(known: Option<Timestamp>, new: Timestamp) -> Option<Timestamp> {

@@ -11,6 +11,7 @@ use crate::escape::one_line;
 use crate::event::Event;
 use crate::event::filter::Filter;
 use crate::event::read::Reader;
+use crate::host;
 use crate::output;
 use crate::output::template::Template;
 use crate::output::value::Value;
@@ -47,7 +48,7 @@ const FORMAT: u8 = 64;
 const ENOUGH: usize = 1 << 16;
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let (now, zone) = (Timestamp::now(), TimeZone::system());
+    let (now, zone) = (Timestamp::now(), host::time_zone());
     let moment = |name: &str| -> Result<Option<Timestamp>> {
         let text = given.text(name)?.filter(|text| !text.is_empty());
         text.map(|text| time::moment(text, now, &zone)).transpose()

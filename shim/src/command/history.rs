@@ -8,6 +8,7 @@ use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::command::{PLATFORM, platform, store};
 use crate::error::Result;
+use crate::host;
 use crate::output::value::Value;
 use crate::output::{self, format, human};
 
@@ -82,7 +83,7 @@ fn row(step: &Step, id: String, is_human: bool, is_short: bool, now: Timestamp) 
     let at = step.created.map_or_else(
         || "0001-01-01T00:00:00Z".to_owned(),
         |created| {
-            let local = created.to_zoned(jiff::tz::TimeZone::system());
+            let local = created.to_zoned(host::time_zone());
             // Go writes a zone without an offset as Z.
             local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z")
         },

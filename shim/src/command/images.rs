@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::catalog::filter::{self, Filter};
 use crate::catalog::summary::{self, Summary};
@@ -11,6 +10,7 @@ use crate::cli::flags::{Arity, Form, Given, list, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::command::{FAILURE, store};
 use crate::error::Result;
+use crate::host;
 use crate::output::value::Value;
 use crate::output::{self, format, human};
 
@@ -150,7 +150,7 @@ fn row(image: &Summary, (repository, tag, digest): Name, is_short: bool, now: Ti
 /// As Go writes a time: `2024-05-01 10:00:00 +0200 CEST`.
 fn created_at(created: Option<Timestamp>) -> String {
     let Some(created) = created else { return "0001-01-01 00:00:00 +0000 UTC".to_owned() };
-    created.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+    created.to_zoned(host::time_zone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `shim logs`
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
@@ -9,6 +8,7 @@ use crate::container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::error::{Error, Result};
+use crate::host;
 use crate::log::{self, Request};
 use crate::store::folder::Folders;
 use crate::time;
@@ -73,7 +73,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
 
 fn moment(given: &Given, flag: &str) -> Result<Option<Timestamp>> {
     let text = given.text(flag)?.filter(|text| !text.is_empty());
-    text.map(|text| time::moment(text, Timestamp::now(), &TimeZone::system())).transpose()
+    text.map(|text| time::moment(text, Timestamp::now(), &host::time_zone())).transpose()
 }
 
 /// What is no number means all, as with docker.

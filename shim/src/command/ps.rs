@@ -1,7 +1,6 @@
 //! `shim ps`
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::catalog::filter;
 use crate::catalog::summary;
@@ -14,6 +13,7 @@ use crate::container::filter::{Ancestor, Filter, Lookup};
 use crate::container::store::{Containers, Found};
 use crate::container::{self, listing, size};
 use crate::error::{Context, Error, Kind, Result};
+use crate::host;
 use crate::output::value::Value;
 use crate::output::{self, format, human, label};
 use crate::port;
@@ -231,7 +231,7 @@ impl Shown<'_> {
 
 /// As Go writes a time: `2024-05-01 10:00:00 +0200 CEST`.
 fn created_at(created: Timestamp) -> String {
-    created.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+    created.to_zoned(host::time_zone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A process that a record names, told from a later one with the same number (proc_pid_stat(5)).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -63,7 +64,10 @@ fn has_ended(state: u8) -> bool {
 
 /// State and time of start.
 fn stat(pid: i32) -> Option<(u8, u64)> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // All of it comes by one read(2), and is some 350 bytes.
+    let mut buffer = [0; 1024];
+    let count = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
+    let text = buffer.get(..count)?;
     // The name, in parentheses, may have anything in it but ends at the last one.
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;

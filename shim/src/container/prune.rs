@@ -1,7 +1,6 @@
 //! What `container prune` removes: containers that do not run, as far as its filters mean them.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::container::record::Container;
 use crate::container::root::UPPER;
@@ -10,6 +9,7 @@ use crate::container::store::Containers;
 use crate::container::{remove, size};
 use crate::error::{Error, Kind, Result};
 use crate::event;
+use crate::host;
 use crate::time;
 
 /// Which containers are meant.
@@ -33,7 +33,7 @@ impl Filter {
             let name = name.trim().to_lowercase();
             match name.as_str() {
                 "until" => {
-                    let moment = time::moment(value, Timestamp::now(), &TimeZone::system())?;
+                    let moment = time::moment(value, Timestamp::now(), &host::time_zone())?;
                     filter.until = Some(filter.until.map_or(moment, |known| known.min(moment)));
                 }
                 "label" | "label!" => {

@@ -3,9 +3,9 @@
 //! Values of the same filter are alternatives, but for labels, of which all have to be there.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
+use crate::host;
 use crate::network::{DEFAULT, NAMES_ONLY, Network};
 use crate::time;
 
@@ -43,7 +43,7 @@ impl Filter {
                     filter.labels.push((key.to_owned(), value.map(str::to_owned), name == "label"));
                 }
                 "until" if of_prune => {
-                    let moment = time::moment(value, Timestamp::now(), &TimeZone::system())?;
+                    let moment = time::moment(value, Timestamp::now(), &host::time_zone())?;
                     filter.until = Some(filter.until.map_or(moment, |known| known.min(moment)));
                 }
                 "name" if !of_prune => filter.names.push(owned),

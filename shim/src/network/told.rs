@@ -1,8 +1,8 @@
 //! A network as `network inspect` and `network ls` tell it. Pure.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
+use crate::host;
 use crate::network::lease::{Lease, Part};
 use crate::network::{NAMES_ONLY, Network};
 use crate::output::document;
@@ -83,7 +83,7 @@ pub fn row(network: &Network, is_short: bool) -> Value {
     let word = |is: bool| if is { "true" } else { "false" };
     let created: Option<Timestamp> = network.created.parse().ok();
     let created = created
-        .map(|moment| moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.f %z %Z").to_string());
+        .map(|moment| moment.to_zoned(host::time_zone()).strftime("%Y-%m-%d %H:%M:%S%.f %z %Z").to_string());
     Value::Object(
         "network",
         vec![
