@@ -394,6 +394,27 @@ fn volumes_and_mounts_are_part_of_it() {
 }
 
 #[test]
+fn what_something_is_mounted_on_is_not_replaced() {
+    requires!(is_root(), "{ROOT}");
+    let case = Case::new();
+    case.write("hosts", "mine\n");
+    case.write("etc/hosts", "mine\n");
+    for name in ["up", "still", "down"] {
+        for (from, to) in [("hosts", "/etc/hosts"), ("hosts", "/etc"), ("etc", "/")] {
+            let words = [from, &format!("{name}:{to}")];
+            case.refused(&words, "cannot replace \"hosts\", which something is mounted on");
+        }
+    }
+    // It is there still, and the container has it.
+    let inside = |line: &str| case.shim.stdout(&["exec", "up", "sh", "-c", line]);
+    assert!(inside("cat /etc/hosts").contains("localhost"));
+    assert!(inside("cat /proc/self/mountinfo").contains(" /etc/hosts "));
+    // One argument is a variable that is empty.
+    case.refused(&["up:", "."], "has no path behind the colon");
+    case.refused(&["hosts", "up:/etc/passwd/"], "not a directory");
+}
+
+#[test]
 fn what_was_copied_is_told_on_terminals_only() {
     requires!(is_root(), "{ROOT}");
     let case = Case::new();

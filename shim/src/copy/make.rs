@@ -7,7 +7,10 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    self, AtFlags, FileType, Gid, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Timespec, Timestamps, Uid,
+    XattrFlags,
+};
 use rustix::io::Errno;
 
 use crate::copy::walk::About;
@@ -230,12 +233,25 @@ fn times(look: &Look) -> Timestamps {
 }
 
 fn expect_no_folder(folder: &OwnedFd, name: &CStr) -> Result<()> {
+    expect_no_mount(folder, name)?;
     match fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
             Err(Error::conflict(format!("cannot overwrite directory {name:?} with non-directory {name:?}")))
         }
         Ok(_) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno).during(|| "fstatat".into()),
+    }
+}
+
+/// The kernel refuses to replace what something is mounted on only to those who are in the same mount namespace; for all
+/// others the mount would be gone (rename(2), EBUSY).
+fn expect_no_mount(folder: &OwnedFd, name: &CStr) -> Result<()> {
+    match fs::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) {
+        Ok(stat) if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => {
+            Err(Errno::BUSY).during(|| format!("cannot replace {name:?}, which something is mounted on"))
+        }
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).during(|| "statx".into()),
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Argument<'a> {
 /// Reads an argument: what is absolute, or begins with a dot, is the host's, whatever colons it has.
 ///
 /// # Errors
-/// A container whose name is not UTF-8.
+/// A container whose name is not UTF-8, or without a path.
 pub fn argument(text: &OsStr) -> Result<Argument<'_>> {
     let bytes = text.as_bytes();
     if bytes == b"-" {
@@ -29,6 +29,10 @@ pub fn argument(text: &OsStr) -> Result<Argument<'_>> {
         Some(at) if at > 0 && !matches!(bytes[0], b'/' | b'.') => {
             let container = std::str::from_utf8(&bytes[..at])
                 .map_err(|_| Error::usage(format!("argument {text:?} is not UTF-8")))?;
+            if at + 1 == bytes.len() {
+                // A variable that is empty would mean all of its root.
+                return Err(Error::usage(format!("argument {text:?} has no path behind the colon")));
+            }
             Ok(Argument::Container(container, &bytes[at + 1..]))
         }
         _ => Ok(Argument::Host(bytes)),
@@ -140,6 +144,7 @@ pub fn how(source_is_folder: bool, source: End, there: There, target: End) -> Re
         There::Folder if source_is_folder && source == End::Dot => Ok(How::Contents),
         There::Folder => Ok(How::Into),
         There::File if source_is_folder => Err(Error::conflict("cannot copy directory")),
+        There::File if target != End::Name => Err(Error::conflict("not a directory")),
         There::Nothing if !source_is_folder && target != End::Name => {
             Err(Error::not_found("no such directory"))
         }
@@ -156,12 +161,12 @@ mod tests {
         let read = |text| argument(OsStr::new(text)).unwrap();
         assert_eq!(read("web:/etc"), Argument::Container("web", b"/etc"));
         assert_eq!(read("web:etc:x"), Argument::Container("web", b"etc:x"));
-        assert_eq!(read("web:"), Argument::Container("web", b""));
         for host in ["/a:b", "./a:b", "../a:b", ".a:b", "a", ":a", ""] {
             assert_eq!(read(host), Argument::Host(host.as_bytes()), "{host}");
         }
         assert_eq!(read("-"), Argument::Stream);
         assert!(argument(OsStr::from_bytes(b"\xff:/x")).is_err());
+        assert!(argument(OsStr::new("web:")).is_err(), "an empty variable is not all files of it");
     }
 
     #[test]
@@ -197,6 +202,7 @@ mod tests {
             (false, Name, Nothing, Slash, Err("no such directory")),
             (false, Name, File, Name, Ok(How::As)),
             (false, Name, Folder, Name, Ok(How::Into)),
+            (false, Name, File, Slash, Err("not a directory")),
             (true, Name, Nothing, Name, Ok(How::As)),
             (true, Dot, Nothing, Slash, Ok(How::As)),
             (true, Name, File, Name, Err("cannot copy directory")),
