@@ -20,6 +20,9 @@ impl Shim {
             for line in text.lines() {
                 let event: Value =
                     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                if event["Type"] != "container" {
+                    continue;
+                }
                 ids.insert(event["id"].as_str().expect("an id").to_owned());
             }
         }

@@ -57,7 +57,11 @@ impl Shim {
         let program = [text(&shim), "--root".into(), text(&root), "--state".into(), text(&state)];
         let words = program.iter().map(String::as_str).chain(words.iter().copied());
         let mut call = self.1.call(&self.0, &words.collect::<Vec<_>>());
-        call = call.env("HOME", self.path("home")).env("XDG_RUNTIME_DIR", self.path("run"));
+        // Wherever the tests are run, an ordinary user may not get there.
+        call = call
+            .current_dir(Path::new("/"))
+            .env("HOME", self.path("home"))
+            .env("XDG_RUNTIME_DIR", self.path("run"));
         for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "HTTP_PROXY", "http_proxy"] {
             call = call.env_remove(name);
         }
