@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::UdpSocket;
 
-use integration::{Output, Shim, requires, wait_for};
+use integration::{Output, Shim, inside_network, requires, wait_for};
 
 const NFT: &str = "networks need root and nftables (scripts/install-deps test)";
 
@@ -146,4 +146,42 @@ fn the_resolver_comes_back_when_its_monitor_was_killed() {
     }
     wait_for("their end", || shim.processes().is_empty().then_some(()));
     assert_eq!(found(&shim, "box", "box"), [own.as_str()], "the next command has brought a monitor");
+}
+
+#[test]
+fn idle_connections_keep_neither_the_resolver_nor_others_busy() {
+    requires!(are_possible(), "{NFT}");
+    let shim = Shim::networked();
+    shim.cli(&["network", "create", "mine"]).expect_ok();
+    let id = shim.detached(&["--name", "web", "--network", "mine", "busybox", "sleep", "1000"]);
+    let netns = shim.process(&id).path("ns/net").to_string_lossy().into_owned();
+    let open = || std::net::TcpStream::connect("127.0.0.11:53");
+    let idle: Vec<_> = (0..40).map(|_| inside_network(&netns, open).unwrap()).collect();
+    let ticks = || -> u64 {
+        let stats = shim.processes().into_iter().map(|process| process.read("stat"));
+        let of = |stat: String| -> u64 {
+            let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        };
+        stats.map(of).sum()
+    };
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let before = ticks();
+    std::thread::sleep(std::time::Duration::from_millis(800));
+    // Hundredths of a second: one that asks again and again has them all.
+    assert!(ticks() - before < 20, "the supervisor rests");
+    assert_eq!(found(&shim, "web", "web").len(), 1, "datagrams are answered meanwhile");
+    drop(idle);
+}
+
+#[test]
+fn the_host_has_a_name_where_the_user_wants_one() {
+    requires!(are_possible(), "{NFT}");
+    let shim = Shim::networked();
+    let words = ["--add-host", "host.docker.internal:host-gateway", "busybox"];
+    let gateway = shim.stdout(&["network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "bridge"]);
+    let hosts = shim.run(&[&["--rm"], &words[..], &["cat", "/etc/hosts"]].concat()).expect_ok().stdout;
+    assert!(hosts.contains(&format!("\n{}\thost.docker.internal\n", gateway.trim_end())), "{hosts}");
+    let refused = shim.run(&[&["--network", "none"], &words[..], &["true"]].concat()).expect_code(125);
+    refused.expect_stderr("--add-host host.docker.internal:host-gateway: it is in no network with a gateway");
 }

@@ -285,6 +285,17 @@ fn ports_are_told_as_docker_does() {
     let lines = "53/udp -> 0.0.0.0:53\n53/udp -> [::]:53\n80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n\
                  443/tcp -> 127.0.0.1:8443\n";
     assert_eq!(shim.stdout(&["port", &id]), lines);
+    for (filter, is_it) in [
+        ("8080", true),
+        ("80/tcp", true),
+        ("8400-8500", true),
+        ("53/udp", true),
+        ("53", false),
+        ("81", false),
+    ] {
+        let found = shim.stdout(&["ps", "-q", "--no-trunc", "-f", &format!("publish={filter}")]);
+        assert_eq!(!found.is_empty(), is_it, "{filter}");
+    }
     assert_eq!(shim.stdout(&["port", &id, "443/tcp"]), "127.0.0.1:8443\n");
     let refused = shim.cli(&["port", &id, "90"]).expect_code(1);
     assert!(refused.stderr.contains(&format!("no public port '90/tcp' published for {id}")), "{refused}");
@@ -344,8 +355,11 @@ fn a_proxy_that_is_killed_is_replaced_and_one_that_nobody_needs_ends() {
     let web = here.container(&["-p", "127.0.0.1:8080:80"]);
     let (host, server) = (here.host(), Server::tcp(&web.netns, "0.0.0.0:80"));
     let with = |word: &'static str| -> Vec<Process> {
-        let all = shim.processes().into_iter();
-        all.filter(|process| process.cmdline().iter().any(|argument| argument == word)).collect()
+        // One that ends meanwhile is none of them.
+        let line = |process: &Process| std::fs::read(process.path("cmdline")).unwrap_or_default();
+        let is_one =
+            |process: &Process| line(process).split(|byte| *byte == 0).any(|part| part == word.as_bytes());
+        shim.processes().into_iter().filter(is_one).collect()
     };
     let [proxy] = &with("port-proxy")[..] else { panic!("one proxy") };
     assert_eq!(proxy.status("CapEff"), "0000000000000000");

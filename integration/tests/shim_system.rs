@@ -8,7 +8,7 @@ const ROOT: &str = "containers need root";
 #[test]
 fn unused_things_go_together_and_what_is_used_stays() {
     requires!(is_root(), "{ROOT}");
-    let shim = Shim::with_busybox();
+    let shim = Shim::networked();
     shim.load(&ImageMaker::empty().named("unused:1").docker_archive(&shim.folder().join("unused.tar")));
     shim.detached(&["--name", "up", "-v", "/data", "busybox", "sleep", "1000"]);
     let down = shim.stdout(&["create", "--name", "down", "-v", "/data", "busybox"]).trim_end().to_owned();

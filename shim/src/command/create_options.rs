@@ -16,7 +16,7 @@ use crate::container::create::Request;
 use crate::container::host_config::{
     DeviceMapping, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit,
 };
-use crate::container::hosts::{self, Resolver};
+use crate::container::hosts::{self, Extra, Resolver};
 use crate::container::modes::{Mode, Modes};
 use crate::container::name;
 use crate::error::{Error, Kind, Result};
@@ -75,6 +75,13 @@ pub fn request(given: &Given, words: &[&str], detached: bool) -> Result<(Request
     resolver.check()?;
     let extra = given.texts("add-host")?.into_iter().map(hosts::extra).collect::<Result<Vec<_>>>()?;
     check_joined(&modes, &options, &extra, &resolver)?;
+    if let Some((name, _)) = extra.iter().find(|(_, address)| address.is_none())
+        && !matches!(modes.network, Mode::Network(_))
+    {
+        return Err(Error::usage(format!(
+            "--add-host {name}:host-gateway: it is in no network with a gateway"
+        )));
+    }
     let (mut config, mut host_config) =
         (config(given, image, command, &options, detached)?, host_config(given, &options)?);
     host_config.hardened = hardened;
@@ -167,12 +174,7 @@ fn harden(given: &Given, mounts: &Asked, options: &mut Options) -> Result<Vec<&'
 }
 
 /// What has to be the other container's where its network is joined.
-fn check_joined(
-    modes: &Modes,
-    options: &Options,
-    extra: &[(String, std::net::IpAddr)],
-    resolver: &Resolver,
-) -> Result<()> {
+fn check_joined(modes: &Modes, options: &Options, extra: &[Extra], resolver: &Resolver) -> Result<()> {
     if modes.network.container().is_none() {
         return Ok(());
     }

@@ -5,7 +5,6 @@
 //! process is the runtime's, at each start, by the document that is written here.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use crate::bundle::{self, account, process};
 use crate::catalog::summary::Summary;
 use crate::container::config::Config;
 use crate::container::host_config::HostConfig;
-use crate::container::hosts::{self, Resolver};
+use crate::container::hosts::{self, Extra, Resolver};
 use crate::container::limits::{self, Controllers};
 use crate::container::modes::{Mode, Modes};
 use crate::container::record::Container;
@@ -54,7 +53,7 @@ pub struct Request {
     /// Its networks by name, if it is to be in any.
     pub endpoints: BTreeMap<String, EndpointConfig>,
     /// `--add-host`.
-    pub hosts: Vec<(String, IpAddr)>,
+    pub hosts: Vec<Extra>,
     /// `--dns` and its kin.
     pub resolver: Resolver,
     /// The runtime's binary.
@@ -338,7 +337,7 @@ impl Names<'_> {
         &self,
         modes: &Modes,
         options: &Options,
-        extra: &[(String, IpAddr)],
+        extra: &[Extra],
         resolver: &Resolver,
     ) -> Result<Vec<Mount>> {
         let folder = match self.joined {
@@ -361,13 +360,7 @@ impl Names<'_> {
         ["resolv.conf", "hostname", "hosts"].into_iter().map(mount).collect()
     }
 
-    fn write(
-        &self,
-        modes: &Modes,
-        options: &Options,
-        extra: &[(String, IpAddr)],
-        resolver: &Resolver,
-    ) -> Result<()> {
+    fn write(&self, modes: &Modes, options: &Options, extra: &[Extra], resolver: &Resolver) -> Result<()> {
         let of_host = modes.network == Mode::Host;
         let name = self.name(modes, options);
         let known = if of_host { Some(host_file("/etc/hosts")?) } else { None };
@@ -377,7 +370,7 @@ impl Names<'_> {
         }
         for (file, content) in [
             ("hostname", format!("{name}\n")),
-            ("hosts", hosts::hosts(known.as_deref(), extra)),
+            ("hosts", hosts::hosts(known.as_deref(), extra, None)),
             ("resolv.conf", resolver.file(&servers, of_host)),
         ] {
             write(&self.draft.path().join(file), content.as_bytes(), 0o644, self.lasting)?;

@@ -5,6 +5,7 @@
 
 use regex_lite::Regex;
 
+use crate::container::host_config::PortBinding;
 use crate::container::record::Container;
 use crate::container::state::{State, Status};
 use crate::digest::Digest;
@@ -117,7 +118,23 @@ impl Filter {
     /// Is this one meant?
     #[must_use]
     pub fn fits(&self, container: &Container, state: &State) -> bool {
-        self.fits_record(container) && self.fits_state(state)
+        self.fits_record(container) && self.fits_state(state) && self.fits_ports(container, state)
+    }
+
+    /// By the host's port, as docker has it, and by the container's, as its manual has it.
+    fn fits_ports(&self, container: &Container, state: &State) -> bool {
+        let asked =
+            container.host_config.port_bindings.iter().map(|(port, bindings)| (port, bindings.as_slice()));
+        let given = state.ports.iter().filter_map(|(port, bindings)| Some((port, bindings.as_deref()?)));
+        let all: Vec<_> = asked.chain(given).collect();
+        is_one(&self.published, |wanted| {
+            all.iter().any(|(port, bindings)| {
+                let protocol = port.split_once('/').map_or("tcp", |(_, protocol)| protocol);
+                let of_host =
+                    |binding: &PortBinding| wanted.has(&format!("{}/{protocol}", binding.host_port));
+                wanted.has(port) || bindings.iter().any(of_host)
+            })
+        })
     }
 
     fn fits_state(&self, state: &State) -> bool {
@@ -156,9 +173,6 @@ impl Filter {
                 };
                 super::listing::networks(container).contains(&network.as_str())
                     || container.endpoints.values().any(is_id)
-            })
-            && is_one(&self.published, |wanted| {
-                container.host_config.port_bindings.keys().any(|port| wanted.has(port))
             })
             && is_one(&self.exposed, |wanted| container.config.exposed_ports.keys().any(|port| wanted.has(port)))
             // There are no tasks of a swarm.

@@ -12,11 +12,14 @@ pub const FILE_MAX: u64 = 1 << 20;
 const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
     ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
-/// One of `--add-host`: `NAME:ADDRESS`, or `NAME=ADDRESS`, an IPv6 address with or without brackets.
+/// A name that the user adds, and where it leads: None is the host, by the gateway of the container's networks.
+pub type Extra = (String, Option<IpAddr>);
+
+/// One of `--add-host`: `NAME:ADDRESS`, or `NAME=ADDRESS`, an IPv6 address with or without brackets, or `host-gateway`.
 ///
 /// # Errors
-/// Docker's words; `host-gateway`, which there is not without a network.
-pub fn extra(text: &str) -> Result<(String, IpAddr)> {
+/// Docker's words.
+pub fn extra(text: &str) -> Result<Extra> {
     let bad = || Error::usage(format!("bad format for add-host: {text:?}"));
     let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(bad)?;
     let is_name = !name.is_empty() && !name.contains(|char: char| char.is_whitespace() || char.is_control());
@@ -24,23 +27,25 @@ pub fn extra(text: &str) -> Result<(String, IpAddr)> {
         return Err(bad());
     }
     if address == "host-gateway" {
-        return Err(Error::usage(format!("--add-host {text}: host-gateway is not supported yet")));
+        return Ok((name.to_owned(), None));
     }
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     match bare.parse() {
-        Ok(address) => Ok((name.to_owned(), address)),
+        Ok(address) => Ok((name.to_owned(), Some(address))),
         Err(_) => Err(Error::usage(format!("invalid IP address in add-host: {address:?}"))),
     }
 }
 
-/// /etc/hosts of a container without a network, or, `of_host`, the host's own with more behind it.
+/// /etc/hosts of a container without a network, or, `of_host`, the host's own with more behind it. Where there is no gateway,
+/// no name leads to it.
 #[must_use]
-pub fn hosts(of_host: Option<&str>, extra: &[(String, IpAddr)]) -> String {
+pub fn hosts(of_host: Option<&str>, extra: &[Extra], gateway: Option<IpAddr>) -> String {
     let mut text = of_host.unwrap_or(LOCAL).to_owned();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     for (name, address) in extra {
+        let Some(address) = address.or(gateway) else { continue };
         text.push_str(&format!("{address}\t{name}\n"));
     }
     text
@@ -148,17 +153,22 @@ mod tests {
     fn hosts_are_named_as_docker_writes_them() {
         let more =
             [extra("db:10.0.0.1").unwrap(), extra("six=[2001:db8::1]").unwrap(), extra("v6:::1").unwrap()];
-        let text = hosts(None, &more);
+        let text = hosts(None, &more, None);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("ff02::2\tip6-allrouters\n10.0.0.1\tdb\n2001:db8::1\tsix\n::1\tv6\n"));
-        assert_eq!(hosts(Some("1.2.3.4 own"), &more[..1]), "1.2.3.4 own\n10.0.0.1\tdb\n");
+        assert_eq!(hosts(Some("1.2.3.4 own"), &more[..1], None), "1.2.3.4 own\n10.0.0.1\tdb\n");
+        let host = [extra("host.docker.internal:host-gateway").unwrap()];
+        assert_eq!(
+            hosts(Some("own"), &host, "10.0.0.1".parse().ok()),
+            "own\n10.0.0.1\thost.docker.internal\n"
+        );
+        assert_eq!(hosts(Some("own"), &host, None), "own\n");
         for (text, words) in [
             ("db", "bad format for add-host: \"db\""),
             (":1.2.3.4", "bad format for add-host"),
             ("a b:1.2.3.4", "bad format for add-host"),
             ("a\nb:1.2.3.4", "bad format for add-host"),
             ("db:1.2.3", "invalid IP address in add-host: \"1.2.3\""),
-            ("h:host-gateway", "host-gateway is not supported yet"),
         ] {
             let error = extra(text).unwrap_err().to_string();
             assert!(error.contains(words), "{text}: {error}");

@@ -8,7 +8,8 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, CWD, Mode, StatxAttributes, StatxFlags, statx};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 use crate::bundle::ROOT;
@@ -136,13 +137,20 @@ pub fn detach(containers: &Containers, id: &ContainerId) -> Result<()> {
 /// # Errors
 /// The system's reason.
 pub fn is_attached(containers: &Containers, id: &ContainerId) -> Result<bool> {
-    let open = match open_folder(&containers.folder(id)) {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(false),
-        open => open?,
-    };
+    let folder = containers.folder(id);
     for name in [SHM, ROOT] {
-        let there = rustix::fs::statat(&open, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        if there && overlay::look(open.as_fd(), name, "")? != Mounted::Nothing {
+        let path = folder.join(name);
+        let stat = match statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) {
+            Err(Errno::NOENT) => continue,
+            stat => stat.during(|| format!("statx {path:?}"))?,
+        };
+        let is_mounted = if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+            stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        } else {
+            // Linux before 5.8.
+            overlay::look(open_folder(&folder)?.as_fd(), name, "")? != Mounted::Nothing
+        };
+        if is_mounted {
             return Ok(true);
         }
     }

@@ -84,9 +84,11 @@ impl Resolver {
 
     /// What it waits for.
     pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        let own = [self.sockets.udp.as_fd(), self.sockets.tcp.as_fd()].map(|fd| (fd, PollFlags::IN));
+        // Whoever comes while there are enough, waits: he must not wake this process again and again.
+        let tcp = (self.streams.len() < STREAMS_MAX).then(|| self.sockets.tcp.as_fd());
+        let own = std::iter::once(self.sockets.udp.as_fd()).chain(tcp).map(|fd| (fd, PollFlags::IN));
         let asked = self.asked.iter().map(|asked| (asked.socket.as_fd(), PollFlags::IN));
-        own.into_iter().chain(asked).chain(self.streams.iter().flat_map(Stream::descriptors))
+        own.chain(asked).chain(self.streams.iter().flat_map(Stream::descriptors))
     }
 
     /// When something has to be done though nothing happens.

@@ -79,7 +79,9 @@ fn resolv_conf(container: &Container, networks: &BTreeMap<String, EndpointState>
 fn hosts_file(container: &Container, networks: &BTreeMap<String, EndpointState>) -> Result<String> {
     let extra = container.host_config.extra_hosts.iter().flatten();
     let extra = extra.map(|text| hosts::extra(text)).collect::<Result<Vec<_>>>()?;
-    let mut text = hosts::hosts(None, &extra);
+    let gateways = networks.values().flat_map(|state| [&state.gateway, &state.ipv6_gateway]);
+    let gateway = gateways.filter_map(|gateway| gateway.parse().ok()).next();
+    let mut text = hosts::hosts(None, &extra, gateway);
     let (host, domain) = (&container.config.hostname, &container.config.domainname);
     let names = if domain.is_empty() { host.clone() } else { format!("{host}.{domain} {host}") };
     for state in networks.values() {
@@ -101,16 +103,18 @@ mod tests {
     fn its_own_addresses_are_behind_what_the_user_has_added() {
         let mut container = container("web");
         container.config.hostname = "web".to_owned();
-        container.host_config.extra_hosts = Some(vec!["db:10.0.0.9".to_owned()]);
+        container.host_config.extra_hosts =
+            Some(vec!["db:10.0.0.9".to_owned(), "up:host-gateway".to_owned()]);
         let mut networks = BTreeMap::new();
         let state = EndpointState {
             ip_address: "172.30.0.2".to_owned(),
+            gateway: "172.30.0.1".to_owned(),
             global_ipv6_address: "fd00::2".to_owned(),
             ..EndpointState::default()
         };
         networks.insert("one".to_owned(), state);
         let text = hosts_file(&container, &networks).unwrap();
-        assert!(text.ends_with("10.0.0.9\tdb\n172.30.0.2\tweb\nfd00::2\tweb\n"), "{text}");
+        assert!(text.ends_with("10.0.0.9\tdb\n172.30.0.1\tup\n172.30.0.2\tweb\nfd00::2\tweb\n"), "{text}");
         container.config.domainname = "example.org".to_owned();
         let text = hosts_file(&container, &networks).unwrap();
         assert!(text.ends_with("\nfd00::2\tweb.example.org web\n"), "{text}");

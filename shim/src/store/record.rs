@@ -1,7 +1,7 @@
 //! Small JSON files that are whole at any moment, and locks between processes.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Error, Result};
+
+/// What is short for a record, in bytes.
+const SHORT: usize = 16 << 10;
 
 /// A name that nobody else uses at this moment, in whatever process.
 #[must_use]
@@ -85,7 +88,7 @@ fn replace(path: &Path, bytes: &[u8], lasting: bool) -> Result<()> {
 /// One that is not of this form, or the system's reason.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let words = || format!("read {path:?}");
-    match fs::read(path) {
+    match contents(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| Error::invalid(error.to_string()))
@@ -93,6 +96,18 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).during(words),
     }
+}
+
+/// All of a file; a short one, as most records are, by one read(2): whoever lists containers reads hundreds.
+fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = vec![0; SHORT];
+    let count = file.read(&mut bytes)?;
+    bytes.truncate(count);
+    if count == SHORT {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// A lock between processes, which ends with this value or the process, however it ends.
