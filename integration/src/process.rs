@@ -73,6 +73,18 @@ impl Process {
         line.unwrap_or_else(|| panic!("no {field} in /proc/{}/status", self.pid)).trim().to_owned()
     }
 
+    /// The processor time that it has taken, its own and the kernel's for it, in ticks of a hundredth of a second
+    /// (proc_pid_stat(5), fields 14 and 15).
+    #[must_use]
+    #[track_caller]
+    pub fn ticks(&self) -> u64 {
+        let stat = self.read("stat");
+        // The name, in parentheses, may have anything in it but ends at the last one.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let field = |at: usize| fields[at].parse::<u64>().expect("a number");
+        field(11) + field(12)
+    }
+
     /// Its parent.
     #[must_use]
     #[track_caller]

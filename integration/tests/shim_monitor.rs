@@ -294,15 +294,10 @@ fn a_program_may_close_its_streams() {
     ]);
     let process = shim.process(&id);
     std::thread::sleep(Duration::from_millis(300));
-    let ticks = |process: Process| -> u64 {
-        let stat = process.read("stat");
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let before = ticks(worker(&shim, &id));
+    let before = worker(&shim, &id).ticks();
     std::thread::sleep(Duration::from_millis(600));
     // Hundredths of a second: one that asks again and again has them all.
-    assert!(ticks(worker(&shim, &id)) - before < 20, "the monitor is idle");
+    assert!(worker(&shim, &id).ticks() - before < 20, "the monitor is idle");
     stop_counting(process);
     assert_eq!(ended(&shim, &id)["exit_code"], 4);
 }

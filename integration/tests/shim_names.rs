@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::UdpSocket;
 
-use integration::{Output, Shim, inside_network, requires, wait_for};
+use integration::{Output, Process, Shim, inside_network, requires, wait_for};
 
 const NFT: &str = "networks need root and nftables (scripts/install-deps test)";
 
@@ -157,14 +157,7 @@ fn idle_connections_keep_neither_the_resolver_nor_others_busy() {
     let netns = shim.process(&id).path("ns/net").to_string_lossy().into_owned();
     let open = || std::net::TcpStream::connect("127.0.0.11:53");
     let idle: Vec<_> = (0..40).map(|_| inside_network(&netns, open).unwrap()).collect();
-    let ticks = || -> u64 {
-        let stats = shim.processes().into_iter().map(|process| process.read("stat"));
-        let of = |stat: String| -> u64 {
-            let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-        };
-        stats.map(of).sum()
-    };
+    let ticks = || shim.processes().iter().map(Process::ticks).sum::<u64>();
     std::thread::sleep(std::time::Duration::from_millis(200));
     let before = ticks();
     std::thread::sleep(std::time::Duration::from_millis(800));

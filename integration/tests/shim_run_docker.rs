@@ -176,6 +176,14 @@ fn values(document: &Value) -> BTreeMap<String, String> {
     found
 }
 
+/// Docker tells mounts in the order of a hash table, each time another.
+fn with_sorted_mounts(mut document: Value) -> Value {
+    if let Some(mounts) = document["Mounts"].as_array_mut() {
+        mounts.sort_by_key(|mount| mount["Destination"].to_string());
+    }
+    document
+}
+
 /// Ids are each one's own.
 fn without_ids(text: &str) -> String {
     let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
@@ -228,7 +236,7 @@ fn the_same_command_lines_come_to_the_same() {
 
     docker.cli(&RICH).expect_ok();
     shim.cli(&RICH).expect_ok();
-    let told = |output: Output| values(&output.expect_ok().json()[0]);
+    let told = |output: Output| values(&with_sorted_mounts(output.expect_ok().json()[0].clone()));
     let (theirs, ours) = (told(docker.cli(&["inspect", "rich"])), told(shim.cli(&["inspect", "rich"])));
     let mut differences = Vec::new();
     for (who, one, other) in [("docker", &theirs, &ours), ("shim", &ours, &theirs)] {

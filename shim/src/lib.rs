@@ -21,6 +21,7 @@ pub mod import;
 pub mod load;
 pub mod log;
 pub mod monitor;
+pub mod netlink;
 pub mod network;
 pub mod output;
 pub mod pack;

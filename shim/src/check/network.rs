@@ -21,11 +21,7 @@ pub(super) fn look(store: &Store) -> Result<Vec<Leftover>> {
 pub(super) fn mend(store: &Store, report: &Report, repaired: &mut Repaired) -> Result<()> {
     let containers = Containers::open(&store.folders)?;
     for leftover in &report.of_networks {
-        match sweep::mend(&containers, leftover) {
-            Ok(true) => repaired.done.push(format!("put right: {}", leftover.words())),
-            Ok(false) => {}
-            Err(error) => repaired.left.push(format!("{}: {error}", leftover.words())),
-        }
+        repaired.note(&leftover.words(), sweep::mend(&containers, leftover));
     }
     Ok(())
 }

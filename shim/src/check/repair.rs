@@ -27,6 +27,17 @@ pub struct Repaired {
     pub left: Vec<String>,
 }
 
+impl Repaired {
+    /// Notes what became of something that was left: true if it was put right, false if there was nothing to do any more.
+    pub(super) fn note(&mut self, what: &str, mended: Result<bool>) {
+        match mended {
+            Ok(true) => self.done.push(format!("put right: {what}")),
+            Ok(false) => {}
+            Err(error) => self.left.push(format!("{what}: {error}")),
+        }
+    }
+}
+
 /// Repairs what was found.
 ///
 /// # Errors

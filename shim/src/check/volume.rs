@@ -32,11 +32,7 @@ pub(super) fn mend(store: &Store, report: &Report, repaired: &mut Repaired) -> R
         _ => None,
     });
     for leftover in broken.chain(&report.of_volumes) {
-        match sweep::mend(&volumes, &containers, leftover) {
-            Ok(true) => repaired.done.push(format!("put right: {}", leftover.words())),
-            Ok(false) => {}
-            Err(error) => repaired.left.push(format!("{}: {error}", leftover.words())),
-        }
+        repaired.note(&leftover.words(), sweep::mend(&volumes, &containers, leftover));
     }
     Ok(())
 }

@@ -4,9 +4,7 @@ use crate::cli::flags::{Arity, Flag, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::container;
 use crate::container::state::Status;
-use crate::container::store::Containers;
 use crate::error::{Error, Result};
-use crate::store::folder::Folders;
 use crate::stream::client::{self, Ended};
 use crate::stream::keys::DetachKeys;
 use crate::stream::protocol::Attach;
@@ -39,8 +37,7 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let folders = Folders::open(globals.root(), globals.state())?;
-    let containers = Containers::open(&folders)?;
+    let containers = super::containers(globals)?;
     let words = given.words()?;
     let word = words.first().copied().unwrap_or_default();
     let id = containers.find(word)?;

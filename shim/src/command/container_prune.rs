@@ -1,13 +1,11 @@
 //! `shim container prune`
 
-use std::fmt::Write as _;
-
 use crate::cli::flags::{Arity, Form, Given, list, switch};
 use crate::cli::{Globals, Verb};
-use crate::command::{containers, image_prune, report};
+use crate::command::{containers, pruned, report};
 use crate::container::prune::{self, Filter};
 use crate::error::Result;
-use crate::output::{self, human};
+use crate::output;
 
 pub(super) const VERB: Verb = Verb {
     names: &["container prune"],
@@ -27,19 +25,13 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let filter = Filter::parse(&given.texts("filter")?)?;
-    if !given.is_on("force") && !image_prune::confirmed("all stopped containers")? {
+    if !given.is_on("force") && !pruned::confirmed("all stopped containers")? {
         return Ok(0);
     }
-    let pruned = prune::prune(&containers(globals)?, &filter)?;
+    let gone = prune::prune(&containers(globals)?, &filter)?;
     let mut text = String::new();
-    if !pruned.ids.is_empty() {
-        text.push_str("Deleted Containers:\n");
-        for id in &pruned.ids {
-            let _ = writeln!(text, "{id}");
-        }
-        text.push('\n');
-    }
-    let _ = writeln!(text, "Total reclaimed space: {}", human::size_with(pruned.freed, 4));
+    pruned::section(&mut text, "Deleted Containers", &gone.ids);
+    pruned::reclaimed(&mut text, gone.freed);
     output::print(&text)?;
-    Ok(pruned.errors.iter().map(report).max().unwrap_or(0))
+    Ok(gone.errors.iter().map(report).max().unwrap_or(0))
 }

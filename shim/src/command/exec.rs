@@ -19,7 +19,7 @@ use crate::cli::flags::{Arity, Form, Given, list, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::container;
 use crate::container::ContainerId;
-use crate::container::exec::{self, Request, failure, failure_status};
+use crate::container::exec::{self, CANNOT_EXECUTE, Request, failure, failure_status};
 use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::container::state::Status;
@@ -28,7 +28,6 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::event;
 use crate::monitor::terminal_exec;
 use crate::output;
-use crate::store::folder::Folders;
 use crate::stream::client::{self, Ended, Options};
 use crate::stream::keys::DetachKeys;
 use crate::stream::protocol::{Attach, Frame};
@@ -57,16 +56,13 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-/// Docker's exit status for what cannot be executed as it was asked for.
-const CANNOT_EXECUTE: u8 = 126;
 /// Longest log of a runtime that is read, in bytes.
 const LOG_MAX: u64 = 64 << 10;
 /// `si_code` of a signal that the kernel has sent, such as a terminal's.
 const SI_KERNEL: i32 = 0x80;
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let folders = Folders::open(globals.root(), globals.state())?;
-    let containers = Containers::open(&folders)?;
+    let containers = super::containers(globals)?;
     let words = given.words()?;
     let (word, args) = words.split_first().ok_or_else(|| Error::usage("no container"))?;
     let id = containers.find(word)?;

@@ -6,11 +6,9 @@ use crate::cli::flags::{Arity, Form, Given, switch, value};
 use crate::cli::{Globals, Verb};
 use crate::container;
 use crate::container::state::Status;
-use crate::container::store::Containers;
 use crate::error::{Error, Result};
 use crate::host;
 use crate::log::{self, Request};
-use crate::store::folder::Folders;
 use crate::time;
 
 pub(super) const VERB: Verb = Verb {
@@ -42,8 +40,7 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
-    let folders = Folders::open(globals.root(), globals.state())?;
-    let containers = Containers::open(&folders)?;
+    let containers = super::containers(globals)?;
     let words = given.words()?;
     let id = containers.find(words.first().copied().unwrap_or_default())?;
     let request = Request {

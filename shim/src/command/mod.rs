@@ -41,6 +41,7 @@ mod pause;
 mod port;
 mod port_options;
 mod port_proxy;
+mod pruned;
 mod ps;
 mod pull;
 mod rename;

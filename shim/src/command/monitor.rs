@@ -3,10 +3,8 @@
 use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb};
 use crate::container::ContainerId;
-use crate::container::store::Containers;
 use crate::error::{Error, Result};
 use crate::monitor;
-use crate::store::folder::Folders;
 
 pub(super) const VERB: Verb = Verb {
     names: &[monitor::VERB],
@@ -19,7 +17,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let words = given.words()?;
     let [id, descriptor] = words[..] else { return Err(Error::usage("a container and a descriptor")) };
     let starter = monitor::inherited(descriptor)?;
-    let containers = Containers::open(&Folders::open(globals.root(), globals.state())?)?;
+    let containers = super::containers(globals)?;
     monitor::run(containers, ContainerId::parse(id)?, starter)?;
     Ok(0)
 }

@@ -1,11 +1,9 @@
 //! `shim network prune`
 
-use std::fmt::Write as _;
-
 use crate::catalog::filter;
 use crate::cli::flags::{Arity, Form, Given, list, switch};
 use crate::cli::{Globals, Verb};
-use crate::command::{containers, image_prune, network_rm, report};
+use crate::command::{containers, network_rm, pruned, report};
 use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::event;
@@ -31,20 +29,13 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let filter = Filter::parse(&given.texts("filter")?, true)?;
-    if !given.is_on("force")
-        && !image_prune::confirmed("all custom networks not used by at least one container")?
+    if !given.is_on("force") && !pruned::confirmed("all custom networks not used by at least one container")?
     {
         return Ok(0);
     }
     let (names, errors) = prune(&containers(globals)?, &filter)?;
     let mut text = String::new();
-    if !names.is_empty() {
-        text.push_str("Deleted Networks:\n");
-        for name in &names {
-            let _ = writeln!(text, "{name}");
-        }
-        text.push('\n');
-    }
+    pruned::section(&mut text, "Deleted Networks", &names);
     output::print(&text)?;
     Ok(errors.iter().map(report).max().unwrap_or(0))
 }

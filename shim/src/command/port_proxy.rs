@@ -3,10 +3,8 @@
 use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb};
 use crate::container::ContainerId;
-use crate::container::store::Containers;
 use crate::error::{Error, Result};
 use crate::port::proxy;
-use crate::store::folder::Folders;
 
 pub(super) const VERB: Verb = Verb {
     names: &[proxy::VERB],
@@ -18,7 +16,7 @@ pub(super) const VERB: Verb = Verb {
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let words = given.words()?;
     let [id] = words[..] else { return Err(Error::usage("a container")) };
-    let containers = Containers::open(&Folders::open(globals.root(), globals.state())?)?;
+    let containers = super::containers(globals)?;
     proxy::run(&containers, &ContainerId::parse(id)?)?;
     Ok(0)
 }

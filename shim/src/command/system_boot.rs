@@ -10,7 +10,6 @@ use crate::container::{ContainerId, boot, remove};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::monitor;
 use crate::output;
-use crate::store::folder::Folders;
 use crate::stream::client;
 use crate::stream::protocol::{Frame, Start};
 
@@ -23,7 +22,7 @@ pub(super) const VERB: Verb = Verb {
 
 /// A container that cannot be started is told, and the others are started all the same.
 fn run(globals: &Globals, _: &Given) -> Result<u8> {
-    let containers = Containers::open(&Folders::open(globals.root(), globals.state())?)?;
+    let containers = super::containers(globals)?;
     let boot = boot_id()?;
     let mut code = 0;
     let mut tell = |error: Error| {

@@ -3,15 +3,16 @@
 use std::fmt::Write as _;
 
 use crate::catalog::filter as image_filter;
-use crate::catalog::remove::{self, Gone};
+use crate::catalog::remove;
 use crate::cli::flags::{Arity, Form, Given, list, switch};
 use crate::cli::{Globals, Verb};
-use crate::command::{containers, image_prune, network_prune, report, store};
+use crate::command::pruned::{self, section};
+use crate::command::{containers, network_prune, report, store};
 use crate::container::users::Users;
 use crate::container::{prune, volumes};
 use crate::error::{Error, Result};
 use crate::network::filter::Filter as NetworkFilter;
-use crate::output::{self, human};
+use crate::output;
 use crate::volume::filter::Filter as VolumeFilter;
 use crate::volume::prune as volume_prune;
 
@@ -46,40 +47,30 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let of_networks = NetworkFilter::parse(&texts, true)?;
     let of_volumes = if with_volumes { Some(VolumeFilter::of_prune(&texts)?) } else { None };
     let of_images = image_filter::Filter::of_prune(&texts)?;
-    if !given.is_on("force") && !image_prune::asked(&question(all, with_volumes, &texts))? {
+    if !given.is_on("force") && !pruned::asked(&question(all, with_volumes, &texts))? {
         return Ok(0);
     }
     let (store, containers) = (store(globals)?, containers(globals)?);
     let (mut text, mut freed, mut errors) = (String::new(), 0_u64, Vec::new());
-    let pruned = prune::prune(&containers, &of_containers)?;
-    section(&mut text, "Deleted Containers", &pruned.ids);
-    freed += pruned.freed;
-    errors.extend(pruned.errors);
+    let gone = prune::prune(&containers, &of_containers)?;
+    section(&mut text, "Deleted Containers", &gone.ids);
+    freed += gone.freed;
+    errors.extend(gone.errors);
     let (names, more) = network_prune::prune(&containers, &of_networks)?;
     section(&mut text, "Deleted Networks", &names);
     errors.extend(more);
     if let Some(filter) = &of_volumes {
-        let pruned = volume_prune::prune(&volumes::open(&containers)?, &containers, filter, false)?;
-        section(&mut text, "Deleted Volumes", &pruned.names);
-        freed += pruned.freed;
-        errors.extend(pruned.errors);
+        let gone = volume_prune::prune(&volumes::open(&containers)?, &containers, filter, false)?;
+        section(&mut text, "Deleted Volumes", &gone.names);
+        freed += gone.freed;
+        errors.extend(gone.errors);
     }
     let removal = remove::prune(&store, &Users::read(&containers)?, &of_images, all)?;
-    let lines = removal.gone.iter().map(|gone| match gone {
-        Gone::Name(name) => format!("untagged: {name}"),
-        Gone::Content(digest) => format!("deleted: {digest}"),
-    });
-    section(&mut text, "Deleted Images", &lines.collect::<Vec<_>>());
+    section(&mut text, "Deleted Images", &pruned::of_images(&removal.gone));
     freed += removal.freed;
-    let _ = writeln!(text, "Total reclaimed space: {}", human::size_with(freed, 4));
+    pruned::reclaimed(&mut text, freed);
     output::print(&text)?;
     Ok(errors.iter().map(report).max().unwrap_or(0))
-}
-
-fn section(text: &mut String, title: &str, lines: &[String]) {
-    if !lines.is_empty() {
-        let _ = writeln!(text, "{title}:\n{}\n", lines.join("\n"));
-    }
 }
 
 /// Docker's, without the build cache, of which there is none.

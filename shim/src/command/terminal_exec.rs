@@ -3,10 +3,8 @@
 use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb};
 use crate::container::ContainerId;
-use crate::container::store::Containers;
 use crate::error::{Error, Result};
 use crate::monitor::{self, terminal_exec};
-use crate::store::folder::Folders;
 
 pub(super) const VERB: Verb = Verb {
     names: &[terminal_exec::VERB],
@@ -26,7 +24,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         return Err(Error::usage("a container and two descriptors"));
     };
     let (process, caller) = (monitor::inherited(process)?, monitor::inherited(caller)?);
-    let containers = Containers::open(&Folders::open(globals.root(), globals.state())?)?;
+    let containers = super::containers(globals)?;
     terminal_exec::run(&containers, &ContainerId::parse(id)?, process, caller)?;
     Ok(0)
 }

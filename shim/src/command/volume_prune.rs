@@ -1,13 +1,11 @@
 //! `shim volume prune`
 
-use std::fmt::Write as _;
-
 use crate::cli::flags::{Arity, Form, Given, list, switch};
 use crate::cli::{Globals, Verb};
-use crate::command::{containers, image_prune, report};
+use crate::command::{containers, pruned, report};
 use crate::container::volumes;
 use crate::error::{Error, Result};
-use crate::output::{self, human};
+use crate::output;
 use crate::volume::filter::Filter;
 use crate::volume::prune;
 
@@ -36,20 +34,14 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let all = given.is_on("all") || filter.all() == Some(true);
     let which = if all { "all" } else { "anonymous" };
     let what = format!("{which} local volumes not used by at least one container");
-    if !given.is_on("force") && !image_prune::confirmed(&what)? {
+    if !given.is_on("force") && !pruned::confirmed(&what)? {
         return Ok(0);
     }
     let containers = containers(globals)?;
-    let pruned = prune::prune(&volumes::open(&containers)?, &containers, &filter, all)?;
+    let gone = prune::prune(&volumes::open(&containers)?, &containers, &filter, all)?;
     let mut text = String::new();
-    if !pruned.names.is_empty() {
-        text.push_str("Deleted Volumes:\n");
-        for name in &pruned.names {
-            let _ = writeln!(text, "{name}");
-        }
-        text.push('\n');
-    }
-    let _ = writeln!(text, "Total reclaimed space: {}", human::size_with(pruned.freed, 4));
+    pruned::section(&mut text, "Deleted Volumes", &gone.names);
+    pruned::reclaimed(&mut text, gone.freed);
     output::print(&text)?;
-    Ok(pruned.errors.iter().map(report).max().unwrap_or(0))
+    Ok(gone.errors.iter().map(report).max().unwrap_or(0))
 }

@@ -4,8 +4,6 @@
 //! container's document, whoever executes it. Names are looked up in the container's own files, by descriptors from its
 //! root.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
@@ -17,6 +15,8 @@ use crate::bundle::account::{self, Account, Files};
 use crate::bundle::options::Options;
 use crate::bundle::syntax::environment::Variable;
 use crate::bundle::{process, security};
+use crate::container::create::DOCUMENT;
+use crate::container::document;
 use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::error::{Context as _, Error, Result};
@@ -25,10 +25,8 @@ use crate::image::config::Execution;
 use crate::root::lookup;
 use crate::runtime;
 
-/// Longest document of a container, in bytes.
-const DOCUMENT_MAX: u64 = 16 << 20;
-/// Exit status where the program cannot be executed.
-const CANNOT_EXECUTE: u8 = 126;
+/// Exit status where the program cannot be executed, in general or as it was asked for.
+pub const CANNOT_EXECUTE: u8 = 126;
 /// Exit status where there is no such program.
 const NOT_FOUND: u8 = 127;
 
@@ -75,7 +73,7 @@ struct Mapping {
 /// # Errors
 /// A user that is not there, a relative folder, in Docker's words; a container that has ended; the system's reason.
 pub fn document(folder: &Path, container: &Container, init: ProcessId, request: &Request) -> Result<Vec<u8>> {
-    let mut found = read(&folder.join("config.json"))?;
+    let mut found = document::read::<Document>(&folder.join(DOCUMENT))?;
     let own = account_of(&found.process);
     let account = match request.user.as_deref().filter(|user| !user.is_empty()) {
         Some(user) => look_up(user, container, init)?,
@@ -126,16 +124,6 @@ pub fn failure(log: &str) -> Option<String> {
 #[must_use]
 pub fn failure_status(reason: &str) -> u8 {
     if runtime::start_status(reason) == NOT_FOUND { NOT_FOUND } else { CANNOT_EXECUTE }
-}
-
-fn read(path: &Path) -> Result<Document> {
-    let words = || format!("read {path:?}");
-    let mut bytes = Vec::new();
-    File::open(path).during(words)?.take(DOCUMENT_MAX + 1).read_to_end(&mut bytes).during(words)?;
-    if bytes.len() as u64 > DOCUMENT_MAX {
-        return Err(Error::invalid(format!("it is longer than {DOCUMENT_MAX} bytes"))).during(words);
-    }
-    serde_json::from_slice(&bytes).map_err(|error| Error::invalid(error.to_string())).during(words)
 }
 
 /// Who the container's own program was started as.

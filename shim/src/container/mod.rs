@@ -11,6 +11,7 @@ pub mod commit;
 pub mod config;
 pub mod configure;
 pub mod create;
+pub mod document;
 pub mod end;
 pub mod exec;
 pub mod export;

@@ -18,16 +18,13 @@ use crate::container::host_config::DeviceRequest;
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
-use crate::container::{self, ContainerId, modes, root, volumes};
+use crate::container::{self, ContainerId, document, modes, root, volumes};
 use crate::error::{Context, Error, Result};
 use crate::network::names::Sockets;
 use crate::network::{EndpointState, endpoint};
 use crate::port::publish;
 use crate::store::record;
 use crate::{host, rootless};
-
-/// Longest document, in bytes: what `create` writes has some 30 KiB, with a seccomp profile of the user's more.
-const DOCUMENT_MAX: u64 = 16 << 20;
 
 /// A bundle that a runtime can be called with.
 #[derive(Debug)]
@@ -69,7 +66,7 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
         let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();
         let sources = parts.iter().map(|(place, open)| (place.as_str(), path_of(open))).collect::<Vec<_>>();
         if let Some(requests) = &container.host_config.device_requests {
-            let mut document = read(&bundle.join(PLAIN_DOCUMENT))?;
+            let mut document: Value = document::read(&bundle.join(PLAIN_DOCUMENT))?;
             add_devices(&mut document, requests)?;
             record::write_fast(&bundle.join(DOCUMENT), &document)?;
         }
@@ -140,7 +137,7 @@ fn open(containers: &Containers, other: &str, kind: &str, file: &str) -> Result<
 fn lead(path: &Path, to: &[(&str, String)], sources: &[(&str, String)]) -> Result<()> {
     let words = || format!("read {path:?}");
     let wrong = |reason: String| Error::invalid(reason);
-    let mut document = read(path)?;
+    let mut document: Value = document::read(path)?;
     let namespaces = document.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut);
     let namespaces = namespaces.ok_or_else(|| wrong("no linux.namespaces".into())).during(words)?;
     for (kind, place) in to {
@@ -155,14 +152,6 @@ fn lead(path: &Path, to: &[(&str, String)], sources: &[(&str, String)]) -> Resul
         entry.ok_or_else(|| no_mount(place)).during(words)?["source"] = Value::String(source.clone());
     }
     record::write_fast(path, &document)
-}
-
-fn read(path: &Path) -> Result<Value> {
-    let words = || format!("read {path:?}");
-    let file = File::open(path).during(words)?;
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, DOCUMENT_MAX), &mut bytes).during(words)?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::invalid(error.to_string())).during(words)
 }
 
 /// Does what descriptions say of the devices that were asked for, as they are now.

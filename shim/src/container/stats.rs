@@ -29,18 +29,15 @@ pub struct Sample {
 }
 
 impl Sample {
+    fn of_nothing() -> Sample {
+        let (network, block) = ((0, 0), (0, 0));
+        Sample { at: Instant::now(), cpu: 0, memory: 0, memory_limit: 0, network, block, pids: 0 }
+    }
+
     /// Counts a container's; nothing of one that does not run.
     #[must_use]
     pub fn take(container: &Container, state: &State) -> Sample {
-        let mut sample = Sample {
-            at: Instant::now(),
-            cpu: 0,
-            memory: 0,
-            memory_limit: 0,
-            network: (0, 0),
-            block: (0, 0),
-            pids: 0,
-        };
+        let mut sample = Sample::of_nothing();
         let Some(process) = state.process.filter(|_| state.status.has_process()) else { return sample };
         if let Some(folder) = state.cgroup.as_deref().and_then(folder_of) {
             sample.read_cgroup(&folder);
@@ -139,15 +136,7 @@ mod tests {
     fn figures_are_the_kernels_as_docker_reads_them() {
         let scratch = Scratch::new();
         let write = |name: &str, text: &str| fs::write(scratch.join(name), text).unwrap();
-        let none = Sample {
-            at: Instant::now(),
-            cpu: 0,
-            memory: 0,
-            memory_limit: 0,
-            network: (0, 0),
-            block: (0, 0),
-            pids: 0,
-        };
+        let none = Sample::of_nothing();
         let read = |at: Instant| {
             let mut sample = Sample { at, ..none };
             sample.read_cgroup(scratch.path());

@@ -2,14 +2,14 @@
 //! not run. Commands pass it over; `system check` tells of it, and mends it. What a killed command has left of a container
 //! that it was making or removing, the next one that does so takes away.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::container::store::Containers;
 use crate::container::{ContainerId, root};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::root::remove::forget;
 use crate::runtime::{self, Runtime};
+use crate::store::folder::names;
 use crate::store::lease::Leases;
 use crate::store::leftover;
 
@@ -172,19 +172,4 @@ fn is_useless_mount(containers: &Containers, id: &ContainerId) -> Result<bool> {
     let Some(found) = containers.observe(id)? else { return Ok(false) };
     let is_running = found.state.status.has_process() || containers.is_supervised(id)?;
     Ok(!is_running && root::is_attached(containers, id)?)
-}
-
-/// Names in a folder; none where there is no folder.
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let words = || format!("read {folder:?}");
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.during(words)?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry.during(words)?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
 }

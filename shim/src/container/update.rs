@@ -3,8 +3,6 @@
 //! In this order, under its lock of operations: what is asked for is checked whole; the runtime changes what is in force, if the
 //! container runs, and refuses all or nothing; then the document for the next start, then the record.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -17,14 +15,11 @@ use crate::container::host_config::{HostConfig, RestartPolicy};
 use crate::container::limits::{self, Controllers};
 use crate::container::state::Status;
 use crate::container::store::Containers;
-use crate::container::{self, ContainerId, attend, configure};
+use crate::container::{self, ContainerId, attend, configure, document};
 use crate::error::{Context, Error, Result};
 use crate::event;
 use crate::rootless;
 use crate::store::record;
-
-/// Longest document of a container, in bytes.
-const DOCUMENT_MAX: u64 = 16 << 20;
 
 /// What is to be another.
 #[derive(Clone, Debug, Default)]
@@ -176,14 +171,8 @@ fn merge(now: &HostConfig, asked: &Limits) -> Result<Limits> {
 /// Puts limits into a document; its devices, and limits of single devices, stay.
 fn rewrite(path: &Path, resources: &Resources) -> Result<()> {
     let words = || format!("read {path:?}");
-    let mut bytes = Vec::new();
-    File::open(path).during(words)?.take(DOCUMENT_MAX + 1).read_to_end(&mut bytes).during(words)?;
     let wrong = |reason: String| Error::invalid(reason);
-    if bytes.len() as u64 > DOCUMENT_MAX {
-        return Err(wrong(format!("it is longer than {DOCUMENT_MAX} bytes"))).during(words);
-    }
-    let mut document: Value =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string())).during(words)?;
+    let mut document: Value = document::read(path)?;
     let linux = document.get_mut("linux").and_then(Value::as_object_mut);
     let linux = linux.ok_or_else(|| wrong("no linux".into())).during(words)?;
     let there = linux.entry("resources").or_insert_with(|| json!({}));

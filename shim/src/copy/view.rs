@@ -5,7 +5,6 @@
 //! that goes with the descriptor. Nobody starts the container meanwhile: its layer may have no second mount.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
@@ -18,19 +17,18 @@ use serde::Deserialize;
 use sys::mount::{MountAttr, mount_setattr};
 
 use crate::bundle::ROOT;
+use crate::container::create::DOCUMENT;
 use crate::container::process::ProcessId;
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::Containers;
-use crate::container::{self, ContainerId, attend, root, volumes};
+use crate::container::{self, ContainerId, attend, document, root, volumes};
 use crate::copy::lookup::Tree;
 use crate::copy::path::{Absolute, End};
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::record::Lock;
 use crate::unpack::c_string;
 
-/// Longest document of a container, in bytes.
-const DOCUMENT_MAX: u64 = 16 << 20;
 /// How often a container may end or start while it is looked at.
 const TURNS_MAX: usize = 100;
 const CLONE_NEWNS: i32 = 0x2_0000;
@@ -146,7 +144,7 @@ impl Mount {
 fn of_folders(containers: &Containers, container: &Container) -> Result<OwnedFd> {
     let id = ContainerId::parse(&container.id)?;
     let folder = containers.folder(&id);
-    let mounts = mounts_of(&folder.join("config.json"))?;
+    let mounts = mounts_of(&folder.join(DOCUMENT))?;
     let root = root::open(containers, container)?;
     if mounts.is_empty() {
         return Ok(root);
@@ -195,14 +193,7 @@ fn with_mounts(
 
 /// Those that lead to files of the host, the outer ones first, as the document has them.
 fn mounts_of(path: &Path) -> Result<Vec<Mount>> {
-    let words = || format!("read {path:?}");
-    let mut bytes = Vec::new();
-    File::open(path).during(words)?.take(DOCUMENT_MAX + 1).read_to_end(&mut bytes).during(words)?;
-    if bytes.len() as u64 > DOCUMENT_MAX {
-        return Err(Error::invalid(format!("it is longer than {DOCUMENT_MAX} bytes"))).during(words);
-    }
-    let document: Document =
-        serde_json::from_slice(&bytes).map_err(|error| Error::invalid(error.to_string())).during(words)?;
+    let document: Document = document::read(path)?;
     Ok(document.mounts.into_iter().filter(Mount::is_bind).collect())
 }
 

@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::Result;
 use crate::firewall::Forward;
-use crate::firewall::netfilter::{Netfilter, Question, attribute, find};
+use crate::firewall::netfilter::{Netfilter, Question, attribute};
+use crate::netlink::find;
 use crate::port::syntax::Protocol;
 
 /// `NFNL_SUBSYS_CTNETLINK` with `IPCTNL_MSG_CT_GET` and `IPCTNL_MSG_CT_DELETE` (linux/netfilter/nfnetlink_conntrack.h).

@@ -1,35 +1,21 @@
 //! Questions to the kernel's netfilter by netlink (Documentation/userspace-api/netlink, linux/netfilter/nfnetlink.h),
 //! where nft(8) would cost a process, or has no words for it: is our table there, and which connections are followed.
 //!
-//! The messages have few fields, and a crate for them (netlink-packet-netfilter) knows neither of the two. Answers count
-//! only when they come from the kernel.
+//! The messages have few fields, and a crate for them (netlink-packet-netfilter) knows neither of the two.
 
-use std::os::fd::OwnedFd;
-
-use rustix::io::Errno;
-use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::netlink::NETFILTER;
 
 use crate::error::{Context, Error, Result};
+use crate::netlink::{ALIGNMENT, HEADER, Socket};
 
-/// `struct nlmsghdr`.
-const HEADER: usize = 16;
 /// `struct nfgenmsg`: family, version, resource.
 const FIXED: usize = 4;
 /// Length and kind of an attribute.
 const ATTRIBUTE: usize = 4;
-/// Messages and attributes begin at multiples of this.
-const ALIGNMENT: usize = 4;
-/// Longest datagram that is read; the kernel's dumps stay below half of it.
-const DATAGRAM: usize = 64 << 10;
 
 const REQUEST: u16 = 0x01;
 const ACK: u16 = 0x04;
 const DUMP: u16 = 0x300;
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-/// The kinds of attributes without the flags NLA_F_NESTED and NLA_F_NET_BYTEORDER.
-const KIND: u16 = 0x3fff;
 
 /// What is asked of the kernel: subsystem and message, family, attributes.
 #[derive(Debug)]
@@ -46,10 +32,7 @@ pub struct Question {
 
 /// A socket to netfilter in the network namespace in which it was opened.
 #[derive(Debug)]
-pub struct Netfilter {
-    socket: OwnedFd,
-    number: u32,
-}
+pub struct Netfilter(Socket);
 
 impl Netfilter {
     /// Opens one.
@@ -57,16 +40,7 @@ impl Netfilter {
     /// # Errors
     /// The system's reason.
     pub fn open() -> Result<Netfilter> {
-        let words = || "netfilter's netlink".to_owned();
-        let socket = rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            Some(NETFILTER),
-        );
-        let socket = socket.during(words)?;
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0)).during(words)?;
-        Ok(Netfilter { socket, number: 0 })
+        Socket::open(Some(NETFILTER)).map(Netfilter).during(words)
     }
 
     /// Asks, and gives each message of the answer to `take`: its family, and its attributes.
@@ -74,71 +48,29 @@ impl Netfilter {
     /// # Errors
     /// The kernel's refusal; the system's reason.
     pub fn ask(&mut self, question: &Question, mut take: impl FnMut(u8, &[u8])) -> Result<()> {
-        let words = || "netfilter's netlink".to_owned();
-        self.number = self.number.wrapping_add(1);
-        let bytes = encoded(question, self.number).during(words)?;
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, &bytes, SendFlags::empty()))
-            .during(words)?;
-        let mut buffer = vec![0; DATAGRAM];
-        loop {
-            let received = rustix::io::retry_on_intr(|| {
-                rustix::net::recvfrom(&self.socket, &mut buffer[..], RecvFlags::empty())
-            });
-            let (length, _, sender) = received.during(words)?;
-            let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
-            if sender.is_none_or(|sender| sender.pid() != 0) {
-                continue;
-            }
-            let mut rest = &buffer[..length];
-            while let Some((kind, number, payload, behind)) = message(rest) {
-                rest = behind;
-                if number != self.number {
-                    continue;
-                }
-                match kind {
-                    ERROR | DONE => return result(payload).during(words),
-                    _ => take(
-                        payload.first().copied().unwrap_or_default(),
-                        payload.get(FIXED..).unwrap_or_default(),
-                    ),
-                }
-            }
-        }
+        let asked = self.0.ask(encoded(question).during(words)?, |_, payload| {
+            take(payload.first().copied().unwrap_or_default(), payload.get(FIXED..).unwrap_or_default());
+        });
+        asked.during(words)
     }
 }
 
-fn encoded(question: &Question, number: u32) -> Result<Vec<u8>> {
+fn words() -> String {
+    "netfilter's netlink".to_owned()
+}
+
+/// The message, without its number.
+fn encoded(question: &Question) -> Result<Vec<u8>> {
     let length = HEADER + FIXED + question.attributes.len();
     let length = u32::try_from(length).map_err(|_| Error::invalid("a question that is too long"))?;
     let flags = REQUEST | if question.is_dump { DUMP } else { ACK };
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(question.kind.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
-    bytes.extend(number.to_ne_bytes());
-    bytes.extend([0; 4]);
+    bytes.extend([0; 8]);
     bytes.extend([question.family, 0, 0, 0]);
     bytes.extend(&question.attributes);
     Ok(bytes)
-}
-
-/// The first message: kind, number, payload, what is behind.
-fn message(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
-    let header = bytes.first_chunk::<HEADER>()?;
-    let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
-    let length = usize::try_from(length).ok()?;
-    let payload = bytes.get(HEADER..length)?;
-    let behind = bytes.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
-    let kind = u16::from_ne_bytes([header[4], header[5]]);
-    let number = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
-    Some((kind, number, payload, behind))
-}
-
-/// `struct nlmsgerr`, or the end of a dump: the kernel's numbers are negative.
-fn result(payload: &[u8]) -> std::result::Result<(), Errno> {
-    match payload.first_chunk::<4>().map(|bytes| i32::from_ne_bytes(*bytes)) {
-        None | Some(0) => Ok(()),
-        Some(number) => Err(Errno::from_raw_os_error(-number)),
-    }
 }
 
 /// Appends an attribute.
@@ -155,23 +87,10 @@ pub fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The value of the first attribute of a kind.
-#[must_use]
-pub fn find(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let header = bytes.first_chunk::<ATTRIBUTE>()?;
-        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let value = bytes.get(ATTRIBUTE..length)?;
-        if u16::from_ne_bytes([header[2], header[3]]) & KIND == wanted {
-            return Some(value);
-        }
-        bytes = bytes.get(length.next_multiple_of(ALIGNMENT)..)?;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::find;
 
     #[test]
     fn attributes_are_found_as_they_were_written() {
@@ -185,13 +104,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_cut_off_is_none() {
+    fn a_question_is_a_header_with_what_is_asked_behind_it() {
         let question = Question { kind: 0xa01, family: 1, attributes: vec![7; 4], is_dump: false };
-        let bytes = encoded(&question, 9).unwrap();
-        let (kind, number, payload, behind) = message(&bytes).unwrap();
-        assert_eq!((kind, number, payload, behind), (0xa01, 9, &[1, 0, 0, 0, 7, 7, 7, 7][..], &[][..]));
-        assert!((0..bytes.len()).all(|length| message(&bytes[..length]).is_none()));
-        assert_eq!(result(&(-2_i32).to_ne_bytes()), Err(Errno::NOENT));
-        assert_eq!((result(&[0; 4]), result(&[])), (Ok(()), Ok(())));
+        let bytes = encoded(&question).unwrap();
+        assert_eq!((bytes[..4].to_vec(), bytes.len()), (24_u32.to_ne_bytes().to_vec(), 24));
+        assert_eq!(bytes[4..6], 0xa01_u16.to_ne_bytes());
+        assert_eq!(bytes[HEADER..], [1, 0, 0, 0, 7, 7, 7, 7]);
     }
 }

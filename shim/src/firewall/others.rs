@@ -5,7 +5,8 @@
 //! ports are left to the proxy: what comes for it comes to the host itself, and their rules for the host's own ports count.
 
 use crate::error::Result;
-use crate::firewall::netfilter::{Netfilter, Question, find};
+use crate::firewall::netfilter::{Netfilter, Question};
+use crate::netlink::find;
 
 /// `NFNL_SUBSYS_NFTABLES`, `NFT_MSG_GETCHAIN` (linux/netfilter/nf_tables.h).
 const GET_CHAIN: u16 = 10 << 8 | 4;

@@ -1,11 +1,10 @@
 //! rtnetlink(7): network devices, addresses and routes, one request and its answer at a time.
 //!
-//! A socket belongs to the network namespace that its thread was in when it was opened, whatever the thread does later.
 //! Requests are built by types; of the answers only the few attributes are read that are asked for, so that what a newer
 //! kernel adds is passed over.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
@@ -23,17 +22,12 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::netlink::{Socket, attributes, find, u32_at};
 use crate::network::address::Subnet;
 
-/// Room for one answer: the kernel writes no longer ones (netlink(7)).
-const BUFFER: usize = 64 << 10;
-/// Kinds of messages that answers are (rtnetlink(7), netlink(7)).
-const MESSAGE_ERROR: u16 = 2;
-const MESSAGE_DONE: u16 = 3;
+/// Kinds of messages that answers are (rtnetlink(7)).
 const NEW_LINK: u16 = 16;
 const NEW_ROUTE: u16 = 24;
 /// Attributes that are read (linux/if_link.h, linux/rtnetlink.h).
@@ -47,8 +41,7 @@ const RTA_DST: u16 = 1;
 const RTN_UNICAST: u8 = 1;
 /// IFF_UP.
 const IS_UP: u32 = 1;
-/// Length of struct nlmsghdr, struct ifinfomsg and struct rtmsg, in bytes.
-const HEADER: usize = 16;
+/// Length of struct ifinfomsg and struct rtmsg, in bytes.
 const LINK_HEADER: usize = 16;
 const ROUTE_HEADER: usize = 12;
 
@@ -88,10 +81,7 @@ pub struct Pair<'a> {
 
 /// A socket of rtnetlink.
 #[derive(Debug)]
-pub struct Netlink {
-    socket: OwnedFd,
-    sequence: u32,
-}
+pub struct Netlink(Socket);
 
 impl Netlink {
     /// Opens one in the network namespace that this thread is in.
@@ -99,17 +89,7 @@ impl Netlink {
     /// # Errors
     /// The system's reason.
     pub fn open() -> Result<Netlink> {
-        let words = || "socket of netlink".to_owned();
-        let socket = rustix::net::socket_with(
-            rustix::net::AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            // NETLINK_ROUTE is protocol 0.
-            None,
-        );
-        let socket = socket.during(words)?;
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0)).during(words)?;
-        Ok(Netlink { socket, sequence: 0 })
+        Socket::open(None).map(Netlink).during(|| "socket of netlink".to_owned())
     }
 
     /// The device of this name, if there is one.
@@ -296,46 +276,16 @@ impl Netlink {
 
     /// Sends a request and takes what the kernel answers, to the acknowledgement or the end of the list.
     fn ask(&mut self, request: RouteNetlinkMessage, flags: u16) -> std::result::Result<Vec<Answer>, Errno> {
-        self.sequence = self.sequence.wrapping_add(1);
         let is_list = flags & NLM_F_DUMP == NLM_F_DUMP;
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags | if is_list { 0 } else { NLM_F_ACK };
-        header.sequence_number = self.sequence;
         let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        retry(|| rustix::net::send(self.socket.as_fd(), &bytes, SendFlags::empty()))?;
-        let (mut buffer, mut answers) = (vec![0; BUFFER], Vec::new());
-        loop {
-            let (length, _) =
-                retry(|| rustix::net::recv(self.socket.as_fd(), &mut buffer[..], RecvFlags::empty()))?;
-            for answer in split(&buffer[..length]) {
-                // What is left of a request that failed half-way is nobody's.
-                if answer.sequence != self.sequence {
-                    continue;
-                }
-                match answer.kind {
-                    MESSAGE_DONE => return Ok(answers),
-                    MESSAGE_ERROR => {
-                        return match answer.number() {
-                            0 => Ok(answers),
-                            errno => Err(Errno::from_raw_os_error(-errno)),
-                        };
-                    }
-                    _ => answers.push(answer),
-                }
-            }
-        }
-    }
-}
-
-fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            result => return result,
-        }
+        let mut answers = Vec::new();
+        self.0.ask(bytes, |kind, payload| answers.push(Answer { kind, payload: payload.to_owned() }))?;
+        Ok(answers)
     }
 }
 
@@ -362,30 +312,10 @@ fn default_route(index: u32, gateway: IpAddr) -> RouteMessage {
 #[derive(Debug)]
 struct Answer {
     kind: u16,
-    sequence: u32,
     payload: Vec<u8>,
 }
 
-/// The messages of one datagram; what is cut off is left out.
-fn split(mut bytes: &[u8]) -> Vec<Answer> {
-    let mut found = Vec::new();
-    while let (Some(length), Some(kind), Some(sequence)) =
-        (u32_at(bytes, 0), u16_at(bytes, 4), u32_at(bytes, 8))
-    {
-        let Some(length) = usize::try_from(length).ok().filter(|length| *length >= HEADER) else { break };
-        let Some(payload) = bytes.get(HEADER..length) else { break };
-        found.push(Answer { kind, sequence, payload: payload.to_owned() });
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    found
-}
-
 impl Answer {
-    /// The number that an acknowledgement begins with.
-    fn number(&self) -> i32 {
-        u32_at(&self.payload, 0).map_or(0, u32::cast_signed)
-    }
-
     fn link(&self) -> Option<Link> {
         if self.kind != NEW_LINK {
             return None;
@@ -400,10 +330,7 @@ impl Answer {
                 IFLA_IFNAME => link.name = text(value),
                 IFLA_IFALIAS => link.alias = text(value),
                 IFLA_MASTER => link.master = u32_at(value, 0).unwrap_or_default(),
-                IFLA_LINKINFO => {
-                    let kind = attributes(value).into_iter().find(|(kind, _)| *kind == IFLA_INFO_KIND);
-                    link.kind = kind.map(|(_, value)| text(value)).unwrap_or_default();
-                }
+                IFLA_LINKINFO => link.kind = find(value, IFLA_INFO_KIND).map(text).unwrap_or_default(),
                 _ => {}
             }
         }
@@ -415,8 +342,7 @@ impl Answer {
             return None;
         }
         let length = *self.payload.get(1)?;
-        let found = attributes(self.payload.get(ROUTE_HEADER..)?);
-        let (_, value) = found.into_iter().find(|(kind, _)| *kind == RTA_DST)?;
+        let value = find(self.payload.get(ROUTE_HEADER..)?, RTA_DST)?;
         let address = match value.len() {
             4 => IpAddr::from(<[u8; 4]>::try_from(value).ok()?),
             16 => IpAddr::from(<[u8; 16]>::try_from(value).ok()?),
@@ -426,30 +352,8 @@ impl Answer {
     }
 }
 
-/// Attributes with their kinds (netlink(7)).
-fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    /// Flags in an attribute's kind: nested, and of the network's byte order.
-    const FLAGS: u16 = 0xc000;
-    let mut found = Vec::new();
-    while let (Some(length), Some(kind)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {
-        let length = usize::from(length);
-        let Some(value) = bytes.get(4..length) else { break };
-        found.push((kind & !FLAGS, value));
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    found
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 /// A hardware address as people write it.
@@ -486,25 +390,6 @@ mod tests {
         for wrong in ["", "02:42:ac:11:00", "02:42:ac:11:00:0g", "02:42:ac:11:00:+2", "2:42:ac:11:00:02"] {
             assert!(mac(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn what_is_cut_off_is_passed_over() {
-        let mut bytes = Vec::new();
-        bytes.extend(20_u32.to_ne_bytes());
-        bytes.extend(MESSAGE_ERROR.to_ne_bytes());
-        bytes.extend([0; 2]);
-        bytes.extend(7_u32.to_ne_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend((-17_i32).to_ne_bytes());
-        let answers = split(&bytes);
-        assert_eq!((answers.len(), answers[0].number(), answers[0].sequence), (1, -17, 7));
-        for length in 0..bytes.len() {
-            assert!(split(&bytes[..length]).is_empty(), "{length}");
-        }
-        // Lengths that lie: nothing, or less than themselves.
-        assert!(split(&[0; 16]).is_empty() && attributes(&[0, 0, 1, 0, 9, 9]).is_empty());
-        assert_eq!(attributes(&[5, 0, 1, 0x80, 9, 0, 0, 0, 4, 0, 2, 0]), [(1, &[9][..]), (2, &[][..])]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::network::netlink::Netlink;
 use crate::network::record::{Ipam, IpamConfig};
 use crate::network::{DEFAULT, NAMES_ONLY, Network, bridge};
 use crate::root::remove::forget;
-use crate::store::folder::make_private;
+use crate::store::folder::{make_private, names};
 use crate::store::record::{self, Lock};
 
 /// Longest name, as a file's (Docker has no bound).
@@ -72,17 +72,7 @@ impl Networks {
     /// # Errors
     /// The system's reason.
     pub fn state_ids(&self) -> Result<Vec<String>> {
-        let folder = self.state.join("networks");
-        let words = || format!("read {folder:?}");
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.during(words)?,
-        };
-        let mut ids = Vec::new();
-        for entry in entries {
-            ids.push(entry.during(words)?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(ids)
+        names(&self.state.join("networks"))
     }
 
     /// Removes the leases of a network that is gone.
@@ -98,16 +88,8 @@ impl Networks {
     /// # Errors
     /// The system's reason.
     pub fn drafts(&self) -> Result<Vec<String>> {
-        let words = || format!("read {:?}", self.all());
-        let entries = match fs::read_dir(self.all()) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.during(words)?,
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            let name = entry.during(words)?.file_name().to_string_lossy().into_owned();
-            names.extend(name.starts_with(DRAFT).then_some(name));
-        }
+        let mut names = names(&self.all())?;
+        names.retain(|name| name.starts_with(DRAFT));
         if !names.is_empty() {
             // Who was at it has the lock until its network has its place.
             let _lock = self.lock()?;
@@ -165,14 +147,9 @@ impl Networks {
     /// # Errors
     /// A damaged record, or the system's reason.
     pub fn list(&self) -> Result<Vec<Network>> {
-        let words = || format!("read {:?}", self.all());
-        let entries = match fs::read_dir(self.all()) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.during(words)?,
-        };
         let mut found = Vec::new();
-        for entry in entries {
-            found.extend(self.get(&entry.during(words)?.file_name().to_string_lossy())?);
+        for id in names(&self.all())? {
+            found.extend(self.get(&id)?);
         }
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)

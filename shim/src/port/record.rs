@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::process::ProcessId;
 use crate::error::{Context, Error, Result};
 use crate::firewall::Forward;
+use crate::store::folder::names;
 use crate::store::record::{self, Lock};
 
 /// Its name.
@@ -65,14 +66,9 @@ pub fn lock(folder: &Path) -> Result<Lock> {
 /// A damaged record; the system's reason.
 pub fn all(state: &Path) -> Result<Vec<Forward>> {
     let folder = state.join("containers");
-    let words = || format!("read {folder:?}");
-    let entries = match fs::read_dir(&folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.during(words)?,
-    };
     let mut forwards = Vec::new();
-    for entry in entries {
-        forwards.extend(read(&entry.during(words)?.path())?.unwrap_or_default().forwards);
+    for id in names(&folder)? {
+        forwards.extend(read(&folder.join(id))?.unwrap_or_default().forwards);
     }
     Ok(forwards)
 }

@@ -109,6 +109,24 @@ pub fn make_private(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Names in a folder, in order; none where there is no folder.
+///
+/// # Errors
+/// The system's reason.
+pub fn names(folder: &Path) -> Result<Vec<String>> {
+    let words = || format!("read {folder:?}");
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.during(words)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.during(words)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

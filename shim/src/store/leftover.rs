@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::container::store::DRAFT;
 use crate::error::{Context, Result};
 use crate::store::draft::KINDS;
-use crate::store::folder::make_private;
+use crate::store::folder::{make_private, names};
 use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
 
@@ -66,15 +66,7 @@ fn is_named_by_the_dead(name: &str) -> bool {
 /// The system's reason.
 pub fn is_any_of_the_dead(root: &Path) -> Result<bool> {
     for (folder, kinds) in [("ingest", &[DRAFT, "gone-", VOLUME][..]), ("leases", &[""])] {
-        let path = root.join(folder);
-        let words = || format!("read {path:?}");
-        let entries = match fs::read_dir(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            entries => entries.during(words)?,
-        };
-        for entry in entries {
-            let name = entry.during(words)?.file_name();
-            let name = name.to_string_lossy();
+        for name in names(&root.join(folder))? {
             if kinds.iter().any(|kind| name.strip_prefix(kind).is_some_and(is_named_by_the_dead)) {
                 return Ok(true);
             }

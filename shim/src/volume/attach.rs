@@ -20,7 +20,7 @@ use crate::container::ContainerId;
 use crate::container::process::ProcessId;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Result};
-use crate::store::folder::make_private;
+use crate::store::folder::{make_private, names};
 use crate::unpack::c_string;
 use crate::volume::fill::Place;
 use crate::volume::options::{self, Filesystem};
@@ -144,14 +144,8 @@ fn take_away(path: &Path) -> Result<()> {
 }
 
 fn is_used(volumes: &Volumes, containers: &Containers, name: &str) -> Result<bool> {
-    let folder = volumes.users_folder(name);
-    let entries = match fs::read_dir(&folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        entries => entries.during(|| format!("read {folder:?}"))?,
-    };
-    for entry in entries {
-        let name = entry.during(|| format!("read {folder:?}"))?.file_name();
-        let Ok(id) = ContainerId::parse(&name.to_string_lossy()) else { continue };
+    for id in names(&volumes.users_folder(name))? {
+        let Ok(id) = ContainerId::parse(&id) else { continue };
         if containers.is_supervised(&id)? || containers.state(&id)?.process.is_some_and(ProcessId::is_alive) {
             return Ok(true);
         }

@@ -9,13 +9,16 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use integration::engine::{World, image};
-use integration::{ImageMaker, Process, Running, has_controller, wait_for};
+use integration::engine::World;
+use integration::{Process, Running};
 
+#[path = "../peers.rs"]
+#[allow(dead_code, reason = "the other benchmarks' too")]
+mod peers;
 #[path = "../statistics.rs"]
 #[allow(dead_code, reason = "the other benchmark's too")]
 mod statistics;
@@ -72,7 +75,7 @@ fn main() -> ExitCode {
     let _daemons = prepare(&world);
     let mut contestants = contestants(shim);
     for contestant in &mut contestants {
-        contestant.import(&world);
+        peers::import(&world, contestant.name, &contestant.program);
         contestant.choose_runtime(&world);
         contestant.call(&world, &["create", "--name", "stopped", "--network", "none", "box", "true"]);
         contestant
@@ -88,7 +91,7 @@ fn main() -> ExitCode {
     let text = report(rounds, containers, &contestants);
     print!("{text}");
     if let Some(document) = arguments.get(3) {
-        write_into(Path::new(document), &text);
+        peers::write_into(Path::new(document), "containers", &text);
     }
     ExitCode::SUCCESS
 }
@@ -131,18 +134,8 @@ fn contestants(shim: &str) -> Vec<Contestant> {
 fn prepare(world: &World) -> Vec<Running> {
     world.sh(&format!("mkdir -p {ROOT}")).output().expect_ok();
     world.write("/etc/docker/daemon.json", "{\"iptables\": false, \"bridge\": \"none\"}\n");
-    if !has_controller("pids") {
-        // Podman limits the processes of every container, and fails where it cannot.
-        let path = "/etc/containers/containers.conf.d/no-limits-here.conf";
-        world.write(path, "[containers]\npids_limit = 0\n");
-    }
-    let containerd = world.daemon("containerd", &["containerd"]);
-    wait_for("containerd", || world.call(&["ctr", "version"]).output().status.success().then_some(()));
-    let data = format!("{ROOT}/docker");
-    let words = ["dockerd", "--data-root", &data, "--containerd", "/run/containerd/containerd.sock"];
-    let dockerd = world.daemon("dockerd", &words);
-    wait_for("dockerd", || world.call(&["docker", "version"]).output().status.success().then_some(()));
-    vec![dockerd, containerd]
+    peers::configure_podman(world);
+    peers::daemons(world, ROOT)
 }
 
 impl Contestant {
@@ -160,18 +153,6 @@ impl Contestant {
         took.parse::<f64>().unwrap() / 1e9
     }
 
-    /// Gives it busybox, under the name `box`.
-    fn import(&self, world: &World) {
-        let call = world.call(&self.program);
-        if self.name == "shim" {
-            let archive = ImageMaker::busybox().named("box").docker_archive(&world.folder().join("image"));
-            call.args(["load", "-i"]).args([self.seen(world, &archive)]).output().expect_ok();
-        } else {
-            let change = ["import", "--change", "ENV PATH=/bin", "--change", "CMD [\"sh\"]", "-", "box"];
-            call.args(change).stdin_from(image::open_archive()).output().expect_ok();
-        }
-    }
-
     /// Leaves it the runtime that it has by default, unless that cannot run anything here: crun raises a limit, for which
     /// not everybody has the right.
     fn choose_runtime(&mut self, world: &World) {
@@ -179,11 +160,6 @@ impl Contestant {
         if self.name == "podman" && world.call(&self.program).args(run).output().code() != 0 {
             self.program.extend(["--runtime".to_owned(), "runc".to_owned()]);
         }
-    }
-
-    /// A file of the world's folder, by its path in the world.
-    fn seen(&self, world: &World, path: &Path) -> PathBuf {
-        Path::new("/run/world").join(path.strip_prefix(world.folder()).unwrap())
     }
 
     /// Those who look after its containers.
@@ -321,13 +297,4 @@ fn report(rounds: usize, containers: usize, contestants: &[Contestant]) -> Strin
     let noise = all.map(|contestant| format!("{} {:.2}", contestant.name, contestant.run.noise()));
     let _ = writeln!(text, "\nNoise (90th over 10th percentile, `run`): {}.", noise.join(", "));
     text
-}
-
-/// Puts the text between the lines that are kept for it.
-fn write_into(document: &Path, text: &str) {
-    let (begin, end) = ("<!-- containers -->\n", "<!-- /containers -->");
-    let whole = fs::read_to_string(document).unwrap();
-    let (before, rest) = whole.split_once(begin).expect("the line before the table");
-    let (_, after) = rest.split_once(end).expect("the line behind the table");
-    fs::write(document, format!("{before}{begin}\n{text}\n{end}{after}")).unwrap();
 }

@@ -13,9 +13,12 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use integration::engine::{World, image};
-use integration::{ImageMaker, Running, Value, has_controller, wait_for};
+use integration::engine::World;
+use integration::{Running, Value};
 
+#[path = "../peers.rs"]
+#[allow(dead_code, reason = "the other benchmarks' too")]
+mod peers;
 #[path = "../statistics.rs"]
 #[allow(dead_code, reason = "the other benchmark's too")]
 mod statistics;
@@ -59,7 +62,7 @@ fn main() -> ExitCode {
     let _daemons = prepare(&world);
     let mut contestants = contestants(shim);
     for contestant in &contestants {
-        contestant.import(&world);
+        peers::import(&world, contestant.name, &contestant.program);
         let port = format!("{}:{PORT}", contestant.port);
         contestant.call(&world, &["run", "-d", "--name", "server", "-p", &port, "box", "sleep", "86400"]);
         contestant.call(&world, &["run", "-d", "--name", "client", "box", "sleep", "86400"]);
@@ -82,7 +85,7 @@ fn main() -> ExitCode {
     let text = report(rounds, &contestants);
     print!("{text}");
     if let Some(document) = arguments.get(2) {
-        write_into(Path::new(document), &text);
+        peers::write_into(Path::new(document), "network", &text);
     }
     ExitCode::SUCCESS
 }
@@ -115,36 +118,14 @@ fn prepare(world: &World) -> Vec<Running> {
          ip -n outside address add {OUTSIDE}/24 dev wire; ip -n outside link set wire up"
     );
     world.sh(&link).output().expect_ok();
-    if !has_controller("pids") {
-        let path = "/etc/containers/containers.conf.d/no-limits-here.conf";
-        world.write(path, "[containers]\npids_limit = 0\n");
-    }
-    let containerd = world.daemon("containerd", &["containerd"]);
-    wait_for("containerd", || world.call(&["ctr", "version"]).output().status.success().then_some(()));
-    let data = format!("{ROOT}/docker");
-    let words = ["dockerd", "--data-root", &data, "--containerd", "/run/containerd/containerd.sock"];
-    let dockerd = world.daemon("dockerd", &words);
-    wait_for("dockerd", || world.call(&["docker", "version"]).output().status.success().then_some(()));
-    vec![dockerd, containerd]
+    peers::configure_podman(world);
+    peers::daemons(world, ROOT)
 }
 
 impl Contestant {
     /// A command that has to succeed; what it prints.
     fn call(&self, world: &World, words: &[&str]) -> String {
         world.call(&self.program).args(words).output().expect_ok().stdout.trim_end().to_owned()
-    }
-
-    /// Gives it busybox, under the name `box`.
-    fn import(&self, world: &World) {
-        let call = world.call(&self.program);
-        if self.name == "shim" {
-            let archive = ImageMaker::busybox().named("box").docker_archive(&world.folder().join("image"));
-            let seen = Path::new("/run/world").join(archive.strip_prefix(world.folder()).unwrap());
-            call.args(["load", "-i"]).args([seen]).output().expect_ok();
-        } else {
-            let change = ["import", "--change", "ENV PATH=/bin", "--change", "CMD [\"sh\"]", "-", "box"];
-            call.args(change).stdin_from(image::open_archive()).output().expect_ok();
-        }
     }
 
     /// One measurement; Gbit/s that have arrived.
@@ -190,13 +171,4 @@ fn report(rounds: usize, contestants: &[Contestant]) -> String {
     let noise = all.map(|contestant| format!("{} {:.2}", contestant.name, contestant.figures[0].noise()));
     let _ = writeln!(text, "\nNoise (90th over 10th percentile, from another host): {}.", noise.join(", "));
     text
-}
-
-/// Puts the text between the lines that are kept for it.
-fn write_into(document: &Path, text: &str) {
-    let (begin, end) = ("<!-- network -->\n", "<!-- /network -->");
-    let whole = fs::read_to_string(document).unwrap();
-    let (before, rest) = whole.split_once(begin).expect("the line before the table");
-    let (_, after) = rest.split_once(end).expect("the line behind the table");
-    fs::write(document, format!("{before}{begin}\n{text}\n{end}{after}")).unwrap();
 }

@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 
 use integration::engine::World;
 use integration::registry::docker::store;
-use integration::{ImageMaker, Layout, Process, Running, Scratch, wait_for};
+use integration::{ImageMaker, Layout, Process, Running, Scratch};
 
+#[path = "../peers.rs"]
+#[allow(dead_code, reason = "the other benchmarks' too")]
+mod peers;
 #[path = "../statistics.rs"]
 #[allow(dead_code, reason = "the other benchmark's too")]
 mod statistics;
@@ -81,11 +84,7 @@ fn main() {
     let text = report(rounds, place, &mut contestants, &images, &world.folder().join("limit"));
     print!("{text}");
     if let Some(document) = document {
-        let (begin, end) = (format!("<!-- pull {place} -->\n"), format!("<!-- /pull {place} -->"));
-        let whole = fs::read_to_string(document).unwrap();
-        let (before, rest) = whole.split_once(&begin).expect("the line before the table");
-        let (_, after) = rest.split_once(&end).expect("the line behind the table");
-        fs::write(document, format!("{before}{begin}\n{text}\n{end}{after}")).unwrap();
+        peers::write_into(document, &format!("pull {place}"), &text);
     }
 }
 
@@ -219,13 +218,7 @@ fn start_registry(world: &World, images: &[(&str, Layout)]) -> Running {
 fn start_daemons(world: &World, root: &str) -> Vec<Running> {
     world.write("/etc/containerd/config.toml", &format!("version = 2\nroot = \"{root}/containerd\"\n"));
     world.write("/etc/docker/daemon.json", "{\"iptables\": false, \"bridge\": \"none\"}\n");
-    let containerd = world.daemon("containerd", &["containerd"]);
-    wait_for("containerd", || world.call(&["ctr", "version"]).output().status.success().then_some(()));
-    let data = format!("{root}/docker");
-    let words = ["dockerd", "--data-root", &data, "--containerd", "/run/containerd/containerd.sock"];
-    let dockerd = world.daemon("dockerd", &words);
-    wait_for("dockerd", || world.call(&["docker", "version"]).output().status.success().then_some(()));
-    vec![dockerd, containerd]
+    peers::daemons(world, root)
 }
 
 /// What the machine allows at best, in seconds: writing what is unpacked and having it on the disk, and unpacking on all
