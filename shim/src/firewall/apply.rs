@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::firewall::netfilter::{Netfilter, Question, attribute};
+use crate::rootless::host_network;
 
 /// Where nft is.
 const PLACES: [&str; 5] = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/bin/nft", "/usr/local/sbin/nft"];
@@ -39,8 +40,12 @@ pub fn load(script: &str) -> Result<()> {
     if script.is_empty() {
         return Ok(());
     }
-    let missing =
-        || Error::not_found("it is not installed: published ports and networks need it (Debian: nftables)");
+    let missing = || {
+        let without =
+            if host_network::is_own() { "; --network none and --network host do without" } else { "" };
+        let needs = "it is not installed: published ports and networks need it (Debian: nftables)";
+        Error::not_found(format!("{needs}{without}"))
+    };
     let program = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
     let mut command = Command::new(program.ok_or_else(missing).during(words)?);
     command.args(["-f", "-"]).env_clear().current_dir("/");

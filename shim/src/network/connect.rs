@@ -17,6 +17,7 @@ use crate::error::{Context, Error, Result};
 use crate::network::store::Networks;
 use crate::network::{EndpointConfig, EndpointState, check, endpoint, files, is_of_networks, names};
 use crate::port::publish;
+use crate::rootless::way_out;
 
 /// Puts the container that a word means into a network.
 ///
@@ -44,6 +45,7 @@ pub fn connect(containers: &Containers, network: &str, word: &str, mut config: E
                 endpoint::join(containers, &changed, (&network.name, &config), netns.as_fd(), &interface)?;
             networks.insert(network.name.clone(), joined);
             endpoint::set_routes(netns.as_fd(), &changed, &networks)?;
+            way_out::up(containers)?;
             if names::are_in(networks.keys()) && found.state.names != [0; 2] {
                 names::lead(netns.as_fd(), found.state.names)?;
             }
@@ -97,7 +99,7 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
         files::write(containers, &changed, &left)?;
         record(containers, &id, &found, &left)?;
     }
-    Ok(())
+    way_out::release(containers)
 }
 
 /// Notes what the container has now; nothing where the run that it was for has ended, which is an error to nobody but who
