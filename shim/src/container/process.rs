@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -64,18 +64,25 @@ impl ProcessId {
     /// # Errors
     /// It does not even end by SIGKILL; the system's reason.
     pub fn end(self) -> Result<()> {
-        let Some(pidfd) = self.open()? else { return Ok(()) };
-        match pidfd_send_signal(&pidfd, Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(errno) => return Err(errno).during(|| format!("kill {}", self.pid)),
-        }
-        let patience = Timespec::try_from(KILLED).ok();
-        let ended = retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], patience.as_ref()));
-        if ended.during(|| "poll".to_owned())? == 0 {
-            return Err(Error::new(Kind::System, format!("process {} does not end", self.pid)));
-        }
-        Ok(())
+        self.open()?.map_or(Ok(()), |pidfd| end(pidfd.as_fd()))
     }
+}
+
+/// Kills a process, and waits for its end.
+///
+/// # Errors
+/// It does not even end by SIGKILL; the system's reason.
+pub fn end(pidfd: BorrowedFd) -> Result<()> {
+    match pidfd_send_signal(pidfd, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(errno) => return Err(errno).during(|| "pidfd_send_signal".to_owned()),
+    }
+    let patience = Timespec::try_from(KILLED).ok();
+    let ended = retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], patience.as_ref()));
+    if ended.during(|| "poll".to_owned())? == 0 {
+        return Err(Error::new(Kind::System, "it does not end"));
+    }
+    Ok(())
 }
 
 /// How long a killed process may take to end.

@@ -71,22 +71,24 @@ impl Attendant {
     }
 
     /// Starts another one, if it is time for that and one is needed. What fails is tried again: somebody else may have got a
-    /// port meanwhile.
-    pub fn mend(&mut self, containers: &Containers, container: &Container) {
+    /// port meanwhile. False where nothing is published any more.
+    pub fn mend(&mut self, containers: &Containers, container: &Container) -> bool {
         let now = Instant::now();
         if self.due().is_none_or(|due| due > now) {
-            return;
+            return true;
         }
+        let Ok(id) = ContainerId::parse(&container.id) else { return false };
         let mended = match self.what {
             For::Ports => publish::mend(containers, container),
             For::WayOut => way_out::up(containers),
         };
-        if mended.is_ok()
-            && let Ok(id) = ContainerId::parse(&container.id)
-        {
+        if mended.is_ok() {
             self.process = Attendant::of(self.what, containers, &id).process;
         }
         let is_idle = self.what == For::WayOut && mended.is_ok() && self.process.is_none();
         self.next = now + if is_idle { LOOK_AGAIN } else { PAUSE };
+        self.what == For::WayOut
+            || self.process.is_some()
+            || publish::is_published(containers, &id).unwrap_or(true)
     }
 }

@@ -153,10 +153,10 @@ impl Worker<'_> {
     /// Has the runtime start the container.
     fn launch(&mut self, is_restart: bool) -> Result<()> {
         let (containers, id) = (&self.seat.containers, &self.seat.id);
-        // Its name or policy may have changed since the last run.
-        self.container = containers.get(id)?.ok_or_else(|| container::missing(id))?;
         let lock = self.seat.lock_start(START_MAX)?;
         let lock = lock.ok_or_else(|| Error::conflict("another start of it does not end"))?;
+        // Its name, policy or networks may have changed since the last run, and from here on nobody changes the last.
+        self.container = containers.get(id)?.ok_or_else(|| container::missing(id))?;
         // What was left of a run that nobody has ended properly would be in the way.
         for name in ["pid", "log.json"] {
             let _ = fs::remove_file(self.seat.folder.join(name));
@@ -326,9 +326,15 @@ impl Worker<'_> {
     /// What has to be there beside it has ended, or is to be started again.
     pub(super) fn look_at_attendants(&mut self) {
         if let Phase::Running(Run { attendants, .. }) = &mut self.phase {
-            for attendant in attendants {
-                attendant.mend(&self.seat.containers, &self.container);
-            }
+            // Those that are not needed any more are let go.
+            attendants.retain_mut(|attendant| attendant.mend(&self.seat.containers, &self.container));
+        }
+    }
+
+    /// A command has put the container into a network or taken it out, and so published ports of it, or taken them back.
+    pub(super) fn look_for_attendants(&mut self) {
+        if let Phase::Running(run) = &mut self.phase {
+            run.attendants = Attendant::all(&self.seat.containers, &self.seat.id, &self.container);
         }
     }
 
@@ -494,8 +500,9 @@ impl Worker<'_> {
             exit.error = error.to_string();
         }
         self.names = None;
-        // A run that follows has addresses of its own, the same ones if they are free still.
-        if let Err(error) = endpoint::detach(&self.seat.containers, &self.container)
+        // A run that follows has addresses of its own; at the last end that is done with all the rest.
+        if wait.is_some()
+            && let Err(error) = endpoint::detach(&self.seat.containers, &self.container)
             && exit.error.is_empty()
         {
             exit.error = error.to_string();

@@ -459,6 +459,7 @@ impl<'a> Worker<'a> {
                 }
             }
             Frame::Wait => client.waits = true,
+            Frame::Ports => self.look_for_attendants(),
             // Of a client that is not attached, or that takes itself for a monitor.
             _ => {}
         }

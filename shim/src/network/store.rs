@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::container::ContainerId;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
+use crate::firewall::Table;
 use crate::network::address::{self, Subnet};
 use crate::network::lease::{Lease, Leases, Part};
 use crate::network::netlink::Netlink;
@@ -41,31 +42,42 @@ pub const OPTION_HOST_ADDRESS: &str = "com.docker.network.bridge.host_binding_ip
 /// All networks of a store.
 #[derive(Clone, Debug)]
 pub struct Networks {
-    root: PathBuf,
-    state: PathBuf,
+    containers: Containers,
 }
 
 impl Networks {
     /// Those beside these containers; what is missing is made when it is written to.
     #[must_use]
     pub fn of(containers: &Containers) -> Networks {
-        Networks { root: containers.root().to_owned(), state: containers.state_root().to_owned() }
+        Networks { containers: containers.clone() }
+    }
+
+    /// The containers that are in them.
+    #[must_use]
+    pub fn containers(&self) -> &Containers {
+        &self.containers
     }
 
     fn all(&self) -> PathBuf {
-        self.root.join("networks")
+        self.root().join("networks")
     }
 
     /// `--root`: what devices are marked with is made of it.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        self.containers.root()
+    }
+
+    /// What the packet filter has of them, and of the containers in them.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        Table::of(self.root())
     }
 
     /// `--state`.
     #[must_use]
     pub fn state_root(&self) -> &Path {
-        &self.state
+        self.containers.state_root()
     }
 
     /// Ids of the networks that have had leases since the host is up.
@@ -73,7 +85,7 @@ impl Networks {
     /// # Errors
     /// The system's reason.
     pub fn state_ids(&self) -> Result<Vec<String>> {
-        names(&self.state.join("networks"))
+        names(&self.state_root().join("networks"))
     }
 
     /// Removes the leases of a network that is gone.
@@ -113,7 +125,7 @@ impl Networks {
     /// Where the leases of a network are.
     #[must_use]
     pub fn state_folder(&self, id: &str) -> PathBuf {
-        self.state.join("networks").join(id)
+        self.state_root().join("networks").join(id)
     }
 
     /// Keeps others from making or removing networks.
@@ -121,7 +133,7 @@ impl Networks {
     /// # Errors
     /// The system's reason.
     pub fn lock(&self) -> Result<Lock> {
-        Lock::exclusive(&self.root.join("networks.lock"))
+        Lock::exclusive(&self.root().join("networks.lock"))
     }
 
     /// Keeps others from changing bridges and rules of the kernel.
@@ -129,7 +141,7 @@ impl Networks {
     /// # Errors
     /// The system's reason.
     pub fn lock_kernel(&self) -> Result<Lock> {
-        Lock::exclusive(&self.state.join("networks.lock"))
+        Lock::exclusive(&self.state_root().join("networks.lock"))
     }
 
     /// A network by its full id.
@@ -190,7 +202,8 @@ impl Networks {
             return Ok(network);
         }
         let mut network = Network { name: DEFAULT.to_owned(), enable_ipv4: true, ..Network::default() };
-        let taken = host_network::inside_if_there(&self.state, bridge::device_names)?.unwrap_or_default();
+        let taken =
+            host_network::inside_if_there(self.state_root(), bridge::device_names)?.unwrap_or_default();
         let bridge = bridge::free_default_name(&taken)?;
         network.options = [
             ("com.docker.network.bridge.default_bridge", "true"),
@@ -252,7 +265,7 @@ impl Networks {
             if network.name == DEFAULT {
                 Ok(())
             } else {
-                host_network::inside_if_there(&self.state, up).map(drop)
+                host_network::inside_if_there(self.state_root(), up).map(drop)
             }
         })();
         if let Err(error) = made {
@@ -295,7 +308,7 @@ impl Networks {
     fn forget(&self, network: &Network) -> Result<()> {
         forget(&self.all().join(&network.id))?;
         forget(&self.state_folder(&network.id))?;
-        host_network::inside_if_there(&self.state, || bridge::down(self, network)).map(drop)
+        host_network::inside_if_there(self.state_root(), || bridge::down(self, network)).map(drop)
     }
 
     /// Who has addresses of a network at this moment.
@@ -322,7 +335,7 @@ impl Networks {
         }
         let mut routes = Netlink::open()?.destinations()?;
         if host_network::is_own() {
-            let own = host_network::inside_if_there(&self.state, || Netlink::open()?.destinations())?;
+            let own = host_network::inside_if_there(self.state_root(), || Netlink::open()?.destinations())?;
             routes.extend(own.into_iter().flatten());
         }
         for config in &network.ipam.config {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
@@ -16,17 +16,18 @@ use rustix::io::Errno;
 
 use crate::container::ContainerId;
 use crate::container::host_config::PortBinding;
-use crate::container::process::ProcessId;
+use crate::container::process::{self, ProcessId};
 use crate::container::record::Container;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Result};
 use crate::firewall::others::{self, Dropped};
-use crate::firewall::{self, Forward, flows};
+use crate::firewall::{Forward, flows};
 use crate::network::EndpointState;
 use crate::network::store::{Networks, OPTION_HOST_ADDRESS};
 use crate::port::bind::{self, Bound, MoreDescriptors, Refused};
 use crate::port::listing::Ports;
-use crate::port::proxy::{self, Way};
+use crate::port::processes;
+use crate::port::proxy::Way;
 use crate::port::record::{self, Record};
 use crate::port::rules;
 use crate::port::syntax::{Port, Protocol, Publication};
@@ -108,18 +109,27 @@ pub fn unpublish(containers: &Containers, id: &ContainerId) -> Result<()> {
     }
     let _lock = record::lock(&folder)?;
     let Some(Record { forwards, proxy }) = record::read(&folder)? else { return Ok(()) };
-    rules::change(containers, &firewall::without_forwards(&forwards), || {
+    rules::change(containers, id, &forwards, &[], || {
         // The table is made of all records: this one must not be among them.
         record::write(&folder, &Record { forwards: Vec::new(), proxy })
     })?;
-    end_proxy(proxy)?;
+    end(proxy)?;
     forget_flows(containers, &forwards)?;
     record::remove(&folder)
 }
 
 /// Ends a proxy, and waits for it: only then are its ports free.
-fn end_proxy(proxy: Option<ProcessId>) -> Result<()> {
-    proxy.map_or(Ok(()), ProcessId::end).during(|| "end the proxy of published ports".to_owned())
+fn end(proxy: Option<ProcessId>) -> Result<()> {
+    let pidfd = proxy.map(ProcessId::open).transpose()?.flatten();
+    pidfd.map_or(Ok(()), |pidfd| kill(pidfd.as_fd()))
+}
+
+/// The same of a process that is known to be a proxy of ours.
+///
+/// # Errors
+/// It does not even end by SIGKILL; the system's reason.
+pub fn kill(pidfd: BorrowedFd) -> Result<()> {
+    process::end(pidfd).during(|| "end the proxy of published ports".to_owned())
 }
 
 /// Has what is published of a container that runs lead to where it is by now, after it was put into these networks or before
@@ -151,12 +161,12 @@ pub fn follow(
     if forwards == before {
         return Ok(());
     }
-    record::write(&folder, &Record { forwards: forwards.clone(), proxy })?;
-    let script = firewall::without_forwards(&before) + &firewall::with_forwards(&forwards);
-    rules::change(containers, &script, || Ok(()))?;
-    forget_flows(containers, &before)?;
-    // The monitor starts another one, which leads there.
-    end_proxy(proxy)
+    // First of all: one that leads elsewhere is never there beside a record of what it should do. The monitor starts
+    // another one, when this is done.
+    end(proxy)?;
+    record::write(&folder, &Record { forwards: forwards.clone(), proxy: None })?;
+    rules::change(containers, &id, &before, &forwards, || Ok(()))?;
+    forget_flows(containers, &before)
 }
 
 /// Starts a proxy in the place of one that was killed, on the same ports.
@@ -338,7 +348,7 @@ fn is_ours(containers: &Containers, own: &str, wanted: &Forward) -> bool {
 /// Has all of it take effect.
 fn begin(containers: &Containers, id: &ContainerId, bound: Vec<Held>) -> Result<Vec<(Port, SocketAddr)>> {
     let forwards = start(containers, id, bound)?;
-    rules::change(containers, &firewall::with_forwards(&forwards), || Ok(()))?;
+    rules::change(containers, id, &[], &forwards, || Ok(()))?;
     // Whoever went on sending while nothing was published is led by the new rules.
     forget_flows(containers, &forwards)?;
     let told = forwards.into_iter().map(|forward| {
@@ -383,8 +393,7 @@ fn start(containers: &Containers, id: &ContainerId, bound: Vec<Held>) -> Result<
 
 fn spawn(containers: &Containers, id: &ContainerId, ways: &[Way]) -> std::io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("shim").arg("--root").arg(containers.root()).arg("--state").arg(containers.state_root());
-    command.args([proxy::VERB, id.as_str()]).env_clear().current_dir("/");
+    command.arg0("shim").args(processes::words(containers)).arg(id.as_str()).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::spawn::inherit_only(&mut command, ways.iter().map(|way| way.descriptor).collect(), true);
     sys::spawn::lead_session(&mut command);
