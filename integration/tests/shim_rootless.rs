@@ -130,14 +130,18 @@ fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
     shim.call(&["ps", "-a"]).output().expect_ok().expect_no_stderr();
     let script =
         "id -u; stat -c %u:%g /owned; cat /proc/self/uid_map; touch /x && echo made; cat /etc/hostname";
-    let words = ["run", "--rm", "-u", "root", "-h", "named", "box", "sh", "-c", script];
+    let words = ["run", "--rm", "--network", "none", "-u", "root", "-h", "named", "box", "sh", "-c", script];
     let output = shim.call(&words).output().expect_ok().expect_no_stderr();
     let lines: Vec<String> =
         output.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let own = format!("0 {} 1", USER.id);
     let granted = format!("1 {} 65536", USER.subordinate);
     assert_eq!(lines, ["0", "1000:1000", &own, &granted, "made", "named"], "{output}");
-    let id = shim.call(&["run", "-d", "--name", "web", "box", "sleep", "600"]).output().expect_ok().stdout;
+    let id = shim
+        .call(&["run", "-d", "--network", "none", "--name", "web", "box", "sleep", "600"])
+        .output()
+        .expect_ok()
+        .stdout;
     let id = id.trim_end();
     // Its files, and its mount, are nobody else's.
     assert_eq!(fs::metadata(shim.path("root/containers").join(id)).unwrap().uid(), USER.id);
@@ -145,12 +149,14 @@ fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
     let listed = shim.call(&["ps", "--format", "{{.Names}} {{.State}}"]).output().expect_ok();
     assert_eq!(listed.stdout, "web running\n");
     shim.call(&["exec", "-u", "root", "web", "id", "-u"]).output().expect_ok().expect_stdout("0\n");
-    let relative = ["run", "--rm", "-u", "root", "-v", ".:/here", "box", "ls", "/here/image.tar"];
+    let relative =
+        ["run", "--rm", "--network", "none", "-u", "root", "-v", ".:/here", "box", "ls", "/here/image.tar"];
     let output = shim.call(&relative).current_dir(shim.0.bundle().scratch()).output();
     output.expect_ok().expect_stdout("/here/image.tar\n");
     let refused = shim.call(&["rm", "web"]).output().expect_code(1);
     refused.expect_stderr("container is running: stop the container before removing or force remove");
-    let limited = shim.call(&["run", "--rm", "-m", "64m", "box", "true"]).output().expect_ok();
+    let limited =
+        shim.call(&["run", "--rm", "--network", "none", "-m", "64m", "box", "true"]).output().expect_ok();
     limited.expect_stderr("WARNING: Your kernel does not support memory limit capabilities");
     let joined = ["run", "--rm", "--network", "container:web", "--pid", "container:web", "box", "true"];
     shim.call(&joined).output().expect_ok().expect_no_stderr();
@@ -181,15 +187,26 @@ fn an_ordinary_users_volumes_have_files_of_his_containers_users() {
     shim.call(&["load", "-qi", archive.to_str().unwrap()]).output().expect_ok();
     shim.call(&["volume", "create", "kept"]).output().expect_ok().expect_stdout("kept\n");
     let script = "stat -c %u:%g /data/part/file; echo new > /data/new";
-    let words = ["run", "--rm", "-u", "1000", "-v", "kept:/data", "data", "sh", "-c", script];
+    let words =
+        ["run", "--rm", "--network", "none", "-u", "1000", "-v", "kept:/data", "data", "sh", "-c", script];
     shim.call(&words).output().expect_ok().expect_stdout("1000:1000\n");
     let inside = fs::metadata(shim.path("root/volumes/kept/_data/new")).unwrap();
     assert!(inside.uid() >= USER.subordinate, "{}", inside.uid());
-    let words = ["run", "--rm", "--mount", "src=kept,dst=/p,volume-subpath=part", "data", "cat", "/p/file"];
+    let words = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--mount",
+        "src=kept,dst=/p,volume-subpath=part",
+        "data",
+        "cat",
+        "/p/file",
+    ];
     shim.call(&words).output().expect_ok().expect_stdout("of the image\n");
     let words = ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=mode=750", "memory"];
     shim.call(&words).output().expect_ok();
-    let words = ["run", "--rm", "-v", "memory:/m", "data", "stat", "-c", "%a", "/m"];
+    let words = ["run", "--rm", "--network", "none", "-v", "memory:/m", "data", "stat", "-c", "%a", "/m"];
     shim.call(&words).output().expect_ok().expect_stdout("750\n");
     shim.call(&["volume", "rm", "kept", "memory"]).output().expect_ok().expect_stdout("kept\nmemory\n");
     shim.call(&["volume", "ls", "-q"]).output().expect_ok().expect_stdout("");

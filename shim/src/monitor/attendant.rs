@@ -13,8 +13,8 @@ use crate::rootless::{host_network, way_out};
 
 /// How soon another one is started at the earliest: what ends at once does so for a reason.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often is looked whether the way out is to be there that was not: the host may come into a network, and the
-/// container.
+/// How often is looked whether the way out is to be there that was not, or could not be: the host may come into a network,
+/// and the container.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// What it is for.
@@ -85,7 +85,8 @@ impl Attendant {
         if mended.is_ok() {
             self.process = Attendant::of(self.what, containers, &id).process;
         }
-        let is_idle = self.what == For::WayOut && mended.is_ok() && self.process.is_none();
+        // What does not begin at once is in the way of the container's streams while it is tried.
+        let is_idle = self.what == For::WayOut && self.process.is_none();
         self.next = now + if is_idle { LOOK_AGAIN } else { PAUSE };
         self.what == For::WayOut
             || self.process.is_some()

@@ -34,6 +34,8 @@ pub const VERB: &str = "way-out";
 const DEVICE: &str = "out0";
 /// What it needs to make one.
 const TUN: &str = "/dev/net/tun";
+/// The program that is preferred.
+const PASTA: &str = "pasta";
 const RECORD: &str = "way-out.json";
 /// How long it may take until its device is there.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -185,8 +187,8 @@ fn program(state: &Path, plan: &Plan) -> Result<Program> {
     let missing = "it needs pasta (Debian: passt) or slirp4netns, and neither is installed; --network none and --network \
                    host do without";
     let network = host_network::path(state).to_string_lossy().into_owned();
-    let (path, name, words) = if let Some(path) = find("pasta") {
-        (path, "pasta", of_pasta(plan, &network))
+    let (path, name, words) = if let Some(path) = find(PASTA) {
+        (path, PASTA, of_pasta(plan, &network))
     } else if let Some(path) = find("slirp4netns") {
         (path, "slirp4netns", of_slirp4netns(plan, &network))
     } else {
@@ -322,8 +324,13 @@ pub fn run() -> Result<()> {
     let Program { path, name, words } = told.during(words)?;
     let mut command = Command::new(&path);
     command.arg0(name).args(words).env_clear().current_dir("/").stdin(Stdio::null());
-    // With SIGPIPE as usual: pasta takes one that is ignored for an error. It ignores it itself then.
-    sys::spawn::inherit_nothing(&mut command);
+    // Nobody reads what it says once it is at work. But pasta takes it for an error that SIGPIPE is ignored; it ignores it
+    // itself then.
+    if path.ends_with(PASTA) {
+        sys::spawn::inherit_nothing(&mut command);
+    } else {
+        sys::spawn::inherit_only(&mut command, Vec::new(), true);
+    }
     Err(command.exec()).during(|| format!("execute {path:?}"))
 }
 
