@@ -1,15 +1,17 @@
 //! The project's own table of the kernel's packet filter, `inet caisson` (nft(8)): what is in it. Pure; `apply` has the
-//! kernel take it.
+//! kernel take it, and `contents` reads what it has. Each store has a table of its own ([`Table`]), so that who makes his
+//! anew takes nothing from anybody.
 //!
 //! All rules stand still. What comes and goes, bridges and published ports, is elements of sets and maps, so that one
 //! transaction of a few lines is all that a container costs. The table can be made anew from the disk at any time
-//! ([`table`]). Nothing of anybody else is named here: their chains see each packet too, and what they drop stays dropped.
+//! ([`Table::whole`]). Nothing of anybody else is named here: their chains see each packet too, and what they drop stays dropped.
 //!
 //! It is nft's own language and not its JSON: version 1.0.6, which Debian 12 has, cannot read from JSON the declaration of
 //! a map whose values are an address and a port. Nothing is written into it but numbers, addresses and names of devices
 //! that were checked.
 
 pub mod apply;
+pub mod contents;
 pub mod flows;
 mod netfilter;
 pub mod others;
@@ -17,14 +19,18 @@ pub mod others;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::port::syntax::Protocol;
 
-/// The table's family and name.
-pub const TABLE: &str = "inet caisson";
+/// What the usual store's table is called, and with something behind it those of others.
+pub const NAME: &str = "caisson";
+/// The usual store's folder (`store::folder`).
+const USUAL_ROOT: &str = "/var/lib/caisson";
 /// Longest name of a network device (IFNAMSIZ of netdevice(7), without the final 0).
 const NAME_MAX: usize = 15;
 
@@ -117,76 +123,113 @@ pub struct Forward {
     pub is_proxied: bool,
 }
 
-/// An element: of which set or map, what it is found by, and what a map has for it.
-type Element = (&'static str, String, Option<String>);
+/// An element: of which set or map, what it is found by, and what a map has for it; in nft's words.
+pub type Element = (&'static str, String, Option<String>);
 
-/// The table with these bridges and ports in it, in the place of the one that is there; one transaction.
+/// The table of a store, which is of the family `inet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    name: String,
+}
+
+impl Table {
+    /// That of the store in this folder. Two stores in one network namespace would take each other's elements away
+    /// otherwise.
+    #[must_use]
+    pub fn of(root: &Path) -> Table {
+        if root == Path::new(USUAL_ROOT) {
+            return Table { name: NAME.to_owned() };
+        }
+        let digest = Digest::of(root.as_os_str().as_encoded_bytes());
+        Table { name: format!("{NAME}-{:.16}", digest.hex()) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The table with these bridges and ports in it, in the place of the one that is there; one transaction.
+    ///
+    /// # Errors
+    /// A device with a name that is none.
+    pub fn whole(&self, bridges: &[Bridge], forwards: &[Forward]) -> Result<String> {
+        let name = &self.name;
+        let mut script =
+            format!("add table inet {name}\ndelete table inet {name}\ntable inet {name} {{{RULES}}}\n");
+        self.write(&mut script, "add", &elements(bridges, forwards)?);
+        Ok(script)
+    }
+
+    /// Adds a bridge to the table.
+    ///
+    /// # Errors
+    /// A device with a name that is none.
+    pub fn with_bridge(&self, bridge: &Bridge) -> Result<String> {
+        Ok(self.with(&of_bridge(bridge)?.into_iter().collect()))
+    }
+
+    /// Takes a bridge out of the table.
+    ///
+    /// # Errors
+    /// A device with a name that is none.
+    pub fn without_bridge(&self, bridge: &Bridge) -> Result<String> {
+        Ok(self.without(&of_bridge(bridge)?.into_iter().collect()))
+    }
+
+    /// Adds elements to the table.
+    #[must_use]
+    pub fn with(&self, elements: &BTreeSet<Element>) -> String {
+        let mut script = String::new();
+        self.write(&mut script, "add", elements);
+        script
+    }
+
+    /// Takes elements out of the table, in which they have to be.
+    #[must_use]
+    pub fn without(&self, elements: &BTreeSet<Element>) -> String {
+        let mut script = String::new();
+        self.write(&mut script, "delete", elements);
+        script
+    }
+
+    fn write(&self, script: &mut String, verb: &str, elements: &BTreeSet<Element>) {
+        let mut open = None;
+        for (set, key, value) in elements {
+            if open != Some(*set) {
+                script.push_str(if open.is_some() { " }\n" } else { "" });
+                // Writing to a string cannot fail.
+                let _ = write!(script, "{verb} element inet {} {set} {{ ", self.name);
+                open = Some(*set);
+            } else {
+                script.push_str(", ");
+            }
+            script.push_str(key);
+            if let Some(value) = value.as_ref().filter(|_| verb == "add") {
+                let _ = write!(script, " : {value}");
+            }
+        }
+        script.push_str(if open.is_some() { " }\n" } else { "" });
+    }
+}
+
+/// What the table has of these.
 ///
 /// # Errors
 /// A device with a name that is none.
-pub fn table(bridges: &[Bridge], forwards: &[Forward]) -> Result<String> {
-    let mut script = format!("add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{{RULES}}}\n");
-    let mut elements = BTreeSet::new();
+pub fn elements(bridges: &[Bridge], forwards: &[Forward]) -> Result<BTreeSet<Element>> {
+    let mut elements = of_forwards(forwards);
     for bridge in bridges {
         elements.extend(of_bridge(bridge)?);
     }
-    elements.extend(forwards.iter().flat_map(of_forward));
-    write_elements(&mut script, "add", &elements);
-    Ok(script)
+    Ok(elements)
 }
 
-/// Adds a bridge to the table.
-///
-/// # Errors
-/// A device with a name that is none.
-pub fn with_bridge(bridge: &Bridge) -> Result<String> {
-    Ok(changed("add", of_bridge(bridge)?))
-}
-
-/// Takes a bridge out of the table.
-///
-/// # Errors
-/// A device with a name that is none.
-pub fn without_bridge(bridge: &Bridge) -> Result<String> {
-    Ok(changed("delete", of_bridge(bridge)?))
-}
-
-/// Adds published ports to the table; nothing where no rule is needed for them.
+/// What the table has of published ports, once each; nothing of those that need no rule.
 #[must_use]
-pub fn with_forwards(forwards: &[Forward]) -> String {
-    changed("add", forwards.iter().flat_map(of_forward))
-}
-
-/// Takes published ports out of the table.
-#[must_use]
-pub fn without_forwards(forwards: &[Forward]) -> String {
-    changed("delete", forwards.iter().flat_map(of_forward))
-}
-
-/// Once each: what is deleted twice is an error.
-fn changed(verb: &str, elements: impl IntoIterator<Item = Element>) -> String {
-    let mut script = String::new();
-    write_elements(&mut script, verb, &elements.into_iter().collect());
-    script
-}
-
-fn write_elements(script: &mut String, verb: &str, elements: &BTreeSet<Element>) {
-    let mut open = None;
-    for (set, key, value) in elements {
-        if open != Some(*set) {
-            script.push_str(if open.is_some() { " }\n" } else { "" });
-            // Writing to a string cannot fail.
-            let _ = write!(script, "{verb} element {TABLE} {set} {{ ");
-            open = Some(*set);
-        } else {
-            script.push_str(", ");
-        }
-        script.push_str(key);
-        if let Some(value) = value.as_ref().filter(|_| verb == "add") {
-            let _ = write!(script, " : {value}");
-        }
-    }
-    script.push_str(if open.is_some() { " }\n" } else { "" });
+pub fn of_forwards(forwards: &[Forward]) -> BTreeSet<Element> {
+    forwards.iter().flat_map(of_forward).collect()
 }
 
 fn of_bridge(bridge: &Bridge) -> Result<Vec<Element>> {
@@ -244,6 +287,24 @@ fn of_forward(forward: &Forward) -> Vec<Element> {
 mod tests {
     use super::*;
 
+    fn table() -> Table {
+        Table::of(Path::new("/var/lib/caisson"))
+    }
+
+    #[test]
+    fn each_store_has_a_table_of_its_own() {
+        assert_eq!(table().name(), "caisson");
+        let other = Table::of(Path::new("/srv/caisson"));
+        assert_eq!(other, Table::of(Path::new("/srv/caisson")));
+        let digits = other.name().strip_prefix("caisson-").unwrap();
+        assert!(digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digits}");
+        assert_ne!(other, Table::of(Path::new("/srv/caisson2")));
+        assert_ne!(other, table());
+        // All that is written names it, and nothing else.
+        let text = other.whole(&[bridge("br-0")], &[forward("0.0.0.0:1", "172.30.0.2:1")]).unwrap();
+        assert_eq!(text.matches(other.name()).count(), text.matches("caisson").count());
+    }
+
     fn bridge(name: &str) -> Bridge {
         Bridge {
             name: name.to_owned(),
@@ -262,7 +323,7 @@ mod tests {
     #[test]
     fn a_bridge_is_elements() {
         assert_eq!(
-            with_bridge(&bridge("caisson0")).unwrap(),
+            table().with_bridge(&bridge("caisson0")).unwrap(),
             "add element inet caisson bridges { \"caisson0\" }\n\
              add element inet caisson masquerade4 { 172.30.0.0/16 }\n\
              add element inet caisson masquerade6 { fd00::/64 }\n\
@@ -272,17 +333,17 @@ mod tests {
         );
         let internal = Bridge { is_internal: true, ..bridge("br-0") };
         assert_eq!(
-            without_bridge(&internal).unwrap(),
+            table().without_bridge(&internal).unwrap(),
             "delete element inet caisson internal { \"br-0\" }\n\
              delete element inet caisson same { \"br-0\" . \"br-0\" }\n\
              delete element inet caisson subnets4 { \"br-0\" . 172.30.0.0/16 }\n\
              delete element inet caisson subnets6 { \"br-0\" . fd00::/64 }\n"
         );
         let apart = Bridge { keeps_apart: true, masquerades: false, ..bridge("br-0") };
-        let text = with_bridge(&apart).unwrap();
+        let text = table().with_bridge(&apart).unwrap();
         assert!(!text.contains(" same ") && !text.contains(" masquerade4 "), "{text}");
         for name in ["", "a\"b", "a b", "a;b", "a}b", "a/b", "0123456789abcdef", "a\nb"] {
-            assert!(with_bridge(&bridge(name)).is_err(), "{name:?}");
+            assert!(table().with_bridge(&bridge(name)).is_err(), "{name:?}");
         }
     }
 
@@ -298,7 +359,7 @@ mod tests {
             forward("[::1]:8082", "[fd00::2]:81"),
         ];
         assert_eq!(
-            with_forwards(&all),
+            table().with(&of_forwards(&all)),
             "add element inet caisson any4 { tcp . 8080 : 172.30.0.2 . 80 }\n\
              add element inet caisson any6 { tcp . 8080 : fd00::2 . 80 }\n\
              add element inet caisson at4 { 192.0.2.1 . tcp . 8081 : 172.30.0.2 . 80 }\n\
@@ -308,20 +369,21 @@ mod tests {
              add element inet caisson published6 { fd00::2 . tcp . 80, fd00::2 . udp . 53 }\n"
         );
         assert_eq!(
-            without_forwards(&all[..3]),
+            table().without(&of_forwards(&all[..3])),
             "delete element inet caisson any4 { tcp . 8080 }\n\
              delete element inet caisson at4 { 192.0.2.1 . tcp . 8081 }\n\
              delete element inet caisson published4 { 172.30.0.2 . tcp . 80 }\n"
         );
-        assert_eq!(with_forwards(&[forward("[::1]:1", "172.30.0.2:1")]), "");
+        assert_eq!(table().with(&of_forwards(&[forward("[::1]:1", "172.30.0.2:1")])), "");
         let proxied = Forward { is_proxied: true, ..forward("0.0.0.0:1", "172.30.0.2:1") };
-        assert_eq!(with_forwards(&[proxied]), "");
+        assert_eq!(table().with(&of_forwards(&[proxied])), "");
     }
 
     #[test]
     fn the_whole_table_takes_the_place_of_what_is_there() {
-        let text =
-            table(&[bridge("caisson0"), bridge("br-1")], &[forward("0.0.0.0:1", "172.30.0.2:1")]).unwrap();
+        let text = table()
+            .whole(&[bridge("caisson0"), bridge("br-1")], &[forward("0.0.0.0:1", "172.30.0.2:1")])
+            .unwrap();
         assert!(
             text.starts_with("add table inet caisson\ndelete table inet caisson\ntable inet caisson {\n")
         );
