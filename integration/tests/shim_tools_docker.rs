@@ -118,12 +118,13 @@ const LIMITS: &[&str] = &[
 /// What has happened.
 const EVENTS: &[&str] = &[
     "date +%s.%N >since; d network create --subnet 10.8.0.0/16 evn >/dev/null; d volume create evv",
-    "d run -d --name e1 --network evn -v evv:/v -l k=v made sh -c 'trap \"exit 3\" TERM; touch /ready; while :; do sleep 0.1; done' >/dev/null; \
+    "d run -d --name e1 --network evn -v evv:/v -l k=v made sh -c 'trap \"rm /ready; exit 3\" TERM; touch /ready; while :; do sleep 0.1; done' >/dev/null; \
      until d exec e1 test -e /ready; do sleep 0.1; done",
     "d pause e1; d unpause e1; d rename e1 e2; d update --restart no e2; d kill -s USR1 e2; d network disconnect evn e2; d network connect evn e2",
-    "d stop e2; d start e2; d restart -t 0 e2; d kill e2; d wait e2",
+    "up() { until d exec e2 test -e /ready; do sleep 0.1; done; }; d stop e2; d start e2; up; d restart e2; up; d kill e2; d wait e2",
     "echo x >in; d cp in e2:/tmp; d cp e2:/tmp/in out",
-    "d rm -v e2; d network rm evn; d volume rm evv",
+    // Docker tells of whole seconds that are over.
+    "d rm -v e2; d network rm evn; d volume rm evv; sleep 1.5",
     "d events --since $(cat since) --until 0s -f type=container --format '{{.Action}} {{json .Actor.Attributes}}' | grep -v exec_ | \
      sed 's/\"execDuration\":\"[0-9]*\",//'",
     "d events --since $(cat since) --until 0s -f type=network --format '{{.Action}} {{json .Actor.Attributes}}' | uniq",
