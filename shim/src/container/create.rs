@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::options::{Options, SharedMemory};
 use crate::bundle::spec::{Mount, Spec};
-use crate::bundle::{self, account, process};
+use crate::bundle::{self, account, process, resources};
 use crate::catalog::summary::Summary;
 use crate::container::config::Config;
 use crate::container::host_config::HostConfig;
@@ -88,7 +88,7 @@ pub fn create(
     let mut lease = store.leases.begin()?;
     let parts = image.image.content.iter().chain(&image.image.layers);
     lease.claim(&parts.chain([&image.id]).collect::<Vec<_>>())?;
-    let warnings = limit(&mut request);
+    let warnings = limit(&mut request)?;
     let draft = containers.draft()?;
     let lasting = !request.host_config.auto_remove;
     let execution = image.config.config.clone().unwrap_or_default();
@@ -130,17 +130,19 @@ pub fn create(
 }
 
 /// Leaves out what this host cannot limit, and warns.
-fn limit(request: &mut Request) -> Vec<String> {
+fn limit(request: &mut Request) -> Result<Vec<String>> {
     let limits = &mut request.options.limits;
     if *limits == crate::bundle::options::Limits::default() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
+    // What contradicts itself does so too where it would be left out.
+    resources::of_limits(limits, host::read(None, false)?.cpus)?;
     // An ordinary user has none until somebody delegates a cgroup to him.
     let controllers =
         if rootless::is_in_user_namespace() { Controllers::default() } else { Controllers::read() };
     let warnings = limits::discard(limits, controllers);
     configure::tell_limits(&mut request.host_config, limits);
-    warnings
+    Ok(warnings)
 }
 
 /// All of the container but its name: files, document, record.
