@@ -227,8 +227,9 @@ pub fn down(networks: &Networks, network: &Network) -> Result<()> {
         if firewall::apply::is_there() {
             // First what is there, so that taking it away cannot fail for want of it.
             let bridge = of_firewall(network)?;
-            let script = firewall::with_bridge(&bridge)? + &firewall::without_bridge(&bridge)?;
-            firewall::apply::load(&script)?;
+            let mut batch = firewall::with_bridge(&bridge)?;
+            batch.append(firewall::without_bridge(&bridge)?);
+            firewall::apply::load(&batch)?;
         }
     }
     Ok(())

@@ -168,8 +168,9 @@ pub fn follow(
         return Ok(());
     }
     record::write(&folder, &Record { forwards: forwards.clone(), proxy })?;
-    let script = firewall::without_forwards(&before) + &firewall::with_forwards(&forwards);
-    rules::change(containers, &script, || Ok(()))?;
+    let mut batch = firewall::without_forwards(&before);
+    batch.append(firewall::with_forwards(&forwards));
+    rules::change(containers, &batch, || Ok(()))?;
     flows::forget(&before)?;
     // The monitor starts another one, which leads there.
     end(proxy)

@@ -3,6 +3,7 @@
 
 use crate::container::store::Containers;
 use crate::error::Result;
+use crate::firewall::nf_tables::Batch;
 use crate::firewall::{self, apply};
 use crate::network::bridge;
 use crate::network::store::Networks;
@@ -12,14 +13,14 @@ use crate::port::record;
 /// after `recorded` has seen to that.
 ///
 /// # Errors
-/// What nft says; the system's reason.
-pub fn change(containers: &Containers, script: &str, recorded: impl FnOnce() -> Result<()>) -> Result<()> {
-    if script.is_empty() {
+/// What the kernel will not have; the system's reason.
+pub fn change(containers: &Containers, batch: &Batch, recorded: impl FnOnce() -> Result<()>) -> Result<()> {
+    if batch.is_empty() {
         return Ok(());
     }
     // Nobody else comes between what is read from the disk and what the kernel gets.
     let _lock = Networks::of(containers).lock_kernel()?;
-    if apply::is_there() && apply::load(script).is_ok() {
+    if apply::is_there() && apply::load(batch).is_ok() {
         return Ok(());
     }
     recorded()?;
@@ -30,7 +31,7 @@ pub fn change(containers: &Containers, script: &str, recorded: impl FnOnce() -> 
 ///
 /// # Errors
 /// A damaged record; the system's reason.
-pub fn whole(containers: &Containers) -> Result<String> {
+pub fn whole(containers: &Containers) -> Result<Batch> {
     let networks = Networks::of(containers).list()?;
     let bridges = networks.iter().map(bridge::of_firewall).collect::<Result<Vec<_>>>()?;
     firewall::table(&bridges, &record::all(containers.state_root())?)
