@@ -10,7 +10,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ pub fn shim_under_test() -> &'static Path {
 #[derive(Debug)]
 pub struct Shim {
     /// The network namespace that its calls run in, if not the host's.
-    network: Option<Host>,
+    network: Option<Arc<Host>>,
     scratch: Scratch,
 }
 
@@ -67,14 +67,21 @@ impl Shim {
     #[must_use]
     #[track_caller]
     pub fn networked_without_images() -> Shim {
-        Shim { network: Some(Host::new()), scratch: Scratch::in_memory() }
+        Shim { network: Some(Arc::new(Host::new())), scratch: Scratch::in_memory() }
+    }
+
+    /// Another one on the same host, with folders of its own and the image `busybox`.
+    #[must_use]
+    #[track_caller]
+    pub fn beside(other: &Shim) -> Shim {
+        Shim { network: other.network.clone(), scratch: Scratch::in_memory() }.and_busybox()
     }
 
     /// The host that its networks are on; panics for one that is not [`Shim::networked`].
     #[must_use]
     #[track_caller]
     pub fn host(&self) -> &Host {
-        self.network.as_ref().expect("a shim with a network namespace of its own")
+        self.network.as_deref().expect("a shim with a network namespace of its own")
     }
 
     #[track_caller]

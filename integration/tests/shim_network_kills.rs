@@ -79,7 +79,7 @@ fn nothing_is_left_of_what_was_killed() {
     shim.cli(&["network", "prune", "--force"]).expect_ok();
     assert_eq!(shim.host().devices(), [] as [&str; 0]);
     // Nothing is published any more, and the port is free.
-    let table = shim.host().sh("nft list table inet caisson");
+    let table = shim.host().sh("nft list ruleset");
     assert!(!table.contains("8080"), "{table}");
     assert_eq!(shim.host().sh("ss --no-header --listening --tcp --numeric 'sport = :8080'"), "");
 }

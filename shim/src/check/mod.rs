@@ -59,6 +59,8 @@ pub enum Broken {
     Container(Leftover),
     /// A volume without a record.
     Volume(crate::volume::sweep::Leftover),
+    /// Something that a container needs of its networks, or that leads where it should not.
+    Network(network::Leftover),
     /// The record of images, of a bundle, or of a container, which nothing else knows.
     Record,
 }
@@ -81,7 +83,7 @@ pub struct Report {
     /// The same of volumes.
     pub of_volumes: Vec<crate::volume::sweep::Leftover>,
     /// The same of networks.
-    pub of_networks: Vec<crate::network::sweep::Leftover>,
+    pub of_networks: Vec<network::Leftover>,
 }
 
 /// Looks at everything.
@@ -137,8 +139,10 @@ pub fn check(store: &Store, who: As) -> Result<Report> {
     report.of_containers = of_containers;
     report.leftovers.extend(of_volumes.iter().map(crate::volume::sweep::Leftover::words));
     report.of_volumes = of_volumes;
-    report.of_networks = network::look(store)?;
-    report.leftovers.extend(report.of_networks.iter().map(crate::network::sweep::Leftover::words));
+    let (problems, of_networks) = network::look(store)?;
+    report.problems.extend(problems);
+    report.leftovers.extend(of_networks.iter().map(network::Leftover::words));
+    report.of_networks = of_networks;
     Ok(report)
 }
 

@@ -111,6 +111,7 @@ fn remove_broken(store: &Store, report: &Report, repaired: &mut Repaired) -> Res
             | Broken::Bundle(_)
             | Broken::Container(_)
             | Broken::Volume(_)
+            | Broken::Network(_)
             | Broken::Record => {}
         }
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::container::store::Containers;
 use crate::container::{ContainerId, root};
 use crate::error::{Error, Kind, Result};
+use crate::port::publish;
 use crate::root::remove::forget;
 use crate::runtime::{self, Runtime};
 use crate::store::folder::names;
@@ -154,6 +155,8 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
             if containers.folder(&id).exists() || containers.is_supervised(&id)? {
                 return Ok(false);
             }
+            // What is led to it and held for it is known by this folder alone.
+            publish::unpublish(containers, &id)?;
             forget(&containers.state_folder(&id)).map(|()| true)
         }
         Leftover::Runtime(records, id) => {

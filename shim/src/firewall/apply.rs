@@ -1,16 +1,16 @@
-//! Has the kernel take the table, in one transaction.
+//! Has the kernel take a table, in one transaction.
 
 use rustix::net::netlink::NETFILTER;
 
 use crate::error::{Context as _, Result};
-use crate::firewall::NAME;
+use crate::firewall::Table;
 use crate::firewall::nf_tables::{self, Batch, INET};
 use crate::netlink::Socket;
 
-/// Is our table there? One question to the kernel. Where it cannot be asked, the change that follows tells why.
+/// Is a table of ours there? One question to the kernel. Where it cannot be asked, the change that follows tells why.
 #[must_use]
-pub fn is_there() -> bool {
-    open().and_then(|mut socket| nf_tables::is_there(&mut socket, INET, NAME)).unwrap_or(false)
+pub fn is_there(table: &Table) -> bool {
+    open().and_then(|mut socket| nf_tables::is_there(&mut socket, INET, table.name())).unwrap_or(false)
 }
 
 /// Has the kernel do what is in a batch, whole or not at all.
@@ -24,6 +24,10 @@ pub fn load(batch: &Batch) -> Result<()> {
     open().and_then(|mut socket| batch.commit(&mut socket)).during(|| "firewall".to_owned())
 }
 
-fn open() -> Result<Socket> {
+/// A socket to netfilter in the network namespace that this thread is in.
+///
+/// # Errors
+/// The system's reason.
+pub fn open() -> Result<Socket> {
     Socket::open(Some(NETFILTER)).during(|| "netfilter's netlink".to_owned())
 }

@@ -1,13 +1,15 @@
 //! The project's own table of the kernel's packet filter, `inet caisson` (nft(8)): what is in it. Pure; `apply` has the
-//! kernel take it.
+//! kernel take it, and `contents` reads what it has. Each store has a table of its own ([`Table`]), so that who makes his
+//! anew takes nothing from anybody.
 //!
 //! All rules stand still. What comes and goes, bridges and published ports, is elements of sets and maps, so that one
 //! transaction of a few lines is all that a container costs. The table can be made anew from the disk at any time
-//! ([`table`]). Nothing of anybody else is named here: their chains see each packet too, and what they drop stays dropped.
+//! ([`Table::whole`]). Nothing of anybody else is named here: their chains see each packet too, and what they drop stays dropped.
 //!
 //! No program of the host's is asked, so nft(8) need not be there; where it is, it shows the table.
 
 pub mod apply;
+pub mod contents;
 pub mod flows;
 mod netfilter;
 pub mod nf_tables;
@@ -16,15 +18,19 @@ pub mod rules;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::firewall::nf_tables::{Batch, Element, INET};
 use crate::port::syntax::Protocol;
 
-/// The table's name.
+/// What the usual store's table is called, and with something behind it those of others.
 pub const NAME: &str = "caisson";
+/// The usual store's folder (`store::folder`).
+const USUAL_ROOT: &str = "/var/lib/caisson";
 /// Longest name of a network device (IFNAMSIZ of netdevice(7), without the final 0).
 const NAME_MAX: usize = 15;
 
@@ -57,61 +63,90 @@ pub struct Forward {
     pub is_proxied: bool,
 }
 
-/// The table with these bridges and ports in it, in the place of the one that is there; one transaction.
+/// The table of a store, which is of the family `inet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    name: String,
+}
+
+impl Table {
+    /// That of the store in this folder. Two stores in one network namespace would take each other's elements away
+    /// otherwise.
+    #[must_use]
+    pub fn of(root: &Path) -> Table {
+        if root == Path::new(USUAL_ROOT) {
+            return Table { name: NAME.to_owned() };
+        }
+        let digest = Digest::of(root.as_os_str().as_encoded_bytes());
+        Table { name: format!("{NAME}-{:.16}", digest.hex()) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The table with these bridges and ports in it, in the place of the one that is there; one transaction.
+    ///
+    /// # Errors
+    /// A device with a name that is none.
+    pub fn whole(&self, bridges: &[Bridge], forwards: &[Forward]) -> Result<Batch> {
+        let mut batch = Batch::of(INET, &self.name);
+        rules::write(&mut batch);
+        batch.add(&elements(bridges, forwards)?);
+        Ok(batch)
+    }
+
+    /// Adds a bridge to the table.
+    ///
+    /// # Errors
+    /// A device with a name that is none.
+    pub fn with_bridge(&self, bridge: &Bridge) -> Result<Batch> {
+        Ok(self.with(&of_bridge(bridge)?.into_iter().collect()))
+    }
+
+    /// Takes a bridge out of the table.
+    ///
+    /// # Errors
+    /// A device with a name that is none.
+    pub fn without_bridge(&self, bridge: &Bridge) -> Result<Batch> {
+        Ok(self.without(&of_bridge(bridge)?.into_iter().collect()))
+    }
+
+    /// Adds elements to the table.
+    #[must_use]
+    pub fn with(&self, elements: &BTreeSet<Element>) -> Batch {
+        let mut batch = Batch::of(INET, &self.name);
+        batch.add(elements);
+        batch
+    }
+
+    /// Takes elements out of the table, in which they have to be.
+    #[must_use]
+    pub fn without(&self, elements: &BTreeSet<Element>) -> Batch {
+        let mut batch = Batch::of(INET, &self.name);
+        batch.delete(elements);
+        batch
+    }
+}
+
+/// What the table has of these.
 ///
 /// # Errors
 /// A device with a name that is none.
-pub fn table(bridges: &[Bridge], forwards: &[Forward]) -> Result<Batch> {
-    let mut batch = Batch::of(INET, NAME);
-    rules::write(&mut batch);
-    let mut elements = BTreeSet::new();
+pub fn elements(bridges: &[Bridge], forwards: &[Forward]) -> Result<BTreeSet<Element>> {
+    let mut elements = of_forwards(forwards);
     for bridge in bridges {
         elements.extend(of_bridge(bridge)?);
     }
-    elements.extend(forwards.iter().flat_map(of_forward));
-    batch.add(&elements);
-    Ok(batch)
+    Ok(elements)
 }
 
-/// Adds a bridge to the table.
-///
-/// # Errors
-/// A device with a name that is none.
-pub fn with_bridge(bridge: &Bridge) -> Result<Batch> {
-    Ok(with(of_bridge(bridge)?))
-}
-
-/// Takes a bridge out of the table.
-///
-/// # Errors
-/// A device with a name that is none.
-pub fn without_bridge(bridge: &Bridge) -> Result<Batch> {
-    Ok(without(of_bridge(bridge)?))
-}
-
-/// Adds published ports to the table; nothing where no rule is needed for them.
+/// What the table has of published ports, once each; nothing of those that need no rule.
 #[must_use]
-pub fn with_forwards(forwards: &[Forward]) -> Batch {
-    with(forwards.iter().flat_map(of_forward))
-}
-
-/// Takes published ports out of the table.
-#[must_use]
-pub fn without_forwards(forwards: &[Forward]) -> Batch {
-    without(forwards.iter().flat_map(of_forward))
-}
-
-fn with(elements: impl IntoIterator<Item = Element>) -> Batch {
-    let mut batch = Batch::of(INET, NAME);
-    batch.add(&elements.into_iter().collect::<BTreeSet<_>>());
-    batch
-}
-
-/// Once each: what is deleted twice is an error.
-fn without(elements: impl IntoIterator<Item = Element>) -> Batch {
-    let mut batch = Batch::of(INET, NAME);
-    batch.delete(&elements.into_iter().collect::<BTreeSet<_>>());
-    batch
+pub fn of_forwards(forwards: &[Forward]) -> BTreeSet<Element> {
+    forwards.iter().flat_map(of_forward).collect()
 }
 
 fn of_bridge(bridge: &Bridge) -> Result<Vec<Element>> {
@@ -206,6 +241,21 @@ fn of_forward(forward: &Forward) -> Vec<Element> {
 mod tests {
     use super::*;
 
+    fn table() -> Table {
+        Table::of(Path::new("/var/lib/caisson"))
+    }
+
+    #[test]
+    fn each_store_has_a_table_of_its_own() {
+        assert_eq!(table().name(), "caisson");
+        let other = Table::of(Path::new("/srv/caisson"));
+        assert_eq!(other, Table::of(Path::new("/srv/caisson")));
+        let digits = other.name().strip_prefix("caisson-").unwrap();
+        assert!(digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digits}");
+        assert_ne!(other, Table::of(Path::new("/srv/caisson2")));
+        assert_ne!(other, table());
+    }
+
     fn bridge(name: &str) -> Bridge {
         Bridge {
             name: name.to_owned(),
@@ -221,7 +271,7 @@ mod tests {
         Forward { protocol: Protocol::Tcp, host, to, is_proxied: false }
     }
 
-    fn elements(bridge: &Bridge) -> Vec<String> {
+    fn told_of(bridge: &Bridge) -> Vec<String> {
         of_bridge(bridge).unwrap().iter().map(told).collect()
     }
 
@@ -242,7 +292,7 @@ mod tests {
         let name = "63616973736f6e300000000000000000";
         let six = "0000000000000000";
         assert_eq!(
-            elements(&bridge("caisson0")),
+            told_of(&bridge("caisson0")),
             [
                 format!("bridges {name}"),
                 format!("same {name}{name}"),
@@ -254,15 +304,15 @@ mod tests {
                 format!("masquerade6 fd00000000000001{six} end"),
             ]
         );
-        let internal = elements(&Bridge { is_internal: true, ..bridge("br-0") });
+        let internal = told_of(&Bridge { is_internal: true, ..bridge("br-0") });
         assert!(internal[0].starts_with("internal ") && internal.len() == 4, "{internal:?}");
-        let apart = elements(&Bridge { keeps_apart: true, masquerades: false, ..bridge("br-0") });
+        let apart = told_of(&Bridge { keeps_apart: true, masquerades: false, ..bridge("br-0") });
         assert!(
             apart.iter().all(|told| told.starts_with("bridges ") || told.starts_with("subnets")),
             "{apart:?}"
         );
         for name in ["", "a\"b", "a b", "a;b", "a}b", "a/b", "0123456789abcdef", "a\nb"] {
-            assert!(with_bridge(&bridge(name)).is_err(), "{name:?}");
+            assert!(table().with_bridge(&bridge(name)).is_err(), "{name:?}");
         }
     }
 
@@ -306,7 +356,7 @@ mod tests {
             forward("[::]:8080", "172.30.0.2:80"),
             Forward { is_proxied: true, ..forward("0.0.0.0:1", "172.30.0.2:1") },
         ] {
-            assert!(of_forward(&forward).is_empty() && with_forwards(&[forward]).is_empty(), "{forward:?}");
+            assert!(of_forward(&forward).is_empty() && of_forwards(&[forward]).is_empty(), "{forward:?}");
         }
     }
 }

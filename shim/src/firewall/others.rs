@@ -40,13 +40,19 @@ pub fn dropped() -> Result<Dropped> {
     let all = Question { kind: GET_CHAIN, family: 0, attributes: Vec::new(), is_dump: true };
     Netfilter::open()?.ask(&all, |family, attributes| {
         let hook = find(attributes, CHAIN_HOOK).and_then(|hook| number(hook, HOOK_NUMBER));
-        let is_own = family == INET && find(attributes, CHAIN_TABLE) == Some(b"caisson\0");
+        // Of whichever store.
+        let is_own = family == INET && find(attributes, CHAIN_TABLE).is_some_and(is_of_ours);
         if hook == Some(FORWARD) && number(attributes, CHAIN_POLICY) == Some(DROP) && !is_own {
             dropped.four |= matches!(family, INET | IPV4);
             dropped.six |= matches!(family, INET | IPV6);
         }
     })?;
     Ok(dropped)
+}
+
+fn is_of_ours(table: &[u8]) -> bool {
+    let behind = table.strip_prefix(crate::firewall::NAME.as_bytes());
+    behind.and_then(<[u8]>::first).is_some_and(|next| matches!(next, 0 | b'-'))
 }
 
 fn number(attributes: &[u8], kind: u16) -> Option<u32> {

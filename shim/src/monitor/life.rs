@@ -153,10 +153,10 @@ impl Worker<'_> {
     /// Has the runtime start the container.
     fn launch(&mut self, is_restart: bool) -> Result<()> {
         let (containers, id) = (&self.seat.containers, &self.seat.id);
-        // Its name or policy may have changed since the last run.
-        self.container = containers.get(id)?.ok_or_else(|| container::missing(id))?;
         let lock = self.seat.lock_start(START_MAX)?;
         let lock = lock.ok_or_else(|| Error::conflict("another start of it does not end"))?;
+        // Its name, policy or networks may have changed since the last run, and from here on nobody changes the last.
+        self.container = containers.get(id)?.ok_or_else(|| container::missing(id))?;
         // What was left of a run that nobody has ended properly would be in the way.
         for name in ["pid", "log.json"] {
             let _ = fs::remove_file(self.seat.folder.join(name));
@@ -325,8 +325,18 @@ impl Worker<'_> {
 
     /// The proxy of its published ports has ended, or another one is to be started.
     pub(super) fn look_at_ports(&mut self) {
-        if let Phase::Running(Run { ports: Some(ports), .. }) = &mut self.phase {
-            ports.mend(&self.seat.containers, &self.container);
+        if let Phase::Running(Run { ports, .. }) = &mut self.phase
+            && ports.as_mut().is_some_and(|ports| !ports.mend(&self.seat.containers, &self.container))
+        {
+            // None are published any more.
+            *ports = None;
+        }
+    }
+
+    /// A command has published ports of the container, or taken them back.
+    pub(super) fn look_for_ports(&mut self) {
+        if let Phase::Running(run) = &mut self.phase {
+            run.ports = Ports::of(&self.seat.containers, &self.seat.id);
         }
     }
 
@@ -492,8 +502,9 @@ impl Worker<'_> {
             exit.error = error.to_string();
         }
         self.names = None;
-        // A run that follows has addresses of its own, the same ones if they are free still.
-        if let Err(error) = endpoint::detach(&self.seat.containers, &self.container)
+        // A run that follows has addresses of its own; at the last end that is done with all the rest.
+        if wait.is_some()
+            && let Err(error) = endpoint::detach(&self.seat.containers, &self.container)
             && exit.error.is_empty()
         {
             exit.error = error.to_string();

@@ -28,6 +28,7 @@ mod streams;
 pub mod terminal_exec;
 mod worker;
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -38,7 +39,7 @@ use std::time::Duration;
 use crate::container::ContainerId;
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::store::Containers;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::stream::protocol::{Frame, Start};
 
 /// The hidden command.
@@ -107,6 +108,22 @@ pub fn adopt(containers: &Containers, id: &ContainerId) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
         Err(error) => Err(error).during(words),
     }
+}
+
+/// Keeps a container's monitor from starting it again, after a start that is under way: who changes what a start goes by
+/// would change it half-way otherwise. None where it has no monitor. The caller has the container's lock of operations,
+/// and has seen to it that nobody is to take it over ([`Containers::observe`]).
+///
+/// # Errors
+/// A start that does not end; the system's reason.
+pub fn hold_start(containers: &Containers, id: &ContainerId) -> Result<Option<File>> {
+    let folder = containers.state_folder(id);
+    // Where it is not there, only a command can start the container.
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let late = || Error::new(Kind::Unavailable, format!("container {id}: a start of it does not end"));
+    seat::lock(&folder, seat::START, life::START_MAX)?.ok_or_else(late).map(Some)
 }
 
 /// What the hidden command does: looks after a container until its last run is over.

@@ -46,17 +46,18 @@ impl Ports {
         self.proxy = None;
     }
 
-    /// Starts another one, if it is time for that. Where somebody else has got a port meanwhile, it is tried again.
-    pub fn mend(&mut self, containers: &Containers, container: &Container) {
+    /// Starts another one, if it is time for that. Where somebody else has got a port meanwhile, it is tried again. False
+    /// where nothing is published any more.
+    pub fn mend(&mut self, containers: &Containers, container: &Container) -> bool {
         let now = Instant::now();
         if self.due().is_none_or(|due| due > now) {
-            return;
+            return true;
         }
         self.next = now + PAUSE;
-        if publish::mend(containers, container).is_ok()
-            && let Ok(id) = ContainerId::parse(&container.id)
-        {
+        let Ok(id) = ContainerId::parse(&container.id) else { return false };
+        if publish::mend(containers, container).is_ok() {
             self.proxy = publish::proxy(containers, &id).ok().flatten();
         }
+        self.proxy.is_some() || publish::is_published(containers, &id).unwrap_or(true)
     }
 }

@@ -13,6 +13,8 @@ use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::folder::make_private;
 
+/// The lock of a start that is under way, in the state folder.
+pub const START: &str = "start.lock";
 /// How often is looked whether a lock is free.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -70,7 +72,7 @@ impl Seat {
     /// # Errors
     /// The system's reason.
     pub fn lock_start(&self, patience: Duration) -> Result<Option<File>> {
-        lock(&self.folder, "start.lock", patience)
+        lock(&self.folder, START, patience)
     }
 
     /// Removes everything in the state folder, the lock last.
@@ -85,8 +87,12 @@ impl Seat {
     }
 }
 
-/// Takes a lock by a file in a folder that is made if need be. The one who had it may have removed both.
-fn lock(folder: &Path, name: &str, patience: Duration) -> Result<Option<File>> {
+/// Takes a lock by a file in a folder that is made if need be. The one who had it may have removed both. None if it takes
+/// longer than `patience`.
+///
+/// # Errors
+/// The system's reason.
+pub fn lock(folder: &Path, name: &str, patience: Duration) -> Result<Option<File>> {
     let end = Instant::now() + patience;
     let path = folder.join(name);
     let words = || format!("lock {path:?}");

@@ -457,6 +457,7 @@ impl<'a> Worker<'a> {
                 }
             }
             Frame::Wait => client.waits = true,
+            Frame::Ports => self.look_for_ports(),
             // Of a client that is not attached, or that takes itself for a monitor.
             _ => {}
         }

@@ -13,9 +13,10 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::firewall;
 use crate::network::Network;
-use crate::network::lease::Part;
+use crate::network::lease::{Leases, Part};
 use crate::network::netlink::{Link, Netlink};
 use crate::network::store::{Networks, OPTION_BRIDGE, OPTION_ICC, OPTION_MASQUERADE, OPTION_MTU};
+use crate::port::rules;
 
 /// What devices without an option have.
 const MTU: u32 = 1500;
@@ -173,7 +174,7 @@ pub fn up(networks: &Networks, network: &Network) -> Result<Link> {
     let mut netlink = Netlink::open()?;
     let found = netlink.link(&name)?;
     if let Some(link) = found.as_ref().filter(|link| link.alias == mark && link.is_up) {
-        if !firewall::apply::is_there() {
+        if !firewall::apply::is_there(&networks.table()) {
             load_all(networks, network)?;
         }
         return Ok(link.clone());
@@ -204,6 +205,8 @@ pub fn up(networks: &Networks, network: &Network) -> Result<Link> {
         }
         load_all(networks, network)?;
         netlink.set_up(link.index, &mark)?;
+        // Containers run on that had the one before.
+        gather(networks, network, &link)?;
         Ok(Link { alias: mark, is_up: true, ..link })
     })();
     made.map_err(|error: Error| match netlink.delete(&name) {
@@ -224,11 +227,11 @@ pub fn down(networks: &Networks, network: &Network) -> Result<()> {
         |link: &Link| link.alias == mark || (link.alias.is_empty() && !link.is_up && link.kind == "bridge");
     if netlink.link(&name)?.is_some_and(|link| is_own(&link)) {
         netlink.delete(&name)?;
-        if firewall::apply::is_there() {
+        if firewall::apply::is_there(&networks.table()) {
             // First what is there, so that taking it away cannot fail for want of it.
-            let bridge = of_firewall(network)?;
-            let mut batch = firewall::with_bridge(&bridge)?;
-            batch.append(firewall::without_bridge(&bridge)?);
+            let (table, bridge) = (networks.table(), of_firewall(network)?);
+            let mut batch = table.with_bridge(&bridge)?;
+            batch.append(table.without_bridge(&bridge)?);
             firewall::apply::load(&batch)?;
         }
     }
@@ -237,15 +240,38 @@ pub fn down(networks: &Networks, network: &Network) -> Result<()> {
 
 /// Has the packet filter know this bridge, and all others where its table is gone.
 fn load_all(networks: &Networks, network: &Network) -> Result<()> {
-    if firewall::apply::is_there() {
-        return firewall::apply::load(&firewall::with_bridge(&of_firewall(network)?)?);
+    let table = networks.table();
+    if firewall::apply::is_there(&table) {
+        return firewall::apply::load(&table.with_bridge(&of_firewall(network)?)?);
     }
-    let mut all = networks.list()?;
-    if all.iter().all(|known| known.id != network.id) {
-        all.push(network.clone());
+    firewall::apply::load(&rules::whole(networks)?)
+}
+
+/// Has the devices of a network's containers be ports of its bridge, which are none where somebody has removed the bridge
+/// that was there; how many were not. The caller has the kernel's lock.
+///
+/// # Errors
+/// The system's reason.
+pub fn gather(networks: &Networks, network: &Network, bridge: &Link) -> Result<usize> {
+    let mut netlink = Netlink::open()?;
+    let isolated = !switch(network, OPTION_ICC, true)?;
+    let mut count = 0;
+    for lease in Leases::read(&networks.state_folder(&network.id))? {
+        let mark = mark(networks.root(), For::Container(&lease.container));
+        let Some(link) = netlink.link(&lease.veth)?.filter(|link| link.alias == mark) else { continue };
+        if link.master == bridge.index {
+            continue;
+        }
+        let put = netlink
+            .set_master(link.index, bridge.index)
+            .and_then(|()| netlink.set_port(link.index, isolated));
+        match put {
+            // Its container has ended meanwhile.
+            Err(_) if netlink.link(&lease.veth)?.is_none() => {}
+            put => put.map(|()| count += 1)?,
+        }
     }
-    let bridges = all.iter().map(of_firewall).collect::<Result<Vec<_>>>()?;
-    firewall::apply::load(&firewall::table(&bridges, &crate::port::record::all(networks.state_root())?)?)
+    Ok(count)
 }
 
 /// Has the host pass packets on between its devices, if that is needed.

@@ -1,22 +1,28 @@
 //! `network connect` and `network disconnect`: of a container that runs, in its network namespace, and of one that does not,
 //! for its next start.
 //!
-//! Its lock of operations is held, so that nobody starts or removes it meanwhile; the record is changed last when it is put
-//! in, and first when it is taken out: what a crash leaves of the one the next disconnect or the end of the run takes away,
-//! of the other too.
+//! Its lock of operations is held, so that nobody starts or removes it meanwhile, and that of its starts, so that its policy
+//! does not either: between two runs it is in the network from the next one on, and never half. The record is changed last
+//! when it is put in, and first when it is taken out: what a crash leaves of the one the next disconnect or the end of the run
+//! takes away, of the other too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use crate::container::record::Container;
 use crate::container::state::Status;
 use crate::container::store::{Containers, Found};
 use crate::container::{self, ContainerId};
 use crate::error::{Context, Error, Result};
+use crate::monitor;
 use crate::network::store::Networks;
-use crate::network::{EndpointConfig, EndpointState, check, endpoint, files, is_of_networks, names};
+use crate::network::{EndpointConfig, EndpointState, Network, check, endpoint, files, is_of_networks, names};
 use crate::port::publish;
+use crate::store::record::Lock;
+use crate::stream::client;
+use crate::stream::protocol::Frame;
 
 /// Puts the container that a word means into a network.
 ///
@@ -26,7 +32,7 @@ pub fn connect(containers: &Containers, network: &str, word: &str, mut config: E
     let network = Networks::of(containers).find(network)?;
     check(&network, &config)?;
     config.network_id.clone_from(&network.id);
-    let (id, _lock, found) = locked(containers, word)?;
+    let Locked { id, found, .. } = &lock(containers, word)?;
     let container = &found.container;
     refuse(container, "connect to")?;
     if container.endpoints.contains_key(&network.name) {
@@ -36,31 +42,61 @@ pub fn connect(containers: &Containers, network: &str, word: &str, mut config: E
     }
     let mut changed = container.clone();
     changed.endpoints.insert(network.name.clone(), config.clone());
-    if let Some(netns) = namespace_of(&found)? {
-        let mut networks = found.state.networks.clone();
-        let put_in = (|| {
-            let interface = free_interface(&found);
-            let joined =
-                endpoint::join(containers, &changed, (&network.name, &config), netns.as_fd(), &interface)?;
-            networks.insert(network.name.clone(), joined);
-            endpoint::set_routes(netns.as_fd(), &changed, &networks)?;
-            if names::are_in(networks.keys()) && found.state.names != [0; 2] {
-                names::lead(netns.as_fd(), found.state.names)?;
+    if let Some(netns) = namespace_of(found)? {
+        match put_in(containers, found, &changed, &network, netns.as_fd()) {
+            Ok(true) => {}
+            Err(error) if is_same_run(containers, id, found)? => {
+                return Err(match take_back(containers, found, &network, netns.as_fd()) {
+                    Ok(()) => error,
+                    Err(also) => error.and(&also),
+                });
             }
-            files::write(containers, &changed, &networks)?;
-            record(containers, &id, &found, &networks)?;
-            publish::follow(containers, &changed, &networks)
-        })();
-        if let Err(error) = put_in {
-            return Err(match endpoint::leave(&Networks::of(containers), container, &network.id) {
-                Ok(()) => error,
-                Err(also) => error.and(&also),
-            });
+            // It has ended meanwhile: it is in the network from its next start on, and nothing is left of this.
+            Ok(false) | Err(_) => {
+                endpoint::leave(&Networks::of(containers), container, &network.id)?;
+                publish::unpublish(containers, id)?;
+            }
         }
     }
-    containers.update(&id, |container| {
+    containers.update(id, |container| {
         container.endpoints.insert(network.name.clone(), config.clone());
     })
+}
+
+/// Puts a container that runs into one more network; false if its run has ended meanwhile.
+fn put_in(
+    containers: &Containers,
+    found: &Found,
+    changed: &Container,
+    network: &Network,
+    netns: BorrowedFd,
+) -> Result<bool> {
+    let id = ContainerId::parse(&changed.id)?;
+    let missing = || Error::not_found(format!("network {} not found", network.name));
+    let config = changed.endpoints.get(&network.name).ok_or_else(missing)?;
+    let mut networks = found.state.networks.clone();
+    let joined = endpoint::join(containers, changed, (&network.name, config), netns, &free_interface(found))?;
+    networks.insert(network.name.clone(), joined);
+    endpoint::set_routes(netns, changed, &networks)?;
+    if names::are_in(networks.keys()) && found.state.names != [0; 2] {
+        names::lead(netns, found.state.names)?;
+    }
+    files::write(containers, changed, &networks)?;
+    publish::follow(containers, changed, &networks)?;
+    watch_ports(containers, &id);
+    record(containers, &id, found, &networks)
+}
+
+/// Has a container that runs be as it was before it was put into a network.
+fn take_back(containers: &Containers, found: &Found, network: &Network, netns: BorrowedFd) -> Result<()> {
+    let (container, before) = (&found.container, &found.state.networks);
+    let undone = [
+        publish::follow(containers, container, before),
+        endpoint::leave(&Networks::of(containers), container, &network.id),
+        endpoint::set_routes(netns, container, before),
+        files::write(containers, container, before),
+    ];
+    undone.into_iter().filter_map(Result::err).reduce(|error, also| error.and(&also)).map_or(Ok(()), Err)
 }
 
 /// Takes the container that a word means out of a network; with `by_force` one that is not in it is nothing.
@@ -70,7 +106,7 @@ pub fn connect(containers: &Containers, network: &str, word: &str, mut config: E
 pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: bool) -> Result<()> {
     let networks = Networks::of(containers);
     let network = networks.find(network)?;
-    let (id, _lock, found) = locked(containers, word)?;
+    let Locked { id, found, .. } = &lock(containers, word)?;
     let container = &found.container;
     refuse(container, "disconnect from")?;
     // By force, what a killed command has left is taken away too.
@@ -78,55 +114,81 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
         let words = format!("container {} is not connected to network {}", container.id, network.name);
         return Err(Error::conflict(words));
     }
-    containers.update(&id, |container| {
+    containers.update(id, |container| {
         container.endpoints.remove(&network.name);
     })?;
     let mut changed = container.clone();
     changed.endpoints.remove(&network.name);
-    let netns = namespace_of(&found)?;
-    if netns.is_some() {
-        let mut left = found.state.networks.clone();
-        left.remove(&network.name);
-        publish::follow(containers, &changed, &left)?;
-    }
+    let Some(netns) = namespace_of(found)? else {
+        return endpoint::leave(&networks, container, &network.id);
+    };
+    let mut left = found.state.networks.clone();
+    left.remove(&network.name);
+    publish::follow(containers, &changed, &left)?;
+    watch_ports(containers, id);
     endpoint::leave(&networks, container, &network.id)?;
-    if let Some(netns) = netns {
-        let mut left = found.state.networks.clone();
-        left.remove(&network.name);
-        endpoint::set_routes(netns.as_fd(), &changed, &left)?;
-        files::write(containers, &changed, &left)?;
-        record(containers, &id, &found, &left)?;
+    endpoint::set_routes(netns.as_fd(), &changed, &left)?;
+    files::write(containers, &changed, &left)?;
+    if !record(containers, id, found, &left)? {
+        // The run has ended meanwhile, and nobody takes back what was published after that.
+        publish::unpublish(containers, id)?;
     }
     Ok(())
 }
 
-/// Notes what the container has now; nothing where the run that it was for has ended, which is an error to nobody but who
-/// puts it in.
+/// Notes what the container has now; false where the run that it was for has ended. One that ends later takes all of it
+/// away.
 fn record(
     containers: &Containers,
     id: &ContainerId,
     found: &Found,
     networks: &BTreeMap<String, EndpointState>,
-) -> Result<()> {
-    let is_same = containers.update_state(id, false, |state| {
+) -> Result<bool> {
+    containers.update_state(id, false, |state| {
         let is_same = state.process == found.state.process;
         if is_same {
             state.networks.clone_from(networks);
         }
         is_same
-    })?;
-    if is_same { Ok(()) } else { Err(Error::conflict(format!("container {id} has ended meanwhile"))) }
+    })
 }
 
-fn locked(containers: &Containers, word: &str) -> Result<(ContainerId, crate::store::record::Lock, Found)> {
+fn is_same_run(containers: &Containers, id: &ContainerId, found: &Found) -> Result<bool> {
+    Ok(containers.state(id)?.process == found.state.process)
+}
+
+/// Tells the monitor that other ports are published by now than at the start: it looks after their proxy. Without a monitor
+/// there is none to tell, and the next one looks for itself.
+fn watch_ports(containers: &Containers, id: &ContainerId) {
+    if let Ok(mut monitor) = client::connect(&containers.state_folder(id)) {
+        let _ = monitor.write_all(&Frame::Ports.encode());
+    }
+}
+
+/// A container that nobody else starts, removes, or puts into networks.
+struct Locked {
+    id: ContainerId,
+    found: Found,
+    _operation: Lock,
+    /// Its policy does not start it either.
+    _start: Option<File>,
+}
+
+fn lock(containers: &Containers, word: &str) -> Result<Locked> {
     let id = containers.find(word)?;
-    let lock = containers.operation(&id)?;
-    let found = containers.observe(&id)?.ok_or_else(|| container::missing(word))?;
-    if matches!(found.state.status, Status::Removing | Status::Dead) {
-        let status = found.state.status.as_str();
+    let operation = containers.operation(&id)?;
+    // First a monitor, where that was killed: it could not take over while this process has the lock of starts.
+    containers.observe(&id)?;
+    let start = monitor::hold_start(containers, &id)?;
+    // As it is now that nobody changes it.
+    let container = containers.get(&id)?.ok_or_else(|| container::missing(word))?;
+    let state = containers.state(&id)?;
+    if matches!(state.status, Status::Removing | Status::Dead) {
+        let status = state.status.as_str();
         return Err(Error::conflict(format!("container {id} is {status}, and is in no network any more")));
     }
-    Ok((id, lock, found))
+    let found = Found { container, state, is_orphan: false };
+    Ok(Locked { id, found, _operation: operation, _start: start })
 }
 
 /// Docker's reasons why a container is in no network of its own.

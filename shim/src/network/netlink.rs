@@ -177,6 +177,18 @@ impl Netlink {
         set.map(drop).during(|| format!("set device {index} up"))
     }
 
+    /// Makes a device a port of a bridge.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn set_master(&mut self, index: u32, master: u32) -> Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::Controller(master));
+        let set = self.ask(RouteNetlinkMessage::SetLink(message), 0);
+        set.map(drop).during(|| format!("make device {index} a port of bridge {master}"))
+    }
+
     /// Has a port of a bridge send what it received back to where it came from (hairpin), for containers that reach
     /// themselves by the host's address; `isolated` ports do not reach one another.
     ///

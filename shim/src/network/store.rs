@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::container::ContainerId;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
+use crate::firewall::Table;
 use crate::network::address::{self, Subnet};
 use crate::network::lease::{Lease, Leases, Part};
 use crate::network::netlink::Netlink;
@@ -40,31 +41,42 @@ pub const OPTION_HOST_ADDRESS: &str = "com.docker.network.bridge.host_binding_ip
 /// All networks of a store.
 #[derive(Clone, Debug)]
 pub struct Networks {
-    root: PathBuf,
-    state: PathBuf,
+    containers: Containers,
 }
 
 impl Networks {
     /// Those beside these containers; what is missing is made when it is written to.
     #[must_use]
     pub fn of(containers: &Containers) -> Networks {
-        Networks { root: containers.root().to_owned(), state: containers.state_root().to_owned() }
+        Networks { containers: containers.clone() }
+    }
+
+    /// The containers that are in them.
+    #[must_use]
+    pub fn containers(&self) -> &Containers {
+        &self.containers
     }
 
     fn all(&self) -> PathBuf {
-        self.root.join("networks")
+        self.root().join("networks")
     }
 
     /// `--root`: what devices are marked with is made of it.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        self.containers.root()
+    }
+
+    /// What the packet filter has of them, and of the containers in them.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        Table::of(self.root())
     }
 
     /// `--state`.
     #[must_use]
     pub fn state_root(&self) -> &Path {
-        &self.state
+        self.containers.state_root()
     }
 
     /// Ids of the networks that have had leases since the host is up.
@@ -72,7 +84,7 @@ impl Networks {
     /// # Errors
     /// The system's reason.
     pub fn state_ids(&self) -> Result<Vec<String>> {
-        names(&self.state.join("networks"))
+        names(&self.state_root().join("networks"))
     }
 
     /// Removes the leases of a network that is gone.
@@ -112,7 +124,7 @@ impl Networks {
     /// Where the leases of a network are.
     #[must_use]
     pub fn state_folder(&self, id: &str) -> PathBuf {
-        self.state.join("networks").join(id)
+        self.state_root().join("networks").join(id)
     }
 
     /// Keeps others from making or removing networks.
@@ -120,7 +132,7 @@ impl Networks {
     /// # Errors
     /// The system's reason.
     pub fn lock(&self) -> Result<Lock> {
-        Lock::exclusive(&self.root.join("networks.lock"))
+        Lock::exclusive(&self.root().join("networks.lock"))
     }
 
     /// Keeps others from changing bridges and rules of the kernel.
@@ -128,7 +140,7 @@ impl Networks {
     /// # Errors
     /// The system's reason.
     pub fn lock_kernel(&self) -> Result<Lock> {
-        Lock::exclusive(&self.state.join("networks.lock"))
+        Lock::exclusive(&self.state_root().join("networks.lock"))
     }
 
     /// A network by its full id.

@@ -1,11 +1,13 @@
 //! What crashes have left of networks: leases and devices of containers that do not run or are not in the network, bridges
-//! and state of networks that are gone. Commands pass it over; `system check` tells of it, and mends it.
+//! and state of networks that are gone; and what somebody has taken away of networks that containers are in. Commands pass it
+//! over; `system check` tells of it, and mends it.
 //!
 //! Only devices with our mark are looked at, and each is looked at again under its lock before it is taken away.
 
 use std::collections::BTreeSet;
 
 use crate::container::ContainerId;
+use crate::container::process::ProcessId;
 use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::network::bridge::{self, For};
@@ -21,6 +23,10 @@ pub enum Leftover {
     Lease(String, String),
     /// A container that runs is in a network that its record does not name: likewise.
     Endpoint(String, String),
+    /// The device of a container that runs is no port of its network's bridge: likewise.
+    Port(String, String),
+    /// A network that containers are in has no bridge.
+    NoBridge(String),
     /// A device of a container that does not run.
     Device(String, String),
     /// A bridge of a network that is gone.
@@ -42,6 +48,12 @@ impl Leftover {
             Leftover::Endpoint(network, id) => {
                 format!("network {network:.12}: container {id} is in it, and is not to be")
             }
+            Leftover::Port(network, id) => {
+                format!("network {network:.12}: the device of container {id} is no port of its bridge")
+            }
+            Leftover::NoBridge(network) => {
+                format!("network {network:.12}: its bridge is gone, and containers are in it")
+            }
             Leftover::Device(name, id) => {
                 format!("network device {name} is of container {id}, which does not run")
             }
@@ -49,6 +61,12 @@ impl Leftover {
             Leftover::State(id) => format!("state of network {id:.12}, which is gone"),
             Leftover::Draft(name) => format!("network {name:?} that was being made"),
         }
+    }
+
+    /// Is it more than useless: does a container not reach what it should?
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        matches!(self, Leftover::Port(..) | Leftover::NoBridge(_))
     }
 }
 
@@ -70,6 +88,18 @@ pub fn find(containers: &Containers) -> Result<Vec<Leftover>> {
                 found.push(Leftover::Lease(id.clone(), lease.container));
             } else if is_stray(containers, &id, &lease.container)? {
                 found.push(Leftover::Endpoint(id.clone(), lease.container));
+            }
+        }
+        found.extend(adrift(&networks, &id)?);
+    }
+    for id in containers.ids()? {
+        // Taken out of it by who was killed before that was noted.
+        let state = containers.state(&id)?;
+        let runs = state.process.is_some_and(ProcessId::is_alive);
+        for state in state.networks.values().filter(|state| runs && known.contains(&state.network_id)) {
+            let leftover = Leftover::Endpoint(state.network_id.clone(), id.to_string());
+            if !found.contains(&leftover) && is_stray(containers, &state.network_id, id.as_str())? {
+                found.push(leftover);
             }
         }
     }
@@ -115,6 +145,16 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
                 done => done.map(|()| true),
             }
         }
+        Leftover::Port(id, _) | Leftover::NoBridge(id) => {
+            if !adrift(&networks, id)?.contains(leftover) {
+                return Ok(false);
+            }
+            // Nobody removes it meanwhile: containers are in it.
+            let Some(network) = networks.get(id)? else { return Ok(false) };
+            let bridge = bridge::up(&networks, &network)?;
+            let _lock = networks.lock_kernel()?;
+            bridge::gather(&networks, &network, &bridge).map(|_| true)
+        }
         Leftover::Device(name, id) => {
             let mut netlink = Netlink::open()?;
             let link = netlink.link(name)?;
@@ -143,6 +183,37 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
         }
         Leftover::Draft(name) => networks.forget_draft(name),
     }
+}
+
+/// Containers that run in a network, and are not joined to it: its bridge is gone, or was and is another. Nobody makes or
+/// removes it, and nobody goes into it or out of it, while that is looked at.
+fn adrift(networks: &Networks, id: &str) -> Result<Vec<Leftover>> {
+    let _networks = networks.lock()?;
+    let Some(network) = networks.get(id)? else { return Ok(Vec::new()) };
+    let leases = Leases::open(&networks.state_folder(id))?;
+    let _kernel = networks.lock_kernel()?;
+    let mut netlink = Netlink::open()?;
+    let mark = bridge::mark(networks.root(), For::Network(id));
+    let bridge = netlink.link(&bridge::name(&network))?.filter(|link| link.alias == mark && link.is_up);
+    let mut found = Vec::new();
+    for lease in leases.all() {
+        let mark = bridge::mark(networks.root(), For::Container(&lease.container));
+        let Some(device) = netlink.link(&lease.veth)?.filter(|link| link.alias == mark) else { continue };
+        if !store::is_up(networks.containers(), lease)? {
+            continue;
+        }
+        match &bridge {
+            None => {
+                found.push(Leftover::NoBridge(id.to_owned()));
+                break;
+            }
+            Some(bridge) if bridge.index != device.master => {
+                found.push(Leftover::Port(id.to_owned(), lease.container.clone()));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 fn may_run(containers: &Containers, id: &str) -> Result<bool> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -23,12 +23,13 @@ use crate::container::record::Container;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
 use crate::firewall::others::{self, Dropped};
-use crate::firewall::{self, Forward, flows};
+use crate::firewall::{Forward, flows};
 use crate::network::EndpointState;
 use crate::network::store::{Networks, OPTION_HOST_ADDRESS};
 use crate::port::bind::{self, Bound, MoreDescriptors, Refused};
 use crate::port::listing::Ports;
-use crate::port::proxy::{self, Way};
+use crate::port::processes;
+use crate::port::proxy::Way;
 use crate::port::record::{self, Record};
 use crate::port::rules;
 use crate::port::syntax::{Port, Protocol, Publication};
@@ -112,7 +113,7 @@ pub fn unpublish(containers: &Containers, id: &ContainerId) -> Result<()> {
     }
     let _lock = record::lock(&folder)?;
     let Some(Record { forwards, proxy }) = record::read(&folder)? else { return Ok(()) };
-    rules::change(containers, &firewall::without_forwards(&forwards), || {
+    rules::change(containers, id, &forwards, &[], || {
         // The table is made of all records: this one must not be among them.
         record::write(&folder, &Record { forwards: Vec::new(), proxy })
     })?;
@@ -123,9 +124,17 @@ pub fn unpublish(containers: &Containers, id: &ContainerId) -> Result<()> {
 
 /// Ends a proxy, and waits for it: only then are its ports free.
 fn end(proxy: Option<ProcessId>) -> Result<()> {
-    let Some(pidfd) = proxy.map(ProcessId::open).transpose()?.flatten() else { return Ok(()) };
+    let pidfd = proxy.map(ProcessId::open).transpose()?.flatten();
+    pidfd.map_or(Ok(()), |pidfd| kill(pidfd.as_fd()))
+}
+
+/// The same of a process that is known to be a proxy of ours.
+///
+/// # Errors
+/// It does not even end by SIGKILL; the system's reason.
+pub fn kill(pidfd: BorrowedFd) -> Result<()> {
     let words = || "end the proxy of published ports".to_owned();
-    match rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL) {
+    match rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => {}
         Err(errno) => return Err(errno).during(words),
     }
@@ -167,13 +176,12 @@ pub fn follow(
     if forwards == before {
         return Ok(());
     }
-    record::write(&folder, &Record { forwards: forwards.clone(), proxy })?;
-    let mut batch = firewall::without_forwards(&before);
-    batch.append(firewall::with_forwards(&forwards));
-    rules::change(containers, &batch, || Ok(()))?;
-    flows::forget(&before)?;
-    // The monitor starts another one, which leads there.
-    end(proxy)
+    // First of all: one that leads elsewhere is never there beside a record of what it should do. The monitor starts
+    // another one, when this is done.
+    end(proxy)?;
+    record::write(&folder, &Record { forwards: forwards.clone(), proxy: None })?;
+    rules::change(containers, &id, &before, &forwards, || Ok(()))?;
+    flows::forget(&before)
 }
 
 /// Starts a proxy in the place of one that was killed, on the same ports.
@@ -334,7 +342,7 @@ fn is_ours(containers: &Containers, own: &str, wanted: &Forward) -> bool {
 /// Has all of it take effect.
 fn begin(containers: &Containers, id: &ContainerId, bound: Vec<Held>) -> Result<Vec<(Port, SocketAddr)>> {
     let forwards = start(containers, id, bound)?;
-    rules::change(containers, &firewall::with_forwards(&forwards), || Ok(()))?;
+    rules::change(containers, id, &[], &forwards, || Ok(()))?;
     // Whoever went on sending while nothing was published is led by the new rules.
     flows::forget(&forwards)?;
     let told = forwards.into_iter().map(|forward| {
@@ -379,8 +387,7 @@ fn start(containers: &Containers, id: &ContainerId, bound: Vec<Held>) -> Result<
 
 fn spawn(containers: &Containers, id: &ContainerId, ways: &[Way]) -> std::io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("shim").arg("--root").arg(containers.root()).arg("--state").arg(containers.state_root());
-    command.args([proxy::VERB, id.as_str()]).env_clear().current_dir("/");
+    command.arg0("shim").args(processes::words(containers)).arg(id.as_str()).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::spawn::inherit_only(&mut command, ways.iter().map(|way| way.descriptor).collect(), true);
     sys::spawn::lead_session(&mut command);

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::container::process::ProcessId;
 use crate::error::{Context, Error, Result};
 use crate::firewall::Forward;
-use crate::store::folder::names;
 use crate::store::record::{self, Lock};
 
 /// Its name.
@@ -60,17 +59,12 @@ pub fn lock(folder: &Path) -> Result<Lock> {
     Lock::exclusive(&folder.join("ports.lock"))
 }
 
-/// What is published of all containers whose folders of state are below this one.
+/// The same where somebody has had that lock by now; nobody else can be at it otherwise.
 ///
 /// # Errors
-/// A damaged record; the system's reason.
-pub fn all(state: &Path) -> Result<Vec<Forward>> {
-    let folder = state.join("containers");
-    let mut forwards = Vec::new();
-    for id in names(&folder)? {
-        forwards.extend(read(&folder.join(id))?.unwrap_or_default().forwards);
-    }
-    Ok(forwards)
+/// The system's reason.
+pub fn lock_known(folder: &Path) -> Result<Option<Lock>> {
+    Lock::known(&folder.join("ports.lock"))
 }
 
 /// Forgets it; what is not there is forgotten.

@@ -1,38 +1,93 @@
 //! The rules of published ports go into the kernel and out of it, and where the table is not as it should be, all of it is
-//! made anew from the disk.
+//! made anew from the disk. What is recorded of a container that cannot run counts for nothing.
 
+use std::collections::BTreeSet;
+
+use crate::container::ContainerId;
 use crate::container::store::Containers;
 use crate::error::Result;
-use crate::firewall::nf_tables::Batch;
-use crate::firewall::{self, apply};
+use crate::firewall::nf_tables::{Batch, Element};
+use crate::firewall::{self, Forward, Table, apply};
 use crate::network::bridge;
 use crate::network::store::Networks;
 use crate::port::record;
+use crate::store::folder::names;
 
-/// Changes the table by a few elements. Where it is not there, or will not have them, it is made anew by what is recorded,
-/// after `recorded` has seen to that.
+/// Takes what a container had published out of the table, and what it publishes into it. Where the table is not there, or
+/// will not have it so, it is made anew by what is recorded, after `recorded` has seen to that.
 ///
 /// # Errors
 /// What the kernel will not have; the system's reason.
-pub fn change(containers: &Containers, batch: &Batch, recorded: impl FnOnce() -> Result<()>) -> Result<()> {
-    if batch.is_empty() {
+pub fn change(
+    containers: &Containers,
+    id: &ContainerId,
+    gone: &[Forward],
+    new: &[Forward],
+    recorded: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let (gone, new) = (firewall::of_forwards(gone), firewall::of_forwards(new));
+    if gone.is_empty() && new.is_empty() {
         return Ok(());
     }
+    let networks = Networks::of(containers);
+    let table = networks.table();
     // Nobody else comes between what is read from the disk and what the kernel gets.
-    let _lock = Networks::of(containers).lock_kernel()?;
-    if apply::is_there() && apply::load(batch).is_ok() {
+    let _lock = networks.lock_kernel()?;
+    if apply::is_there(&table)
+        && let Some(gone) = undisputed(containers, id, gone)?
+        && apply::load(&changed(&table, &gone, &new)).is_ok()
+    {
         return Ok(());
     }
     recorded()?;
-    apply::load(&whole(containers)?)
+    apply::load(&whole(&networks)?)
+}
+
+fn changed(table: &Table, gone: &BTreeSet<Element>, new: &BTreeSet<Element>) -> Batch {
+    let mut batch = table.without(gone);
+    batch.append(table.with(new));
+    batch
+}
+
+/// What others do not need of this. What is left of a container that was killed may be another's by now: the same element,
+/// or the same port that leads elsewhere (None: by its port alone it cannot be told from that).
+fn undisputed(
+    containers: &Containers,
+    id: &ContainerId,
+    gone: BTreeSet<Element>,
+) -> Result<Option<BTreeSet<Element>>> {
+    if gone.is_empty() {
+        return Ok(Some(gone));
+    }
+    let others = firewall::of_forwards(&published(containers, Some(id))?);
+    let gone: BTreeSet<Element> = gone.difference(&others).cloned().collect();
+    let is_others = |one: &Element| others.iter().any(|other| (other.set, &other.key) == (one.set, &one.key));
+    Ok((!gone.iter().any(is_others)).then_some(gone))
 }
 
 /// The table as it should be: all networks, and the published ports of all containers.
 ///
 /// # Errors
 /// A damaged record; the system's reason.
-pub fn whole(containers: &Containers) -> Result<Batch> {
-    let networks = Networks::of(containers).list()?;
-    let bridges = networks.iter().map(bridge::of_firewall).collect::<Result<Vec<_>>>()?;
-    firewall::table(&bridges, &record::all(containers.state_root())?)
+pub fn whole(networks: &Networks) -> Result<Batch> {
+    let bridges = networks.list()?.iter().map(bridge::of_firewall).collect::<Result<Vec<_>>>()?;
+    networks.table().whole(&bridges, &published(networks.containers(), None)?)
+}
+
+/// What is published of all containers that may run, but for one.
+///
+/// # Errors
+/// A damaged record; the system's reason.
+fn published(containers: &Containers, but: Option<&ContainerId>) -> Result<Vec<Forward>> {
+    let mut forwards = Vec::new();
+    for name in names(&containers.state_root().join("containers"))? {
+        let Ok(id) = ContainerId::parse(&name) else { continue };
+        if but != Some(&id)
+            && let Some(recorded) = record::read(&containers.state_folder(&id))?
+            && containers.may_run(&id)?
+        {
+            forwards.extend(recorded.forwards);
+        }
+    }
+    Ok(forwards)
 }

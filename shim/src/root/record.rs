@@ -195,7 +195,7 @@ impl Making {
 }
 
 /// Names a bundle: 64 hexadecimal digits, safe as a file's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BundleId(String);
 
 impl BundleId {

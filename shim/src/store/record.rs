@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// What is short for a record, in bytes.
 const SHORT: usize = 16 << 10;
@@ -125,6 +125,17 @@ impl Lock {
         Lock::take(path, File::lock)
     }
 
+    /// The same where there is such a lock; its file is not made.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn known(path: &Path) -> Result<Option<Lock>> {
+        match Lock::take_open(path, File::lock, open_known) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            taken => taken.map(Some),
+        }
+    }
+
     /// Waits until nobody has the lock exclusively.
     ///
     /// # Errors
@@ -148,8 +159,16 @@ impl Lock {
     }
 
     fn take(path: &Path, lock: impl Fn(&File) -> std::io::Result<()>) -> Result<Lock> {
+        Lock::take_open(path, lock, open_lock)
+    }
+
+    fn take_open(
+        path: &Path,
+        lock: impl Fn(&File) -> std::io::Result<()>,
+        open: impl Fn(&Path) -> std::io::Result<File>,
+    ) -> Result<Lock> {
         let words = || format!("lock {path:?}");
-        let file = open_lock(path).during(words)?;
+        let file = open(path).during(words)?;
         loop {
             match lock(&file) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -157,6 +176,10 @@ impl Lock {
             }
         }
     }
+}
+
+fn open_known(path: &Path) -> std::io::Result<File> {
+    File::open(path)
 }
 
 fn open_lock(path: &Path) -> std::io::Result<File> {
@@ -204,5 +227,8 @@ mod tests {
         assert!(Lock::try_exclusive(&path).unwrap().is_none());
         drop((one, two));
         assert!(Lock::try_exclusive(&path).unwrap().is_some());
+        assert!(Lock::known(&path).unwrap().is_some());
+        let other = scratch.join("other");
+        assert!(Lock::known(&other).unwrap().is_none() && !other.exists());
     }
 }

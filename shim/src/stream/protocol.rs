@@ -34,6 +34,8 @@ pub enum Frame {
     Stop,
     /// Client: wants [`Frame::Exit`] when the container has ended.
     Wait,
+    /// Client: published ports of the container that runs are others than at its start.
+    Ports,
     /// Monitor: bytes of standard output.
     Stdout(Vec<u8>),
     /// Monitor: bytes of standard error.
@@ -94,6 +96,7 @@ impl Frame {
             Frame::Start(_) => 5,
             Frame::Stop => 6,
             Frame::Wait => 7,
+            Frame::Ports => 8,
             Frame::Stdout(_) => STDOUT,
             Frame::Stderr(_) => STDERR,
             Frame::Started(_) => 67,
@@ -120,7 +123,7 @@ impl Frame {
             Frame::Resize(rows, columns) => [rows.to_be_bytes(), columns.to_be_bytes()].concat(),
             Frame::Started(pid) => pid.to_be_bytes().to_vec(),
             Frame::Failed(code, reason) => [&[*code], reason.as_bytes()].concat(),
-            Frame::StdinEnd | Frame::Stop | Frame::Wait | Frame::Attached => Vec::new(),
+            Frame::StdinEnd | Frame::Stop | Frame::Wait | Frame::Ports | Frame::Attached => Vec::new(),
         };
         payload.truncate(PAYLOAD_MAX);
         encode_bytes(self.kind(), &payload)
@@ -139,6 +142,7 @@ impl Frame {
             (5, _) => Frame::Start(json(payload)?),
             (6, []) => Frame::Stop,
             (7, []) => Frame::Wait,
+            (8, []) => Frame::Ports,
             (65, _) => Frame::Stdout(payload.to_vec()),
             (66, _) => Frame::Stderr(payload.to_vec()),
             (67, &[a, b, c, d]) => Frame::Started(i32::from_be_bytes([a, b, c, d])),
@@ -210,6 +214,7 @@ mod tests {
             Frame::Start(Start { attach, size: Some((1, 2)), adopt: true }),
             Frame::Stop,
             Frame::Wait,
+            Frame::Ports,
             Frame::Stdout(vec![7; PAYLOAD_MAX]),
             Frame::Stderr(Vec::new()),
             Frame::Started(4711),

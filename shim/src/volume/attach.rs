@@ -1,8 +1,8 @@
 //! A volume in use: what its options say is mounted on its folder from the first container that has it until the last.
 //!
 //! Who has it mounted is a file in the state folder for each container, written and taken away under the volume's lock. A
-//! file counts as long as the container is looked after or its program lives; what a crash has left counts for nobody, so
-//! that no number has to be right. Everybody who uses a volume first goes on with what a killed command has begun
+//! file counts as long as the container may run: it is looked after, a runtime is at work to start it, or its program lives;
+//! what a crash has left counts for nobody, so that no number has to be right. Everybody who uses a volume first goes on with what a killed command has begun
 //! (`fill`).
 
 use std::collections::BTreeMap;
@@ -17,7 +17,6 @@ use rustix::mount::{
 };
 
 use crate::container::ContainerId;
-use crate::container::process::ProcessId;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Result};
 use crate::store::folder::{make_private, names};
@@ -146,7 +145,7 @@ fn take_away(path: &Path) -> Result<()> {
 fn is_used(volumes: &Volumes, containers: &Containers, name: &str) -> Result<bool> {
     for id in names(&volumes.users_folder(name))? {
         let Ok(id) = ContainerId::parse(&id) else { continue };
-        if containers.is_supervised(&id)? || containers.state(&id)?.process.is_some_and(ProcessId::is_alive) {
+        if containers.may_run(&id)? {
             return Ok(true);
         }
     }

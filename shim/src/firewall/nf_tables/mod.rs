@@ -90,8 +90,9 @@ impl Type {
         }
     }
 
-    /// In a key: fields begin at multiples of four.
-    const fn length(self) -> u32 {
+    /// In a key, in bytes: fields begin at multiples of four.
+    #[must_use]
+    pub const fn length(self) -> usize {
         match self {
             Type::Ipv4 | Type::Protocol | Type::Port => 4,
             Type::Ipv6 | Type::Device => 16,
@@ -179,7 +180,8 @@ impl Batch {
         self.sets += 1;
         let (id, table) = (self.sets, self.table.clone());
         let types = |types: &[Type]| types.iter().fold(0, |all, kind| all << 6 | kind.number());
-        let length = |types: &[Type]| types.iter().map(|kind| kind.length()).sum();
+        let length = |types: &[Type]| u32::try_from(types.iter().map(|kind| kind.length()).sum::<usize>());
+        let length = |types: &[Type]| length(types).unwrap_or_default();
         self.push(format!("set {}", set.name), NEW_SET, CREATE, |attributes| {
             attributes.text(1, &table);
             attributes.text(2, set.name);
@@ -194,7 +196,7 @@ impl Batch {
                 attributes.nested(9, |description| {
                     description.nested(2, |fields| {
                         for field in set.key {
-                            fields.nested(1, |one| one.number(1, field.length()));
+                            fields.nested(1, |one| one.number(1, length(&[*field])));
                         }
                     });
                 });
