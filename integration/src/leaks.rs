@@ -2,7 +2,8 @@
 //!
 //! Only what carries the tests' [`mark`] counts, since others work on the machine at the same time: mounts
 //! (of this mount namespace), folders of cgroups, processes, mount namespaces that hold a marked mount, and
-//! files below /tmp, /dev/shm, /run and the user's runtime folder. Namespaces without processes or marked mounts cannot
+//! files below /tmp, /dev/shm, /run and the user's runtime folder. Of this network namespace, where networks of containers
+//! have no business: devices and tables of nftables with names or marks of ours, and whether the host forwards. Namespaces without processes or marked mounts cannot
 //! be seen; a process that stays in one can, by its cgroup, command line, root or mounts.
 
 use std::collections::BTreeSet;
@@ -10,6 +11,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{MountEntry, mark};
+
+/// What the shim's devices and tables are called, or have written on them, at their beginning.
+const NAME: &str = "caisson";
+/// What the shim sets where there are networks.
+const FORWARDING: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
 /// What is there now, one line each.
 #[must_use]
@@ -32,7 +38,44 @@ pub fn snapshot() -> BTreeSet<String> {
         files(&folder, 3, &mut found);
     }
     processes(&mut found);
+    devices(&mut found);
+    tables(&mut found);
+    for path in FORWARDING {
+        let set = fs::read_to_string(path).unwrap_or_default();
+        found.insert(format!("sysctl {path} = {}", set.trim()));
+    }
     found
+}
+
+/// Devices by their names and by what is written on them: the shim's bridges, and its ends of pairs.
+fn devices(found: &mut BTreeSet<String>) {
+    for folder in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        let alias = fs::read_to_string(folder.path().join("ifalias")).unwrap_or_default();
+        if is_device_of_ours(&name, alias.trim_end()) {
+            found.insert(format!("network device {name} ({})", alias.trim_end()));
+        }
+    }
+}
+
+/// Others make devices too; theirs have other names, or something else written on them.
+fn is_device_of_ours(name: &str, alias: &str) -> bool {
+    let digits = |prefix: &str, count: usize| {
+        let rest = name.strip_prefix(prefix).unwrap_or_default();
+        rest.len() == count && rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    name.starts_with(NAME) || alias.starts_with(NAME) || digits("br-", 12) || digits("veth", 11)
+}
+
+/// Tables, where there is an nft that tells of them.
+fn tables(found: &mut BTreeSet<String>) {
+    let listed = std::process::Command::new("nft").args(["list", "tables"]).output();
+    let listed = listed.map(|output| output.stdout).unwrap_or_default();
+    for line in String::from_utf8_lossy(&listed).lines() {
+        if line.split_whitespace().last().is_some_and(|name| name.starts_with(NAME)) {
+            found.insert(format!("nftables {line}"));
+        }
+    }
 }
 
 fn is_marked(path: &Path) -> bool {
@@ -117,6 +160,46 @@ fn ancestors() -> BTreeSet<u32> {
 mod tests {
     use super::*;
     use crate::{Call, Scratch};
+
+    #[test]
+    fn what_a_network_has_left_is_found_in_the_namespace_that_it_is_left_in() {
+        for (name, alias, is_ours) in [
+            ("caisson0", "", true),
+            ("br-0123456789ab", "", true),
+            ("veth0123456789a", "", true),
+            ("lan0", "caisson 0123456789abcdef network 01", true),
+            ("eth0", "", false),
+            ("br-lan", "", false),
+            ("veth0", "", false),
+            ("vethb1c2d3e", "", false),
+            ("docker0", "uplink", false),
+        ] {
+            assert_eq!(is_device_of_ours(name, alias), is_ours, "{name}");
+        }
+        if !crate::is_root() {
+            return;
+        }
+        // A thread with a namespace of its own, which is gone with it: /proc/sys shows that of whoever looks.
+        let (mut found, has_nft) = std::thread::spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            fs::write(FORWARDING[0], "0").unwrap();
+            let before = snapshot();
+            fs::write(FORWARDING[0], "1").unwrap();
+            let has_nft =
+                std::process::Command::new("nft").args(["add", "table", "inet", "caisson-1"]).status();
+            let has_nft = has_nft.is_ok_and(|status| status.success());
+            let now = snapshot();
+            (now.difference(&before).cloned().collect::<Vec<_>>(), has_nft)
+        })
+        .join()
+        .unwrap();
+        found.retain(|line| line.starts_with("sysctl") || line.starts_with("nftables"));
+        let mut expected = vec!["sysctl /proc/sys/net/ipv4/ip_forward = 1"];
+        if has_nft {
+            expected.insert(0, "nftables table inet caisson-1");
+        }
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn a_folder_and_a_process_are_found_and_gone_afterwards() {
