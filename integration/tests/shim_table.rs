@@ -162,9 +162,10 @@ fn ports_are_published_where_there_is_no_nft() {
     shim("network create own").expect_ok();
     let run = "run -d --name web --network own -p 8080:80 box sh -c 'echo hello >/index; httpd -f -h /'";
     shim(run).expect_ok();
-    let fetched =
-        world.sh("ip netns exec outside wget -q -T 20 -t 5 -O - http://192.0.2.1:8080/index").output();
-    assert_eq!(fetched.expect_ok().stdout, "hello\n");
+    let fetch = r#"ip netns exec outside timeout 20 bash -c 'until exec 3<>/dev/tcp/192.0.2.1/8080; do sleep 0.1; done
+        printf "GET /index HTTP/1.0\r\n\r\n" >&3; cat <&3' 2>/dev/null"#;
+    let fetched = world.sh(fetch).output().expect_ok().stdout;
+    assert!(fetched.ends_with("hello\n"), "{fetched}");
     let found = shim("run --rm --network own box wget -q -O - http://web/index");
     assert_eq!(found.expect_ok().stdout, "hello\n");
     shim("rm -f web").expect_ok();
