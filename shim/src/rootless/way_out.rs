@@ -246,7 +246,9 @@ fn numbered(subnet: Subnet, number: u8) -> IpAddr {
 /// Starts it, and waits until it has its device.
 fn start(containers: &Containers, plan: &Plan, network: Option<u64>) -> Result<()> {
     let state = containers.state_root();
-    OpenOptions::new().read(true).write(true).open(TUN).during(|| format!("open {TUN}"))?;
+    OpenOptions::new().read(true).write(true).open(TUN).during(|| {
+        format!("open {TUN}, which pasta and slirp4netns need (--network none and --network host do without)")
+    })?;
     let program = program(state, plan)?;
     let told = serde_json::to_vec(&program).map_err(|error| Error::invalid(error.to_string()))?;
     let words = || format!("start {:?}", program.path);
