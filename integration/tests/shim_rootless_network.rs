@@ -392,6 +392,8 @@ fn what_there_is_leads_out_and_without_any_the_error_says_so() {
     assert_eq!(user.left(), [] as [i32; 0]);
     let user = User::with("mount -t tmpfs tmpfs /dev/net && mknod -m 600 /dev/net/tun c 10 200");
     let refused = user.call(&["run", "--rm", "busybox", "true"]).output().expect_code(125);
-    refused.expect_stderr("the way out of networks without root: open /dev/net/tun: ");
+    refused.expect_stderr(
+        "the way out of networks without root: open /dev/net/tun, which pasta and slirp4netns need (",
+    );
     assert_eq!(user.left(), [] as [i32; 0]);
 }
