@@ -77,7 +77,10 @@ fn what_is_not_there_is_told_behind_the_rest() {
     requires!(is_root(), "unpacking layers needs root");
     let (all, id, _) = some();
     let output = all.shim.cli(&["inspect", "-f", "{{.Id}}", "nothing", "web"]).expect_code(1);
-    assert_eq!((output.stdout, output.stderr), (format!("{id}\n"), "No such object: nothing\n".to_owned()));
+    assert_eq!(
+        (output.stdout, output.stderr),
+        (format!("{id}\n"), "Error: No such object: nothing\n".to_owned())
+    );
     let output = all.shim.cli(&["container", "inspect", "other:1"]).expect_code(1);
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("[]\n", "No such container: other:1\n"));
     let output = all.shim.cli(&["inspect", "--type", "image", "nothing"]).expect_code(1);

@@ -238,7 +238,7 @@ fn who_is_killed_at_any_moment_leaves_nothing_untold() {
     for id in shim.container_ids() {
         let state = shim.recorded_state(&id);
         assert!(state.get("process").is_none() && state.get("monitor").is_none(), "{state}");
-        assert!([json!(5), json!(137), json!(0), json!(125)].contains(&state["exit_code"]), "{state}");
+        assert!([json!(5), json!(137), json!(0), json!(128)].contains(&state["exit_code"]), "{state}");
         assert!(!shim.state().join("containers").join(&id).exists(), "{state}");
     }
     let runtime = shim.state().join("runtime/runtime");

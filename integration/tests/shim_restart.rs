@@ -5,7 +5,7 @@ mod monitored;
 
 use std::time::Duration;
 
-use integration::{Shim, Value, is_root, json, requires, wait_for};
+use integration::{Process, Shim, Value, is_root, json, requires, wait_for};
 use monitored::{Client, ROOT, actions, ended, keeper, kill, printed, wait_for_state, worker};
 
 /// Milliseconds since the epoch, as the container sees them at each of its starts.
@@ -107,4 +107,21 @@ fn restarts_go_on_after_the_monitor_was_killed() {
     assert!(["restarting\n", "running\n"].contains(&seen.as_str()), "{seen}");
     let state = wait_for("the end", || Some(ended(&shim, &id)));
     assert_eq!((&state["exit_code"], &state["restart_count"]), (&json!(1), &json!(5)), "{state}");
+}
+
+#[test]
+fn a_restart_that_is_killed_in_the_middle_leaves_a_container_that_goes_with_its_end() {
+    requires!(is_root(), "{ROOT}");
+    let shim = Shim::with_busybox();
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    let id = shim.detached(&["--rm", "busybox", "sh", "-c", deaf]);
+    wait_for("the program", || printed(&shim, &id).contains("ready").then_some(()));
+    let mut restart = shim.call(&["restart", "--time", "1000", &id]).spawn();
+    wait_for_state(&shim, &id, "its end is wanted", |state| state["kept_by"]["pid"] == json!(restart.pid()));
+    wait_for_state(&shim, &id, "its end is wanted", |state| state["stopped_by_user"] == json!(true));
+    Process::new(restart.pid()).kill();
+    wait_for("the end of restart", || (!restart.is_running()).then_some(()));
+    assert_eq!(shim.inspect(&id)["HostConfig"]["AutoRemove"], json!(true));
+    shim.cli(&["kill", &id]).expect_ok();
+    wait_for("its removal", || shim.container_ids().is_empty().then_some(()));
 }

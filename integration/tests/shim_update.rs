@@ -56,19 +56,22 @@ fn what_cannot_be_is_refused_in_dockers_words_and_changes_nothing() {
         (&["--restart", "always", "nobody"], "No such container: nobody"),
         (&["--kernel-memory", "1g", "box"], "--kernel-memory is of cgroup v1 alone"),
         (&["--cpu-rt-period", "1", "box"], "--cpu-rt-period is of cgroup v1 alone"),
-        (&["--memory", "much", "box"], "invalid"),
+        (&["--memory", "1k", "box"], "Minimum memory limit allowed is 6MB"),
+        (&["--cpus", "1", "--cpu-period", "1000", "box"], "Nano CPUs and CPU Period cannot both be set"),
     ] {
         shim.call(&["update"]).args(words).output().expect_code(1).expect_stderr(reason);
     }
-    shim.cli(&["update", "--cpu-period", "x", "box"])
-        .expect_code(125)
-        .expect_stderr("invalid argument \"x\"");
+    for flag in ["--cpu-period", "--memory", "--memory-swap", "--cpus"] {
+        shim.cli(&["update", flag, "x", "box"]).expect_code(125).expect_stderr("invalid argument \"x\"");
+    }
     assert_eq!((shim.record(&id), shim.document(&id)), before);
     // Of several the others are changed.
     let output = shim.cli(&["update", "--restart", "always", "nobody", "box"]).expect_code(1);
     assert_eq!(output.stdout, "box\n");
     assert_eq!(shim.inspect("box")["HostConfig"]["RestartPolicy"]["Name"], "always");
     if !has_controller("memory") {
+        // Without a limit on swap is how it is.
+        shim.cli(&["update", "--memory-swap", "-1", "box"]).expect_ok().expect_no_stderr();
         let output = shim.cli(&["update", "--memory", "64m", "box"]).expect_ok().expect_stdout("box\n");
         output.expect_stderr(
             "WARNING: Your kernel does not support memory limit capabilities or the cgroup is not mounted",

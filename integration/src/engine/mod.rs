@@ -3,10 +3,11 @@
 //! Each test has a [`World`]: namespaces in which an engine's daemons run and that take everything with them.
 //! The engines are configured by the very lines of docs/engines.md ([`manual`]). Nothing is downloaded: images
 //! are made from busybox ([`image`]). What people do with engines that have docker's command line ([`Client`])
-//! is in [`workloads`], for all of them.
+//! is in [`workloads`], for all of them; what they say beside what the shim says, in [`compare`].
 
 mod buildah;
 mod client;
+pub mod compare;
 mod containerd;
 mod docker;
 pub mod image;

@@ -3,6 +3,7 @@
 //! Docker's names, in the order of their names. [`crate::command`] makes [`crate::bundle::options::Options`] of what
 //! was given.
 
+use crate::bundle::syntax::size;
 use crate::cli::flags::{Flag, list, switch, value};
 
 /// The table.
@@ -22,7 +23,7 @@ pub const SPEC_FLAGS: [Flag; 52] = [
     value("cpu-period", "int", "Limit CPU CFS (Completely Fair Scheduler) period").checked(integer),
     value("cpu-quota", "int", "Limit CPU CFS (Completely Fair Scheduler) quota").checked(integer),
     value("cpu-shares", "int", "CPU shares (relative weight)").short('c').checked(integer),
-    value("cpus", "decimal", "Number of CPUs"),
+    value("cpus", "decimal", "Number of CPUs").checked(decimal),
     value("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
     value("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
     list("device", "list", "Add a host device to the container"),
@@ -40,9 +41,10 @@ pub const SPEC_FLAGS: [Flag; 52] = [
     value("ipc", "string", "IPC mode to use"),
     list("label", "list", "Set meta data on a container").short('l'),
     list("label-file", "list", "Read in a line delimited file of labels"),
-    value("memory", "bytes", "Memory limit").short('m'),
-    value("memory-reservation", "bytes", "Memory soft limit"),
-    value("memory-swap", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+    value("memory", "bytes", "Memory limit").short('m').checked(bytes),
+    value("memory-reservation", "bytes", "Memory soft limit").checked(bytes),
+    value("memory-swap", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap")
+        .checked(swap),
     list("mount", "mount", "Attach a filesystem mount to the container"),
     list("net", "network", "Connect a container to a network").hidden(),
     list("network", "network", "Connect a container to a network"),
@@ -53,7 +55,7 @@ pub const SPEC_FLAGS: [Flag; 52] = [
     switch("privileged", "Give extended privileges to this container"),
     switch("read-only", "Mount the container's root filesystem as read only"),
     list("security-opt", "list", "Security Options"),
-    value("shm-size", "bytes", "Size of /dev/shm"),
+    value("shm-size", "bytes", "Size of /dev/shm").checked(bytes),
     value("stop-signal", "string", "Signal to stop the container"),
     list("sysctl", "map", "Sysctl options"),
     list("tmpfs", "list", "Mount a tmpfs directory"),
@@ -87,6 +89,21 @@ const OF_VERSION_1: &str = "is of cgroup v1 alone, which is not supported";
 pub fn refusal(refused: &[Flag], name: &str) -> Option<String> {
     let flag = refused.iter().find(|flag| flag.name == name)?;
     Some(format!("--{name} {}", flag.help))
+}
+
+/// A size, as docker reads it.
+pub fn bytes(text: &str) -> Result<(), String> {
+    size::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// A size, or none.
+pub fn swap(text: &str) -> Result<(), String> {
+    if text == "-1" { Ok(()) } else { bytes(text) }
+}
+
+/// A number of processors.
+pub fn decimal(text: &str) -> Result<(), String> {
+    size::nano_cpus(text).map(drop).map_err(|error| error.to_string())
 }
 
 /// What Go says of what is no number.

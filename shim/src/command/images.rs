@@ -42,7 +42,7 @@ const TABLE: &str =
     "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 const TABLE_WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t\
     {{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
-const HEADERS: [(&str, &str); 11] = [
+pub(super) const HEADERS: [(&str, &str); 11] = [
     ("Containers", "CONTAINERS"),
     ("CreatedAt", "CREATED AT"),
     ("CreatedSince", "CREATED"),
@@ -89,10 +89,10 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
 }
 
 /// Repository, tag and digest of one line.
-type Name = (String, String, String);
+pub(super) type Name = (String, String, String);
 
 /// The lines of an image: one for each tag, and where digests are shown for each digest too.
-fn names(image: &Summary, shows_digests: bool) -> Vec<Name> {
+pub(super) fn names(image: &Summary, shows_digests: bool) -> Vec<Name> {
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut digests: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in image.tags() {
@@ -124,7 +124,8 @@ fn names(image: &Summary, shows_digests: bool) -> Vec<Name> {
     lines
 }
 
-fn row(image: &Summary, (repository, tag, digest): Name, is_short: bool, now: Timestamp) -> Value {
+/// A row of an image by one of its names.
+pub(super) fn row(image: &Summary, (repository, tag, digest): Name, is_short: bool, now: Timestamp) -> Value {
     let id = if is_short { image.id.short().to_owned() } else { image.id.to_string() };
     let since = image
         .created()

@@ -33,7 +33,10 @@ pub(super) const VERB: Verb = Verb {
 
 const TEXT: &str = " Containers: {{.Containers}}\n  Running: {{.ContainersRunning}}\n  Paused: {{.ContainersPaused}}\n  \
     Stopped: {{.ContainersStopped}}\n Images: {{.Images}}\n Bundles: {{.Bundles}}\n Shim Version: {{.ServerVersion}}\n \
-    Storage Driver: {{.Driver}}\n Logging Driver: {{.LoggingDriver}}\n Cgroup Version: {{.CgroupVersion}}\n \
+    Storage Driver: {{.Driver}}\n Logging Driver: {{.LoggingDriver}}\n Cgroup Driver: {{.CgroupDriver}}\n \
+    Cgroup Version: {{.CgroupVersion}}\n Plugins:\n  Volume:{{range .Plugins.Volume}} {{.}}{{end}}\n  \
+    Network:{{range .Plugins.Network}} {{.}}{{end}}\n  Log:{{range .Plugins.Log}} {{.}}{{end}}\n \
+    Swarm: {{.Swarm.LocalNodeState}}\n \
     Runtimes:{{range $name, $of := .Runtimes}} {{$name}}{{end}}\n Default Runtime: {{.DefaultRuntime}}\n \
     Init Binary: {{.InitBinary}}\n Security Options:\n{{range .SecurityOptions}}  {{.}}\n{{end}} \
     Kernel Version: {{.KernelVersion}}\n Operating System: {{.OperatingSystem}}\n OSType: {{.OSType}}\n \
@@ -78,7 +81,9 @@ fn tell(globals: &Globals) -> Result<(Value, Vec<String>)> {
         ("Images", count(store.images.read()?.iter().count())),
         ("Bundles", count(Bundles::open(store.folders.root())?.list()?.len())),
         ("Driver", "overlay2".into()),
+        ("Plugins", plugins()),
         ("LoggingDriver", "json-file".into()),
+        ("CgroupDriver", "cgroupfs".into()),
         ("CgroupVersion", if controllers == Controllers::default() { "" } else { "2" }.into()),
         ("MemoryLimit", controllers.memory.into()),
         ("SwapLimit", controllers.swap.into()),
@@ -86,6 +91,7 @@ fn tell(globals: &Globals) -> Result<(Value, Vec<String>)> {
         ("CpuCfsQuota", controllers.cpu.into()),
         ("CPUSet", controllers.cpuset.into()),
         ("PidsLimit", controllers.pids.into()),
+        ("IPv4Forwarding", forwards().into()),
         ("Runtimes", Value::Dictionary(runtimes)),
         ("DefaultRuntime", default.into()),
         ("InitBinary", init.into()),
@@ -101,9 +107,32 @@ fn tell(globals: &Globals) -> Result<(Value, Vec<String>)> {
         ("DockerRootDir", path(store.folders.root())),
         ("StateDir", path(store.folders.state())),
         ("ServerVersion", VERSION.into()),
+        // Scripts ask before they try.
+        ("Swarm", Value::Object("swarm", vec![("NodeID", "".into()), ("LocalNodeState", "inactive".into())])),
+        // Nothing that could stop has to run for containers to go on.
+        ("LiveRestoreEnabled", true.into()),
         ("Warnings", warnings.clone().into()),
     ];
     Ok((Value::Object("info", members), warnings))
+}
+
+/// The drivers that there are, by docker's names.
+fn plugins() -> Value {
+    let names = |names: &[&str]| Value::List(names.iter().map(|name| (*name).into()).collect());
+    Value::Object(
+        "plugins",
+        vec![
+            ("Volume", names(&["local"])),
+            ("Network", names(&["bridge", "host", "null"])),
+            ("Authorization", Value::NoList),
+            ("Log", names(&["journald", "json-file", "none"])),
+        ],
+    )
+}
+
+/// Does the host pass packets on (ip(7), `ip_forward`)?
+fn forwards() -> bool {
+    fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() != "0")
 }
 
 fn count(count: usize) -> Value {

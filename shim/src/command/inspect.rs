@@ -90,7 +90,8 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
                 found => return found,
             }
         }
-        Err(Error::not_found(format!("No such object: {word}")))
+        // Docker's own line, which scripts search for.
+        Err(Error::not_found(format!("Error: No such object: {word}")))
     })
 }
 

@@ -5,7 +5,7 @@ use crate::cli::spec_flags::integer;
 use crate::cli::{Globals, Verb};
 use crate::command::containers;
 use crate::error::{Error, Result};
-use crate::network::{EndpointConfig, NAMES_ONLY, connect};
+use crate::network::{EndpointConfig, NAMES_ONLY, connect, told};
 
 pub(super) const CONNECT: Verb = Verb {
     names: &["network connect"],
@@ -53,7 +53,8 @@ fn run_connect(globals: &Globals, given: &Given) -> Result<u8> {
     let [network, container] = words[..] else {
         return Err(Error::usage("it takes a network and a container"));
     };
-    refuse(network)?;
+    let network = told::name_only(network).map_or_else(|| network.to_owned(), |network| network.name);
+    refuse(&network)?;
     let ip = |text: &str| text.parse().map_err(|_| Error::usage(format!("invalid IPv4 address: {text}")));
     let ip6 = |text: &str| text.parse().map_err(|_| Error::usage(format!("invalid IPv6 address: {text}")));
     let config = EndpointConfig {
@@ -68,7 +69,7 @@ fn run_connect(globals: &Globals, given: &Given) -> Result<u8> {
         gw_priority: given.text("gw-priority")?.and_then(|text| text.parse().ok()).unwrap_or_default(),
         ..EndpointConfig::default()
     };
-    connect::connect(&containers(globals)?, network, container, config).map(|()| 0)
+    connect::connect(&containers(globals)?, &network, container, config).map(|()| 0)
 }
 
 fn run_disconnect(globals: &Globals, given: &Given) -> Result<u8> {
@@ -76,16 +77,17 @@ fn run_disconnect(globals: &Globals, given: &Given) -> Result<u8> {
     let [network, container] = words[..] else {
         return Err(Error::usage("it takes a network and a container"));
     };
-    refuse(network)?;
-    connect::disconnect(&containers(globals)?, network, container, given.is_on("force")).map(|()| 0)
+    let containers = containers(globals)?;
+    if let Some(network) = told::name_only(network) {
+        return Err(connect::not_left(&containers, &network.name, container)?);
+    }
+    connect::disconnect(&containers, network, container, given.is_on("force")).map(|()| 0)
 }
 
 /// Docker's words of the host's network and of none.
 fn refuse(network: &str) -> Result<()> {
     match network {
-        "host" => Err(Error::conflict(
-            "container cannot be connected to host network or disconnected from it: that is for its whole life",
-        )),
+        "host" => Err(Error::conflict(connect::OF_HOST)),
         network if NAMES_ONLY.contains(&network) => Err(Error::conflict(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
         )),

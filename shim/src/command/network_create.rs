@@ -35,7 +35,7 @@ pub(super) const VERB: Verb = Verb {
             list("ipam-opt", "map", "is not supported: the one driver has no options").hidden(),
             switch("ipv4", "Enable or disable IPv4 address assignment"),
             switch("ipv6", "Enable or disable IPv6 address assignment"),
-            list("label", "list", "Set metadata on a network"),
+            list("label", "list", "Set metadata on a network").checked(label),
             list("opt", "map", "Set driver specific options").short('o'),
             value("scope", "string", "Control the network's scope: local alone is there"),
             list("subnet", "strings", "Subnet in CIDR format that represents a network segment"),
@@ -90,7 +90,7 @@ fn wanted(given: &Given) -> Result<Network> {
         internal: given.is_on("internal"),
         attachable: given.is_on("attachable"),
         options: pairs(given, "opt")?,
-        labels: labels(given)?,
+        labels: pairs(given, "label")?,
         ..Network::default()
     };
     network.ipam.config = subnets(given)?;
@@ -126,11 +126,9 @@ fn pairs(given: &Given, flag: &str) -> Result<BTreeMap<String, String>> {
     given.texts(flag)?.into_iter().map(pair).collect()
 }
 
-fn labels(given: &Given) -> Result<BTreeMap<String, String>> {
-    if given.texts("label")?.iter().any(|text| text.is_empty() || text.starts_with('=')) {
-        return Err(Error::usage("invalid label format: it has no name"));
-    }
-    pairs(given, "label")
+fn label(text: &str) -> std::result::Result<(), String> {
+    let has_name = !text.is_empty() && !text.starts_with('=');
+    if has_name { Ok(()) } else { Err(format!("invalid label '{text}': empty name")) }
 }
 
 /// Subnets with what belongs to each: ranges, gateways and addresses that are kept back are those of the subnet that they are

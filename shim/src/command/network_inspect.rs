@@ -4,10 +4,11 @@ use crate::cli::flags::{Arity, Form, Given, switch};
 use crate::cli::{Globals, Verb};
 use crate::command::containers;
 use crate::command::inspect::{FORMAT, tell};
-use crate::container::store::Containers;
-use crate::error::{Error, Kind, Result};
+use crate::container::store::{Containers, Found};
+use crate::error::Result;
+use crate::network::lease::Lease;
 use crate::network::store::Networks;
-use crate::network::{NAMES_ONLY, told};
+use crate::network::told;
 use crate::output::value::Value;
 
 pub(super) const VERB: Verb = Verb {
@@ -36,14 +37,23 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
 /// None of this name, in Docker's words; the system's reason.
 pub(super) fn inspected(containers: &Containers, word: &str) -> Result<Value> {
     let networks = Networks::of(containers);
-    if NAMES_ONLY.contains(&word)
-        && let Some(network) = told::names_only().iter().find(|network| network.name == word)
-    {
-        return Ok(told::inspect(network, &[]));
+    if let Some(network) = told::name_only(word) {
+        return Ok(told::inspect(&network, &running_in(containers, &network.name)?));
     }
-    let network = networks.find(word).map_err(|error| match error.kind() {
-        Kind::NotFound => Error::not_found(format!("network {word} not found")),
-        _ => error,
-    })?;
+    let network = networks.find(word)?;
     Ok(told::inspect(&network, &networks.leases(containers, &network.id)?))
+}
+
+/// The containers that run with this mode, as if they had leases.
+fn running_in(containers: &Containers, mode: &str) -> Result<Vec<Lease>> {
+    let mut found = Vec::new();
+    for id in containers.ids()? {
+        let Some(Found { container, state, .. }) = containers.observe(&id)? else { continue };
+        let own = container.host_config.network_mode.as_str();
+        if state.status.has_process() && (own == mode || own.is_empty() && mode == "none") {
+            let endpoint = told::endpoint_id(&container.id, mode);
+            found.push(Lease { container: container.id, name: container.name, endpoint, ..Lease::default() });
+        }
+    }
+    Ok(found)
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::network::filter::is_custom;
 use crate::network::store::Networks;
-use crate::network::{NAMES_ONLY, Network};
+use crate::network::{Network, told};
 use crate::output;
 
 pub(super) const VERB: Verb = Verb {
@@ -37,17 +37,17 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
 }
 
 fn find(containers: &Containers, word: &str) -> Result<Network> {
-    if NAMES_ONLY.contains(&word) || matches!(word, "bridge" | "default") {
-        return Err(Error::new(
-            Kind::Denied,
-            format!("{word} is a pre-defined network and cannot be removed"),
-        ));
+    let denied = |name: &str| {
+        Error::new(Kind::Denied, format!("{name} is a pre-defined network and cannot be removed"))
+    };
+    if matches!(word, "bridge" | "default") {
+        return Err(denied(word));
+    }
+    if let Some(network) = told::name_only(word) {
+        return Err(denied(&network.name));
     }
     let network = Networks::of(containers).find(word)?;
-    if is_custom(&network) {
-        return Ok(network);
-    }
-    Err(Error::new(Kind::Denied, format!("{} is a pre-defined network and cannot be removed", network.name)))
+    if is_custom(&network) { Ok(network) } else { Err(denied(&network.name)) }
 }
 
 /// Removes a network and tells of it.

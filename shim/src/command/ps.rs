@@ -46,7 +46,7 @@ pub(super) const VERB: Verb = Verb {
 };
 
 const TABLE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
-const HEADERS: [(&str, &str); 14] = [
+pub(super) const HEADERS: [(&str, &str); 14] = [
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ID", "CONTAINER ID"),
@@ -102,6 +102,26 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
         output::complain(&error.to_string());
     }
     Ok(if broken.is_empty() { 0 } else { FAILURE })
+}
+
+/// Rows of all containers with the bytes that each has written, the latest made first: for `system df`.
+///
+/// # Errors
+/// One that cannot be read.
+pub(super) fn rows_with_sizes(
+    store: &Store,
+    containers: &Containers,
+    is_short: bool,
+) -> Result<Vec<(Value, u64)>> {
+    let (mut found, broken) = look(containers)?;
+    if let Some(error) = broken.into_iter().next() {
+        return Err(error);
+    }
+    found.sort_by(|one, other| other.age().cmp(&one.age()));
+    let images = store.images.read()?;
+    let now = Timestamp::now();
+    let shown = Shown { store, images: &images, containers, is_short, sizes: false, now, labels: &[] };
+    found.iter().map(|one| Ok((shown.row(one)?, shown.written(one)?))).collect()
 }
 
 /// A container, and the moment by which it is sorted.
@@ -216,13 +236,17 @@ impl Shown<'_> {
         Ok(Value::Object("container", members))
     }
 
+    /// Bytes that it has written.
+    fn written(&self, one: &Listed) -> Result<u64> {
+        let id = crate::container::ContainerId::parse(&one.found.container.id)?;
+        size::of_files(&self.containers.folder(&id).join(size::UPPER))
+    }
+
     /// What it has written, and with all that its image has.
     fn size(&self, one: &Listed) -> Result<String> {
-        let container = &one.found.container;
-        let id = crate::container::ContainerId::parse(&container.id)?;
-        let own = size::of_files(&self.containers.folder(&id).join(size::UPPER))?;
+        let own = self.written(one)?;
         let mut all = own;
-        for layer in &container.layers {
+        for layer in &one.found.container.layers {
             all = all.saturating_add(self.store.layers.get(layer)?.map_or(0, |layer| layer.size));
         }
         Ok(format!("{} (virtual {})", human::size(own), human::size(all)))

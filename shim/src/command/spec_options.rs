@@ -279,7 +279,7 @@ pub(super) fn limits(given: &Given) -> Result<Limits> {
             text => text.map(size::parse).transpose()?,
         },
         memory_reservation: size_of("memory-reservation")?,
-        nano_cpus: given.text("cpus")?.map(nano_cpus).transpose()?,
+        nano_cpus: given.text("cpus")?.map(size::nano_cpus).transpose()?,
         cpu_shares: number(given, "cpu-shares")?,
         cpu_period: number(given, "cpu-period")?,
         cpu_quota: number(given, "cpu-quota")?,
@@ -310,22 +310,6 @@ fn weights(given: &Given) -> Result<Vec<WeightDevice>> {
     given.texts("blkio-weight-device")?.into_iter().map(weight).collect()
 }
 
-/// A decimal number of processors, in billionths.
-fn nano_cpus(text: &str) -> Result<i64> {
-    let wrong =
-        |reason: &str| Error::usage(format!("invalid argument {text:?} for \"--cpus\" flag: {reason}"));
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
-    if (whole.is_empty() && part.is_empty()) || !is_number(whole) || !is_number(part) {
-        return Err(wrong("failed to parse as a rational number"));
-    }
-    if part.trim_end_matches('0').len() > 9 {
-        return Err(wrong("value is too precise"));
-    }
-    let digits = format!("{whole}{:0<9.9}", part);
-    digits.parse().map_err(|_| wrong("value out of range"))
-}
-
 /// A signal's name or number.
 ///
 /// # Errors
@@ -350,18 +334,6 @@ pub fn signal(text: String) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processors_are_decimal_numbers() {
-        for (text, nano) in
-            [("1.5", 1_500_000_000), ("2", 2_000_000_000), (".01", 10_000_000), ("0.0000000010", 1)]
-        {
-            assert_eq!(nano_cpus(text).unwrap(), nano, "{text}");
-        }
-        for text in ["", ".", "-1", "1e3", "0.00000000001", "99999999999999"] {
-            assert!(nano_cpus(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn signals_are_names_or_numbers() {

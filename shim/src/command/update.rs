@@ -1,7 +1,7 @@
 //! `shim update`
 
 use crate::cli::flags::{Arity, Flag, Form, Given, value};
-use crate::cli::spec_flags::integer;
+use crate::cli::spec_flags::{bytes, decimal, integer, swap};
 use crate::cli::{Globals, Verb};
 use crate::command::create_options::restart_policy;
 use crate::command::{containers, report, spec_options};
@@ -21,13 +21,14 @@ const FLAGS: [Flag; 15] = [
     value("cpu-rt-period", "int", OF_VERSION_1).hidden(),
     value("cpu-rt-runtime", "int", OF_VERSION_1).hidden(),
     value("cpu-shares", "int", "CPU shares (relative weight)").short('c').checked(integer),
-    value("cpus", "decimal", "Number of CPUs"),
+    value("cpus", "decimal", "Number of CPUs").checked(decimal),
     value("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
     value("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
     value("kernel-memory", "bytes", OF_VERSION_1).hidden(),
-    value("memory", "bytes", "Memory limit").short('m'),
-    value("memory-reservation", "bytes", "Memory soft limit"),
-    value("memory-swap", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
+    value("memory", "bytes", "Memory limit").short('m').checked(bytes),
+    value("memory-reservation", "bytes", "Memory soft limit").checked(bytes),
+    value("memory-swap", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap")
+        .checked(swap),
     value("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)").checked(integer),
     value("restart", "string", "Restart policy to apply when a container exits"),
 ];

@@ -32,7 +32,7 @@ pub(super) const VERB: Verb = Verb {
 };
 
 const TABLE: &str = "{{.Driver}}\t{{.Name}}";
-const HEADERS: [(&str, &str); 10] = [
+pub(super) const HEADERS: [(&str, &str); 10] = [
     ("Availability", "AVAILABILITY"),
     ("Driver", "DRIVER"),
     ("Group", "GROUP"),
@@ -68,7 +68,8 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     Ok(0)
 }
 
-fn row(volumes: &Volumes, volume: &Volume, wanted: &[String]) -> Value {
+/// A row of a volume.
+pub(super) fn row(volumes: &Volumes, volume: &Volume, wanted: &[String]) -> Value {
     let labels = volume.labels.iter().flatten().map(|(name, value)| format!("{name}={value}"));
     let not_known = || Value::from("N/A");
     let mut members = vec![

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::options::{Options, SharedMemory};
 use crate::bundle::spec::{Mount, Spec};
-use crate::bundle::{self, account, process};
+use crate::bundle::{self, account, process, resources};
 use crate::catalog::summary::Summary;
 use crate::container::config::Config;
 use crate::container::host_config::HostConfig;
@@ -20,7 +20,7 @@ use crate::container::modes::{Mode, Modes};
 use crate::container::record::Container;
 use crate::container::store::{Containers, Draft};
 use crate::container::volumes::{self, Placed, Wanted};
-use crate::container::{self, ContainerId, configure, init, remove, root, sweep};
+use crate::container::{self, ContainerId, configure, init, labels, remove, root, sweep};
 use crate::error::{Context, Error, Kind, Result};
 use crate::network::{self, EndpointConfig};
 use crate::root::lookup;
@@ -88,7 +88,7 @@ pub fn create(
     let mut lease = store.leases.begin()?;
     let parts = image.image.content.iter().chain(&image.image.layers);
     lease.claim(&parts.chain([&image.id]).collect::<Vec<_>>())?;
-    let warnings = limit(&mut request);
+    let warnings = limit(&mut request)?;
     let draft = containers.draft()?;
     let lasting = !request.host_config.auto_remove;
     let execution = image.config.config.clone().unwrap_or_default();
@@ -100,7 +100,8 @@ pub fn create(
         let layers = &image.image.layers;
         // Who only looks into the root does not wait for the disk when it goes.
         let passing = !lasting || !to_start;
-        let mounted = root::make(containers.root(), folder, &draft.id, layers, passing)?;
+        let label = labels::choose(containers, &draft.id, &mut request.options)?;
+        let mounted = root::make(containers.root(), folder, &draft.id, layers, (passing, label))?;
         let container = fill(containers, &draft, mounted.as_fd(), image, request, &mut placed)?;
         let mounted = if to_start { Some(mounted) } else { None };
         if mounted.is_none() {
@@ -129,17 +130,19 @@ pub fn create(
 }
 
 /// Leaves out what this host cannot limit, and warns.
-fn limit(request: &mut Request) -> Vec<String> {
+fn limit(request: &mut Request) -> Result<Vec<String>> {
     let limits = &mut request.options.limits;
     if *limits == crate::bundle::options::Limits::default() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
+    // What contradicts itself does so too where it would be left out.
+    resources::of_limits(limits, host::read(None, false)?.cpus)?;
     // An ordinary user has none until somebody delegates a cgroup to him.
     let controllers =
         if rootless::is_in_user_namespace() { Controllers::default() } else { Controllers::read() };
     let warnings = limits::discard(limits, controllers);
     configure::tell_limits(&mut request.host_config, limits);
-    warnings
+    Ok(warnings)
 }
 
 /// All of the container but its name: files, document, record.
@@ -199,7 +202,10 @@ fn fill(
     volumes::place(containers, root, (&config, &host_config), mounts, placed)?;
     options.mounts.append(&mut placed.mounts);
     let spec = bundle::spec(&image.config, &options, &host, &account, id.as_str())?;
-    volumes::relabel(placed, spec.linux.mount_label.as_deref())?;
+    if let Some(label) = &spec.linux.mount_label {
+        volumes::relabel(placed, label)?;
+        labels::label_files(draft.path(), label)?;
+    }
     lookup::make_folders(root, &spec.process.cwd)?;
     let document = serde_json::to_vec(&spec).map_err(|error| Error::invalid(error.to_string()));
     let document = document.during(|| DOCUMENT.into())?;

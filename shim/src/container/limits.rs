@@ -68,6 +68,8 @@ pub fn discard(limits: &mut Limits, can: Controllers) -> Vec<String> {
             warn("memory soft limit capabilities", "Limitation discarded.");
             limits.memory_reservation = None;
         }
+        // Swap without a limit is what there is.
+        limits.memory_swap = limits.memory_swap.filter(|swap| *swap != -1);
     } else if !can.swap && limits.memory.is_some() && limits.memory_swap != Some(-1) {
         if is_set(&mut limits.memory_swap) {
             warn("swap limit capabilities", "Memory limited without swap.");
@@ -160,6 +162,9 @@ mod tests {
         assert!(discard(&mut limits, Controllers::default()).is_empty(), "nothing was asked for");
         let mut unlimited = Limits { pids: Some(-1), memory: Some(0), ..Limits::default() };
         assert!(discard(&mut unlimited, Controllers::default()).is_empty());
+        let mut swap = Limits { memory_swap: Some(-1), ..Limits::default() };
+        assert!(discard(&mut swap, Controllers::default()).is_empty());
+        assert_eq!(swap, Limits::default());
         // As many processes as there can be: nothing that a controller would be needed for.
         for pids in [0, -1] {
             let mut limits = Limits { pids: Some(pids), ..Limits::default() };

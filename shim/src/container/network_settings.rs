@@ -5,7 +5,7 @@
 use crate::container::host_config::PortBinding;
 use crate::container::record::Container;
 use crate::container::state::State;
-use crate::network::{DEFAULT, EndpointConfig, EndpointState, is_of_networks};
+use crate::network::{DEFAULT, EndpointConfig, EndpointState, is_of_networks, told};
 use crate::output::value::Value;
 
 /// The object.
@@ -45,11 +45,23 @@ pub fn told(container: &Container, state: &State) -> Value {
     let none = EndpointConfig::default();
     let network = |name: &str| {
         let config = container.endpoints.get(name).unwrap_or(&none);
-        (name.to_owned(), endpoint(config, state.networks.get(name).unwrap_or(&nothing)))
+        let of_name = of_name_only(container, state, name);
+        let state = state.networks.get(name).or(of_name.as_ref()).unwrap_or(&nothing);
+        (name.to_owned(), endpoint(config, state))
     };
     let networks = super::listing::networks(container).into_iter().map(network).collect();
     members.push(("Networks", Value::Dictionary(networks)));
     Value::Object("NetworkSettings", members)
+}
+
+/// What a container that runs has of `host` or `none`: an id of the network, and one of its own.
+fn of_name_only(container: &Container, state: &State, name: &str) -> Option<EndpointState> {
+    let network = told::names_only().into_iter().find(|network| network.name == name)?;
+    state.status.has_process().then(|| EndpointState {
+        network_id: network.id,
+        endpoint_id: told::endpoint_id(&container.id, name),
+        ..EndpointState::default()
+    })
 }
 
 fn ports(state: &State) -> Value {

@@ -105,7 +105,7 @@ pub fn auto(containers: &Containers, container: &Container) -> Result<bool> {
         std::thread::sleep(Duration::from_millis(5));
     };
     let _lock = lock;
-    // `restart` may have taken that back before we had the lock.
+    // `restart` may have kept it before we had the lock.
     if !goes_with_its_end(containers, &id)? {
         return Ok(false);
     }
@@ -113,8 +113,17 @@ pub fn auto(containers: &Containers, container: &Container) -> Result<bool> {
     Ok(true)
 }
 
-fn goes_with_its_end(containers: &Containers, id: &ContainerId) -> Result<bool> {
-    Ok(containers.get(id)?.is_none_or(|container| container.host_config.auto_remove))
+/// Does a container go when its program ends (`--rm`)? Not if somebody is about to start it again; one that is gone has gone.
+///
+/// # Errors
+/// A damaged record, or the system's reason.
+pub fn goes_with_its_end(containers: &Containers, id: &ContainerId) -> Result<bool> {
+    let Some(container) = containers.get(id)? else { return Ok(true) };
+    Ok(container.host_config.auto_remove && !is_kept(&containers.state(id)?))
+}
+
+fn is_kept(state: &State) -> bool {
+    state.kept_by.is_some_and(ProcessId::is_alive)
 }
 
 /// Removes a container that should have gone: with its end, which its monitor did not live to see, or by a caller who was
@@ -144,7 +153,9 @@ pub fn left_over(containers: &Containers, id: &ContainerId) -> Result<bool> {
 pub fn goes(containers: &Containers, id: &ContainerId, container: &Container, state: &State) -> Result<bool> {
     Ok(match state.status {
         Status::Removing => true,
-        Status::Exited => container.host_config.auto_remove && !containers.is_supervised(id)?,
+        Status::Exited => {
+            container.host_config.auto_remove && !is_kept(state) && !containers.is_supervised(id)?
+        }
         _ => false,
     })
 }

@@ -86,6 +86,9 @@ pub struct State {
     /// Its runtime is at work to start it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_starting: bool,
+    /// Who stops it to start it again at once: as long as that process is there, an end is none that it goes with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_by: Option<ProcessId>,
     /// The user has asked for its end; no restart policy undoes that.
     pub stopped_by_user: bool,
     /// Whether it works, if that is looked at.
@@ -123,6 +126,7 @@ impl Default for State {
             finished_at: NEVER.to_owned(),
             restart_count: 0,
             is_starting: false,
+            kept_by: None,
             stopped_by_user: false,
             health: None,
             networks: BTreeMap::new(),

@@ -48,6 +48,10 @@ pub fn update(containers: &Containers, id: &ContainerId, wanted: &Wanted, cpus: 
         return Err(Error::conflict(reason)).during(cannot);
     }
     let mut asked = wanted.limits.clone();
+    // What contradicts itself does so too where it would be left out.
+    let known = Some(container.host_config.memory);
+    let limits = Limits { memory: asked.memory.or(known), ..asked.clone() };
+    resources::of_limits(&limits, cpus).during(cannot)?;
     // What an ordinary user may limit, nobody has delegated to him.
     let controllers =
         if rootless::is_in_user_namespace() { Controllers::default() } else { Controllers::read() };

@@ -170,6 +170,49 @@ impl Tree {
         Ok(folder)
     }
 
+    /// A path without links: those on its way and at its end are followed, also where they lead to nothing yet.
+    ///
+    /// # Errors
+    /// Links without end; something that is no folder on the way; the system's reason.
+    pub fn resolved(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let parts = |path: &[u8]| -> Vec<Vec<u8>> {
+            let parts = path.split(|byte| *byte == b'/').filter(|part| !matches!(**part, [] | [b'.']));
+            parts.rev().map(<[u8]>::to_vec).collect()
+        };
+        let (mut done, mut left, mut links) = (Vec::<u8>::new(), parts(path), 0);
+        while let Some(part) = left.pop() {
+            if part == b".." {
+                done.truncate(split(&done).map_or(0, |(parent, _)| parent.len()));
+                continue;
+            }
+            let name = c_string(part.clone())?;
+            let to = match self.folder(&done)? {
+                None => None,
+                Some(folder) => match fs::readlinkat(&folder, &*name, Vec::new()) {
+                    Err(Errno::NOENT | Errno::INVAL) => None,
+                    to => Some(to.during(|| format!("readlink {name:?}"))?),
+                },
+            };
+            let Some(to) = to else {
+                if !done.is_empty() {
+                    done.push(b'/');
+                }
+                done.extend(part);
+                continue;
+            };
+            links += 1;
+            if links > LINKS_MAX {
+                let shown = String::from_utf8_lossy(path);
+                return Err(Error::invalid(format!("too many symlinks in /{shown}")));
+            }
+            if to.as_bytes().starts_with(b"/") {
+                done.clear();
+            }
+            left.extend(parts(to.as_bytes()));
+        }
+        Ok(done)
+    }
+
     /// Where a path leads as a target: through links to the end, also through one that leads to nothing, which is made
     /// then. None where the folder around it is not there.
     ///
@@ -266,6 +309,21 @@ mod tests {
         assert_eq!(target("/"), Some((There::Folder, Vec::new())));
         assert_eq!(target("/magic/tmp/x"), None, "there is no /proc inside");
         assert_eq!(tree.target(&of("/loop")).unwrap_err().to_string(), "too many symlinks in /loop");
+        let resolved = |path: &str| {
+            let resolved = tree.resolved(path.as_bytes()).map_err(|error| error.to_string());
+            resolved.map(|path| String::from_utf8(path).unwrap())
+        };
+        for (path, led) in [
+            ("dangling/a", "etc/new/a"),
+            ("up/x", "secret/x"),
+            ("folder/../file", "file"),
+            ("folder/file", "etc/file"),
+            ("nothing/at/all", "nothing/at/all"),
+            ("../..", ""),
+        ] {
+            assert_eq!(resolved(path).as_deref(), Ok(led), "{path}");
+        }
+        assert_eq!(resolved("loop/x").unwrap_err(), "too many symlinks in /loop/x");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::copy::make::Owners;
 use crate::copy::path::{Absolute, End, How, There, how};
 use crate::copy::view::View;
 use crate::error::{Context, Error, Kind, Result};
+use crate::event;
 use crate::unpack::c_string;
 
 /// How it is copied.
@@ -61,10 +62,11 @@ pub struct Notes {
 pub fn out(containers: &Containers, word: &str, from: &[u8], to: &[u8], options: Options) -> Result<Notes> {
     let host = Tree::of_host()?;
     let wanted = Absolute::of(current_folder()?.as_bytes(), to);
-    let View { root, container: _, lock: _lock } = open(containers, word)?;
+    let View { root, container, lock: _lock } = open(containers, word)?;
     let (source, tree) = (Absolute::of(b"/", from), Tree::of_container(root));
     check_output(&host, &wanted)?;
     let found = of_container(&tree, &source, word, options.follow)?;
+    event::emit(containers.state_root(), "archive-path", &container, &[]);
     let target = host.target(&wanted)?;
     let target = target.ok_or_else(|| Error::not_found(format!("{}: no such directory", wanted.shown())))?;
     let owners = if options.archive { Owners::Kept } else { Owners::Maker };
@@ -82,9 +84,10 @@ pub fn pack(
     out: impl Write,
     options: Options,
 ) -> Result<Notes> {
-    let View { root, container: _, lock: _lock } = open(containers, word)?;
+    let View { root, container, lock: _lock } = open(containers, word)?;
     let (source, tree) = (Absolute::of(b"/", from), Tree::of_container(root));
     let found = of_container(&tree, &source, word, options.follow)?;
+    event::emit(containers.state_root(), "archive-path", &container, &[]);
     let name = match source.split() {
         Some((_, name)) if source.end != End::Dot => c_string(name)?,
         _ => c".".to_owned(),
@@ -109,7 +112,9 @@ pub fn into(containers: &Containers, word: &str, from: &[u8], to: &[u8], options
     let found = found
         .ok_or_else(|| Error::not_found(format!("lstat {}: no such file or directory", source.shown())))?;
     let owners = if options.archive { Owners::Kept } else { Owners::Root };
-    put(&found, &source, target, wanted.end, owners)
+    let notes = put(&found, &source, target, wanted.end, owners)?;
+    event::emit(containers.state_root(), "extract-to-dir", &container, &[]);
+    Ok(notes)
 }
 
 /// Unpacks an archive into a folder of a container.
@@ -124,7 +129,9 @@ pub fn unpack(containers: &Containers, word: &str, input: impl Read, to: &[u8]) 
         let to = String::from_utf8_lossy(to);
         return Err(Error::usage(format!("destination \"{word}:{to}\" must be a directory")));
     }
-    extract::extract(input, &tree, &target.path)
+    let notes = extract::extract(input, &tree, &target.path)?;
+    event::emit(containers.state_root(), "extract-to-dir", &container, &[]);
+    Ok(notes)
 }
 
 fn open(containers: &Containers, word: &str) -> Result<View> {
@@ -189,6 +196,11 @@ fn check_output(host: &Tree, wanted: &Absolute) -> Result<()> {
 /// Copies what was found to where it is to be.
 fn put(found: &OwnedFd, source: &Absolute, target: Target, end: End, owners: Owners) -> Result<Notes> {
     let kind = FileType::from_raw_mode(fs::fstat(found).during(|| "fstat".into())?.st_mode);
+    // In a folder it is left out and told; where it is all that was asked for, nothing would be there.
+    if kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
+        let what = if kind.is_socket() { "a socket" } else { "a device" };
+        return Err(Error::usage(format!("cannot copy {}: it is {what}", source.shown())));
+    }
     let how = how(kind.is_dir(), source.end, target.there, end)?;
     let name = match source.split() {
         Some((_, name)) => c_string(name)?,

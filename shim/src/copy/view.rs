@@ -247,6 +247,8 @@ fn place(root: &Tree, destination: &str, is_folder: bool) -> Result<Option<Owned
     let wanted = Absolute::of(b"/", destination.as_bytes());
     let wanted = Absolute { end: End::Name, ..wanted };
     if root.source(&wanted, true)?.is_none() {
+        // What the runtime makes too: where links lead that lead to nothing yet.
+        let wanted = Absolute { path: root.resolved(&wanted.path)?, end: End::Name };
         let (parent, name) = wanted.split().ok_or_else(|| Error::invalid("a mount on the root"))?;
         if is_folder {
             root.make_folder(&wanted.path)?;

@@ -15,7 +15,6 @@ use crate::container::{self, remove, root, volumes};
 use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::log::{Stream, Writer};
-use crate::monitor::CANNOT_START;
 use crate::monitor::child::Child;
 use crate::monitor::console::Console;
 use crate::monitor::control::Order;
@@ -28,6 +27,7 @@ use crate::monitor::reserve;
 use crate::monitor::resolver::Resolver;
 use crate::monitor::streams::{Ends, Streams};
 use crate::monitor::worker::{Output, Phase, Worker};
+use crate::monitor::{CANNOT_START, NEVER_RAN};
 use crate::network::endpoint;
 use crate::runtime::{reason, start_status};
 use crate::stream::protocol::{Exit, Frame};
@@ -358,7 +358,11 @@ impl Worker<'_> {
             state.process = None;
             state.is_starting = false;
             reason.clone_into(&mut state.error);
-            state.exit_code = code.into();
+            state.exit_code = match code {
+                // `run` tells it apart from what programs say; here it is docker's number for what never ran.
+                CANNOT_START => NEVER_RAN,
+                code => code.into(),
+            };
             if is_restart && state.status != Status::Removing {
                 state.status = Status::Exited;
             }
@@ -442,6 +446,13 @@ impl Worker<'_> {
         }
     }
 
+    /// Tells an event of it, by the name that it has now.
+    fn tell(&self, action: &str, attributes: &[(&str, &str)]) {
+        let now = self.seat.containers.get(&self.seat.id).ok().flatten();
+        let container = now.as_ref().unwrap_or(&self.container);
+        event::emit(self.seat.containers.state_root(), action, container, attributes);
+    }
+
     /// `update` may have given it another one since it was started.
     fn restart_policy(&self) -> RestartPolicy {
         let now = self.seat.containers.get(&self.seat.id).ok().flatten();
@@ -489,7 +500,7 @@ impl Worker<'_> {
         self.backoff = backoff;
         let (code, seconds) = (ended.code.to_string(), ended.ran.as_secs().to_string());
         let attributes = [("execDuration", seconds.as_str()), ("exitCode", code.as_str())];
-        event::emit(self.seat.containers.state_root(), "die", &self.container, &attributes);
+        self.tell("die", &attributes);
         // Recorded: its status is not needed any more, nor what leads to it.
         if let Some(child) = ended.child.and_then(|pid| Child::of(pid).ok()) {
             let _ = child.reap();
@@ -551,9 +562,8 @@ impl Worker<'_> {
         put(volumes::release(containers, &self.container, false));
         // A starter has the container's lock, and removes what he could not start.
         let has_starter = self.clients.iter().any(|client| client.is_starter && !client.is_done());
-        // As it is recorded by now: `restart` takes it back for a while.
-        let recorded = containers.get(id).ok().flatten();
-        let is_passing = recorded.is_some_and(|container| container.host_config.auto_remove);
+        // As it is recorded by now: `restart` keeps it for a while.
+        let is_passing = remove::goes_with_its_end(containers, id).unwrap_or_default();
         let is_removed = is_passing && !has_starter && {
             let removed = remove::auto(containers, &self.container);
             let goes = matches!(removed, Ok(true));
@@ -614,7 +624,7 @@ impl Worker<'_> {
         let Phase::Running(Run { memory: Some(memory), .. }) = &mut self.phase else { return };
         if memory.has_killed() {
             let _ = self.record(|state| state.oom_killed = true);
-            event::emit(self.seat.containers.state_root(), "oom", &self.container, &[]);
+            self.tell("oom", &[]);
         }
     }
 
@@ -647,7 +657,7 @@ impl Worker<'_> {
         checks.put_off(wait);
         if let Some(status) = change {
             let action = format!("health_status: {status}");
-            event::emit(containers.state_root(), &action, &self.container, &[]);
+            self.tell(&action, &[]);
         }
     }
 

@@ -46,6 +46,8 @@ use crate::stream::protocol::{Frame, Start};
 pub const VERB: &str = "monitor";
 /// Docker's exit status for what fails before the program is there.
 pub const CANNOT_START: u8 = 125;
+/// What the record of a container says that could not be started so; docker's.
+const NEVER_RAN: i32 = 128;
 /// How long taking over a container may take.
 const ADOPTION: Duration = Duration::from_secs(30);
 /// What a monitor knows of its caller's environment: where programs are, and how the user's own systemd is reached.

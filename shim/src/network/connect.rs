@@ -24,6 +24,27 @@ use crate::store::record::Lock;
 use crate::stream::client;
 use crate::stream::protocol::Frame;
 
+/// Docker's words: who is in the host's network is there for its whole life.
+pub const OF_HOST: &str = "container cannot be disconnected from host network or connected to host network";
+
+/// Why the container that a word means cannot leave `host` or `none`.
+///
+/// # Errors
+/// There is no such container; the system's reason.
+pub fn not_left(containers: &Containers, mode: &str, word: &str) -> Result<Error> {
+    let id = containers.find(word)?;
+    let container = containers.get(&id)?.ok_or_else(|| container::missing(word))?;
+    Ok(Error::conflict(match container.host_config.network_mode.as_str() {
+        "host" if mode == "host" => OF_HOST.to_owned(),
+        own if own == mode => format!("container {id} cannot leave {mode}: that is for its whole life"),
+        _ => not_in(&container, mode),
+    }))
+}
+
+fn not_in(container: &Container, network: &str) -> String {
+    format!("container {} is not connected to network {network}", container.id)
+}
+
 /// Puts the container that a word means into a network.
 ///
 /// # Errors
@@ -99,7 +120,7 @@ fn take_back(containers: &Containers, found: &Found, network: &Network, netns: B
     undone.into_iter().filter_map(Result::err).reduce(|error, also| error.and(&also)).map_or(Ok(()), Err)
 }
 
-/// Takes the container that a word means out of a network; with `by_force` one that is not in it is nothing.
+/// Takes the container that a word means out of a network; with `by_force` also one whose record knows nothing of it.
 ///
 /// # Errors
 /// Neither is there, or the container is not in it, in Docker's words; the system's reason.
@@ -109,10 +130,12 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
     let Locked { id, found, .. } = &lock(containers, word)?;
     let container = &found.container;
     refuse(container, "disconnect from")?;
-    // By force, what a killed command has left is taken away too.
-    if !by_force && !container.endpoints.contains_key(&network.name) {
-        let words = format!("container {} is not connected to network {}", container.id, network.name);
-        return Err(Error::conflict(words));
+    if !container.endpoints.contains_key(&network.name) {
+        // By force, what a killed command has left is taken away too.
+        let leases = networks.leases(containers, &network.id)?;
+        if !by_force || leases.iter().all(|lease| lease.container != container.id) {
+            return Err(Error::conflict(not_in(container, &network.name)));
+        }
     }
     containers.update(id, |container| {
         container.endpoints.remove(&network.name);

@@ -138,7 +138,11 @@ pub fn join(
 ) -> Result<EndpointState> {
     let networks = Networks::of(containers);
     let missing = || Error::not_found(format!("network {name} not found"));
-    let network = networks.get(&config.network_id)?.ok_or_else(missing)?;
+    let network = match networks.get(&config.network_id)? {
+        Some(network) => network,
+        // Removed since, and made again: as with Docker, it is the name that counts.
+        None => networks.named(name)?.ok_or_else(missing)?,
+    };
     let mut leases = Leases::open(&networks.state_folder(&network.id))?;
     if networks.get(&network.id)?.is_none() {
         // Removed while the lock was waited for; with it goes what the lock has made.

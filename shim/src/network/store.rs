@@ -167,6 +167,14 @@ impl Networks {
         Ok(found)
     }
 
+    /// The network that has this name now.
+    ///
+    /// # Errors
+    /// A damaged record, or the system's reason.
+    pub fn named(&self, name: &str) -> Result<Option<Network>> {
+        Ok(self.list()?.into_iter().find(|network| network.name == name))
+    }
+
     /// Finds a network by its id, its name, or the beginning of an id that no other one has; the default one is made if
     /// need be.
     ///

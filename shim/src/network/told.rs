@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::digest::Digest;
 use crate::host;
 use crate::network::lease::{Lease, Part};
 use crate::network::{NAMES_ONLY, Network};
@@ -10,16 +11,37 @@ use crate::output::value::Value;
 
 /// Digits of a short id.
 const ID: usize = 12;
+/// Fewer digits could be a name that somebody has in mind.
+const ID_MIN: usize = 4;
+/// When networks were made that nobody has made, as Go writes no time.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// The networks that are names alone, as docker lists them.
+/// The networks that are names alone, as docker lists them. Their ids are the same everywhere.
 #[must_use]
 pub fn names_only() -> [Network; 2] {
     NAMES_ONLY.map(|name| Network {
         name: name.to_owned(),
+        id: Digest::of(format!("caisson network {name}").as_bytes()).hex().to_owned(),
+        created: NEVER.to_owned(),
         scope: "local".to_owned(),
         driver: if name == "none" { "null" } else { name }.to_owned(),
         ..Network::default()
     })
+}
+
+/// One of them by its name, its id, or the beginning of that.
+#[must_use]
+pub fn name_only(word: &str) -> Option<Network> {
+    let all = names_only();
+    let by_name = all.iter().find(|network| network.name == word);
+    let by_id = || all.iter().find(|network| word.len() >= ID_MIN && network.id.starts_with(word));
+    by_name.or_else(by_id).cloned()
+}
+
+/// What is told as the endpoint of a container that runs in one of them: 64 digits that are its own.
+#[must_use]
+pub fn endpoint_id(container: &str, mode: &str) -> String {
+    Digest::of(format!("caisson endpoint {container} {mode}").as_bytes()).hex().to_owned()
 }
 
 /// The object of `inspect`, with who is in it.

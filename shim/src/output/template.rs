@@ -1,7 +1,8 @@
 //! `--format`: Go's templates (pkg.go.dev/text/template) with Docker's functions, over ordered values.
 //!
 //! The language is `gotmpl`'s. Here is what it cannot know: members keep their order in `{{json .}}`, a member that an
-//! object does not have is an error that says where, and one that people did not name (a label) is `<no value>`.
+//! object does not have is an error that says where, one that people did not name (a label) is `<no value>`, and one that is
+//! known to be nothing `<nil>`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,9 @@ use gotmpl::{MissingKey, TemplateError, Value as Inner};
 
 use crate::error::{Error, Result};
 use crate::output::value::Value;
+
+/// What the language prints for what is missing.
+const MISSING: &str = "<no value>";
 
 /// A template that was read.
 pub struct Template {
@@ -51,9 +55,16 @@ impl Template {
             {
                 self.lenient.execute_to_string(&data).map_err(|error| self.failed(&error, value))
             }
-            Ok(text) => Ok(text),
+            Ok(text) => Ok(self.with_nil(text)),
             Err(error) => Err(self.failed(&error, value)),
         }
+    }
+
+    /// Go prints a member that is nothing, unlike one that is missing, as `<nil>`; here only what is nothing comes, and the
+    /// language has one word for both. Where somebody has used that word himself, nobody can tell any more.
+    fn with_nil(&self, text: String) -> String {
+        let is_plain = !self.source.contains(MISSING) && !self.shapes.known(|known| known.has_said_missing);
+        if is_plain && text.contains(MISSING) { text.replace(MISSING, "<nil>") } else { text }
     }
 
     /// Fills it in with the names of columns, which functions leave as they are.
@@ -203,6 +214,8 @@ struct Known {
     nothing: BTreeSet<usize>,
     /// Names of members that are dictionaries.
     dictionaries: BTreeSet<String>,
+    /// Some text has [`MISSING`] in it.
+    has_said_missing: bool,
 }
 
 impl Shapes {
@@ -211,7 +224,12 @@ impl Shapes {
             Value::Null => Inner::Nil,
             Value::Bool(value) => Inner::Bool(*value),
             Value::Int(value) => Inner::Int(*value),
-            Value::Text(value) => text(value.clone()),
+            Value::Text(value) => {
+                if value.contains(MISSING) {
+                    self.known(|known| known.has_said_missing = true);
+                }
+                text(value.clone())
+            }
             Value::List(values) => Inner::List(values.iter().map(|value| self.convert(value)).collect()),
             Value::NoList => {
                 let list: Arc<[Inner]> = Arc::new([]);
@@ -383,6 +401,8 @@ mod tests {
                 "null",
             ),
             ("{{.Config.Cmd}}", "[sh -c]"),
+            ("{{.Config.Healthcheck}}", "<nil>"),
+            ("<no value> {{.Config.Healthcheck}}", "<no value> <no value>"),
             (
                 "{{if .Config.Healthcheck}}x{{end}}{{json .Config.Healthcheck}}{{range .Config.Healthcheck}}x{{end}}",
                 "null",

@@ -44,6 +44,17 @@ impl Value {
         }
     }
 
+    /// The same object with another value of a member that it has.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Value {
+        if let Value::Object(_, members) = &mut self
+            && let Some((_, known)) = members.iter_mut().find(|(known, _)| *known == name)
+        {
+            *known = value.into();
+        }
+        self
+    }
+
     /// JSON on one line.
     #[must_use]
     pub fn to_json(&self) -> String {

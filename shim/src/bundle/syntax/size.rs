@@ -50,9 +50,38 @@ fn in_powers_of(base: f64, text: &str) -> Result<i64> {
     Ok(bytes as i64)
 }
 
+/// A decimal number of processors, in billionths.
+///
+/// # Errors
+/// Docker's words.
+pub fn nano_cpus(text: &str) -> Result<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && part.is_empty()) || !is_number(whole) || !is_number(part) {
+        return Err(Error::usage(format!("failed to parse {text} as a rational number")));
+    }
+    if part.trim_end_matches('0').len() > 9 {
+        return Err(Error::usage("value is too precise"));
+    }
+    let digits = format!("{whole}{:0<9.9}", part);
+    digits.parse().map_err(|_| Error::usage("value out of range"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_are_decimal_numbers() {
+        for (text, nano) in
+            [("1.5", 1_500_000_000), ("2", 2_000_000_000), (".01", 10_000_000), ("0.0000000010", 1)]
+        {
+            assert_eq!(nano_cpus(text).unwrap(), nano, "{text}");
+        }
+        for text in ["", ".", "-1", "1e3", "0.00000000001", "99999999999999"] {
+            assert!(nano_cpus(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_docker_reads_them() {
