@@ -101,7 +101,7 @@ fn what_is_kept_is_counted() {
         Images          0         0         0B        0B\n\
         Containers      0         0         0B        0B\n\
         Local Volumes   0         0         0B        0B\n\
-        Bundles         0         0         0B        0B\n";
+        Build Cache     0         0         0B        0B\n";
     assert_eq!(shim.stdout(&["system", "df"]), empty);
     let maker = ImageMaker::empty()
         .layer("a file", |folder| fs::write(folder.join("file"), vec![0; 50_000]).unwrap());
@@ -110,8 +110,9 @@ fn what_is_kept_is_counted() {
     let counted = shim.stdout(&["system", "df", "--format", format]);
     assert!(
         counted.starts_with("Images 1 0 5")
-            && counted
-                .contains("kB (100%)\nContainers 0 0 0B 0B\nLocal Volumes 0 0 0B 0B\nBundles 0 0 0B 0B\n"),
+            && counted.contains(
+                "kB (100%)\nContainers 0 0 0B 0B\nLocal Volumes 0 0 0B 0B\nBuild Cache 0 0 0B 0B\n"
+            ),
         "{counted}"
     );
     assert_eq!(shim.stdout(&["info", "-f", "{{.Images}} {{.Driver}} {{.OSType}}"]), "1 overlay2 linux\n");

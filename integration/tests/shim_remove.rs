@@ -102,7 +102,7 @@ fn prune_takes_what_does_not_run() {
     assert!(pruned.contains(&format!("Deleted Containers:\n{plain}\n")), "{pruned}");
     assert_eq!(ids(&shim), [running]);
     let usage = shim.stdout(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"]);
-    assert_eq!(usage, "Images 1 1\nContainers 1 1\nLocal Volumes 0 0\nBundles 0 0\n");
+    assert_eq!(usage, "Images 1 1\nContainers 1 1\nLocal Volumes 0 0\nBuild Cache 0 0\n");
 }
 
 #[test]
