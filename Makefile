@@ -15,7 +15,7 @@ demo: ## A container from nothing, and one of an image: made, looked at, ended, 
 	@scripts/demo
 
 test: ## Formatting, lints, licences, unit and integration tests, here and in virtual machines
-	@scripts/install-deps build test registry services engines tools vm validation
+	@scripts/install-deps build test registry services firewalls engines tools vm validation
 	@scripts/test
 
 test-vm: ## Tests of limits in a virtual machine; T=NAME for some, KERNEL=6.1|6.12|newest|5.10|generic|matrix

@@ -1,11 +1,15 @@
 //! Sockets in other network namespaces: a thread goes there, opens one, and brings it back.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::wait_for;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// How long an answer is waited for that has to come.
@@ -34,6 +38,8 @@ pub enum Server {
     Tcp(TcpListener),
     /// Datagrams.
     Udp(UdpSocket),
+    /// Streams of messages (sctp(7)), each of which is a socket like TCP's.
+    Sctp(TcpListener),
 }
 
 impl Server {
@@ -57,13 +63,30 @@ impl Server {
         Server::Udp(socket)
     }
 
+    /// One of streams of messages.
+    #[must_use]
+    #[track_caller]
+    pub fn sctp(path: &str, address: &str) -> Server {
+        let to: SocketAddr = address.parse().expect("an address");
+        let listener = inside_network(path, || {
+            let socket = sctp_socket(&to)?;
+            rustix::net::bind(&socket, &to)?;
+            rustix::net::listen(&socket, 16)?;
+            Ok::<_, Errno>(TcpListener::from(socket))
+        });
+        Server::Sctp(listener.unwrap_or_else(|error| panic!("listen on {address}: {error}")))
+    }
+
     /// A client in the namespace `from` speaks to `to` and has to get here: who it is, as this server sees it.
     #[track_caller]
     pub fn is_reached(&self, from: &str, to: &str) -> SocketAddr {
         match self {
-            Server::Tcp(listener) => {
+            Server::Tcp(listener) | Server::Sctp(listener) => {
                 let address: SocketAddr = to.parse().expect("an address");
-                let client = inside_network(from, || TcpStream::connect_timeout(&address, PATIENCE));
+                let client = match self {
+                    Server::Sctp(_) => connect_sctp(from, to, PATIENCE),
+                    _ => inside_network(from, || TcpStream::connect_timeout(&address, PATIENCE)),
+                };
                 let mut client = client.unwrap_or_else(|error| panic!("connect to {to}: {error}"));
                 client.write_all(b"question").expect("write");
                 // Those that were tried before, and have gone, may wait here.
@@ -93,6 +116,44 @@ impl Server {
             }
         }
     }
+}
+
+/// Whether the kernel has SCTP, or can load it.
+#[must_use]
+pub fn has_sctp() -> bool {
+    sctp_socket(&SocketAddr::from(([127, 0, 0, 1], 0))).is_ok()
+}
+
+/// One that does not block.
+fn sctp_socket(like: &SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let family = if like.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(family, SocketType::STREAM, flags, Some(ipproto::SCTP))
+}
+
+/// A stream of SCTP from the namespace `from` to `to`.
+fn connect_sctp(from: &str, to: &str, patience: Duration) -> io::Result<TcpStream> {
+    let address: SocketAddr = to.parse().expect("an address");
+    let socket = inside_network(from, || sctp_socket(&address))?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let timeout = Timespec::try_from(patience).expect("a time limit");
+    if poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&timeout))? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    sockopt::socket_error(&socket)??;
+    let stream = TcpStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Can no stream of SCTP be begun from the namespace `from` to `to`?
+#[must_use]
+#[track_caller]
+pub fn is_unreachable_by_sctp(from: &str, to: &str) -> bool {
+    connect_sctp(from, to, SILENCE).is_err()
 }
 
 /// Does it come to these bytes?

@@ -38,6 +38,7 @@ mod skip;
 mod terminal;
 pub mod tree;
 mod under_test;
+mod users_shim;
 
 pub use bundle::Bundle;
 pub use call::{Call, Output, Running};
@@ -48,7 +49,7 @@ pub use executable::write_program;
 pub use host::{cgroup2_mount, has_controller, holds_capability, is_root, kernel_at_least, kernel_has};
 pub use host_network::Host;
 pub use image::ImageMaker;
-pub use joined::{Server, inside_network, is_unreachable, sender};
+pub use joined::{Server, has_sctp, inside_network, is_unreachable, is_unreachable_by_sctp, sender};
 pub use ordinary::Ordinary;
 pub use process::{MountEntry, Process};
 pub use registry::{Answer, Body, Fake, Layout, Registry, Request};
@@ -58,6 +59,7 @@ pub use shim::{Shim, shim_under_test};
 pub use skip::{report_skip, test_name};
 pub use terminal::{ConsoleSocket, Terminal};
 pub use under_test::{Flavour, flavour, runtime_under_test, uses_cgroup2};
+pub use users_shim::UsersShim;
 
 use std::time::{Duration, Instant};
 

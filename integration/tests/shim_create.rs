@@ -138,7 +138,7 @@ fn what_cannot_be_is_refused_in_dockers_words_and_leaves_nothing() {
             125,
             "unable to find user stranger: no matching entries in passwd file",
         ),
-        (&["-v", "data:/", "busybox"], 125, "destination can't be '/'"),
+        (&["-v", "data:/", "busybox"], 1, "destination can't be '/'"),
         (&["--entrypoint", "", "busybox"], 125, "no command specified"),
         (
             &["--health-interval", "1us", "busybox"],

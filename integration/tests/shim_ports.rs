@@ -5,7 +5,9 @@
 //! Servers are sockets that the test opens in the container's network namespace, so what they see of a client is known.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
-use std::net::TcpListener;
+use std::io::{BufReader, BufWriter, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
 
 use integration::{
     Host, Process, Server, Shim, inside_network, is_root, is_unreachable, requires, sender, wait_for,
@@ -102,6 +104,44 @@ fn a_published_port_is_reached_from_everywhere_and_sees_its_clients() {
     let netns = here.shim.process(&web.id).path("ns/net").to_string_lossy().into_owned();
     let tcp = Server::tcp(&netns, "0.0.0.0:80");
     assert_eq!(tcp.is_reached(&outside, &format!("{HOST}:8080")).ip().to_string(), OUTSIDE);
+}
+
+/// More than the proxy's pipes hold at first, both ways at once, with one who reads slowly, and half-closed.
+#[test]
+fn what_the_proxy_carries_arrives_whole_and_in_order() {
+    const WORDS: u64 = 6 << 20;
+    fn send(stream: &TcpStream) {
+        let mut stream = BufWriter::with_capacity(100_003, stream);
+        (0..WORDS).for_each(|word| stream.write_all(&word.to_le_bytes()).unwrap());
+        stream.flush().unwrap();
+        stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    }
+    fn receive(stream: &TcpStream) {
+        let mut stream = BufReader::with_capacity(300_007, stream);
+        for expected in 0..WORDS {
+            let mut word = [0; 8];
+            stream.read_exact(&mut word).unwrap();
+            assert_eq!(u64::from_le_bytes(word), expected);
+            if expected % (WORDS / 8) == 0 {
+                // Everything on the way fills up.
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the end, and nothing behind it");
+    }
+    fn both(stream: &TcpStream) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| send(stream));
+            receive(stream);
+        });
+    }
+    requires!(is_root(), "{ROOT}");
+    let here = Neighbours::new();
+    let web = here.container(&["-p", "8080:80"]);
+    let listener = inside_network(&web.netns, || TcpListener::bind("0.0.0.0:80")).unwrap();
+    let server = std::thread::spawn(move || both(&listener.accept().unwrap().0));
+    both(&inside_network(&here.host(), || TcpStream::connect("127.0.0.1:8080")).unwrap());
+    server.join().unwrap();
 }
 
 #[test]

@@ -4,20 +4,15 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use integration::registry::docker::{self, Demands};
 use integration::{
-    Bundle, Call, Container, ImageMaker, Layout, Ordinary, Process, Registry, Scratch, cgroup2_mount,
-    is_root, json, mark, requires, runtime_under_test, shim_under_test, wait_for,
+    Call, ImageMaker, Layout, Ordinary, Registry, Scratch, UsersShim, is_root, json, requires,
+    shim_under_test,
 };
-use rustix::process::{Pid, Signal, kill_process};
 
 const USER: Ordinary = Ordinary::NOBODYS;
-
-/// The user's own shim, below a folder that is his. The container is never created: it has the folder, and the scripts
-/// that become the user.
-struct Shim(Container, Ordinary);
 
 /// Busybox, and a file of user 1000.
 fn image() -> ImageMaker {
@@ -30,101 +25,22 @@ fn image() -> ImageMaker {
     ImageMaker::busybox().layer_with_owners("owned", owned).with("config", config).named("box")
 }
 
-impl Shim {
-    fn new() -> Shim {
-        Shim::of(USER)
-    }
-
-    fn of(user: Ordinary) -> Shim {
-        let place = Bundle::new();
-        let (binary, copy) = (shim_under_test(), place.scratch_file("shim"));
-        fs::copy(binary, &copy).unwrap();
-        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
-        let _ = image().docker_archive(&place.scratch().join("image.tar"));
-        for name in ["home", "home/.docker", "run"] {
-            fs::create_dir(place.scratch().join(name)).unwrap();
-        }
-        Shim(user.container(place), user)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.bundle().scratch().join(name)
-    }
-
-    fn call(&self, words: &[&str]) -> Call {
-        let (shim, root, state) = (self.path("shim"), self.path("root"), self.path("state"));
-        let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
-        let program = [text(&shim), "--root".into(), text(&root), "--state".into(), text(&state)];
-        let words = program.iter().map(String::as_str).chain(words.iter().copied());
-        let mut call = self.1.call(&self.0, &words.collect::<Vec<_>>());
-        // Wherever the tests are run, an ordinary user may not get there.
-        call = call
-            .current_dir(Path::new("/"))
-            .env("HOME", self.path("home"))
-            .env("XDG_RUNTIME_DIR", self.path("run"));
-        for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "HTTP_PROXY", "http_proxy"] {
-            call = call.env_remove(name);
-        }
-        call
-    }
-
-    /// The user's runtime.
-    fn run(&self, folder: &str, id: &str) -> Call {
-        let call = Call::of(self.path("runtime-as-user")).args(["--root"]).args([self.path("containers")]);
-        call.args(["run", "--bundle"]).args([self.path(folder)]).args([format!(
-            "{}{id}-{}",
-            mark(),
-            std::process::id()
-        )])
-    }
-
-    /// The user's crun of Debian's, which refuses to work where cgroup v1 is in use and cgroup v2 has a controller too.
-    fn run_on_crun(&self, folder: &str) -> Call {
-        let hybrid = cgroup2_mount().filter(|mount| mount.ends_with("unified"));
-        let before = hybrid.map_or(String::new(), |mount| format!("umount {} && ", mount.display()));
-        let call = Call::of("unshare").args(["--mount", "sh", "-c", &format!("{before}exec \"$0\" \"$@\"")]);
-        let call =
-            call.args([self.path("as-user")]).args(["/usr/bin/crun", "--cgroup-manager=disabled", "--root"]);
-        call.args([self.path("of-crun")]).args(["run", "--bundle"]).args([self.path(folder)]).args(["made"])
-    }
+/// A shim of this user's, with that image as `image.tar` in his folder.
+fn shim_of(user: Ordinary) -> UsersShim {
+    let shim = UsersShim::of(user);
+    let _ = image().docker_archive(&shim.path("image.tar"));
+    shim
 }
 
-impl Drop for Shim {
-    /// The holder of the user's namespaces, and whatever a test that failed has left: by their command lines, which have
-    /// this test's folder in them.
-    fn drop(&mut self) {
-        let mark = self.0.bundle().scratch().to_str().unwrap().to_owned();
-        let ours = || {
-            let pids = fs::read_dir("/proc").unwrap().flatten();
-            let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-            pids.filter(|pid| {
-                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                Process::new(u32::try_from(*pid).unwrap()).is_alive()
-                    && String::from_utf8_lossy(&line).contains(&mark)
-            })
-            .collect::<Vec<_>>()
-        };
-        for pid in ours() {
-            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
-        }
-        wait_for("the end of the user's processes", || ours().is_empty().then_some(()));
-    }
-}
-
-/// The runtime beside the shim, where that looks for it.
-fn give_runtime(shim: &Shim) {
-    let runtime = shim.path("runtime");
-    if !runtime.exists() {
-        fs::copy(runtime_under_test(), &runtime).unwrap();
-        fs::set_permissions(&runtime, Permissions::from_mode(0o755)).unwrap();
-    }
+fn shim() -> UsersShim {
+    shim_of(USER)
 }
 
 #[test]
 fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
     requires!(is_root(), "becoming another user needs root");
-    let shim = Shim::new();
-    give_runtime(&shim);
+    let shim = shim();
+    shim.give_runtime();
     let archive = shim.path("image.tar");
     shim.call(&["load", "-qi", archive.to_str().unwrap()]).output().expect_ok();
     shim.call(&["ps", "-a"]).output().expect_ok().expect_no_stderr();
@@ -146,7 +62,7 @@ fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
     assert_eq!(listed.stdout, "web running\n");
     shim.call(&["exec", "-u", "root", "web", "id", "-u"]).output().expect_ok().expect_stdout("0\n");
     let relative = ["run", "--rm", "-u", "root", "-v", ".:/here", "box", "ls", "/here/image.tar"];
-    let output = shim.call(&relative).current_dir(shim.0.bundle().scratch()).output();
+    let output = shim.call(&relative).current_dir(shim.folder()).output();
     output.expect_ok().expect_stdout("/here/image.tar\n");
     let refused = shim.call(&["rm", "web"]).output().expect_code(1);
     refused.expect_stderr("container is running: stop the container before removing or force remove");
@@ -164,8 +80,8 @@ fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
 #[test]
 fn an_ordinary_users_volumes_have_files_of_his_containers_users() {
     requires!(is_root(), "becoming another user needs root");
-    let shim = Shim::new();
-    give_runtime(&shim);
+    let shim = shim();
+    shim.give_runtime();
     let archive = shim.path("data.tar");
     let data = |folder: &Path| {
         fs::create_dir(folder.join("data")).unwrap();
@@ -199,7 +115,7 @@ fn an_ordinary_users_volumes_have_files_of_his_containers_users() {
 #[test]
 fn an_ordinary_users_image_is_loaded_bundled_run_and_removed() {
     requires!(is_root(), "becoming another user needs root");
-    let shim = Shim::new();
+    let shim = shim();
     let archive = shim.path("image.tar");
     shim.call(&["load", "-qi", archive.to_str().unwrap()])
         .output()
@@ -247,7 +163,7 @@ fn an_ordinary_user_pulls_by_his_own_password() {
     let registry = Registry::start(Demands { password: true, ..Demands::default() });
     registry.put(&layout, "box", "1");
     let name = format!("{}/box:1", registry.host());
-    let shim = Shim::new();
+    let shim = shim();
     let denied = shim.call(&["pull", &name]).output().expect_code(1);
     denied.expect_stderr("pull access denied").expect_stderr("no basic auth credentials");
     // His file, as docker writes it.
@@ -277,7 +193,7 @@ fn an_ordinary_user_pulls_by_his_own_password() {
     shim.run("made", "pulled").output().expect_ok().expect_stdout("0\n0\n1000:1000 4750\nmade\n");
 
     // Somebody else, with and without the knowledge where that file is.
-    let other = Shim::of(Ordinary { id: USER.id + 1, subordinate: USER.subordinate + 100_000 });
+    let other = shim_of(Ordinary { id: USER.id + 1, subordinate: USER.subordinate + 100_000 });
     other.call(&["pull", &name]).output().expect_code(1).expect_stderr("no basic auth credentials");
     let curious = other.call(&["pull", &name]).env("DOCKER_CONFIG", shim.path("home/.docker")).output();
     curious.expect_code(1).expect_stderr("config.json\": Permission denied");
@@ -293,7 +209,7 @@ fn an_ordinary_user_pulls_by_his_own_password() {
 fn who_was_granted_no_ids_has_everything_as_his_own() {
     requires!(is_root(), "becoming another user needs root");
     // Ids are granted to somebody else.
-    let shim = Shim::new();
+    let shim = shim();
     for name in ["etc-subuid", "etc-subgid"] {
         fs::write(shim.path(name), "somebody:1:1\n").unwrap();
     }

@@ -1,10 +1,9 @@
 //! `create`, `run` and what `inspect` tells of it, beside Docker: the same image and the same command lines.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test code: a panic is its way of reporting
 
-use std::collections::BTreeMap;
-
+use integration::engine::compare::{differences, said, values, with_sorted_mounts, without_ids};
 use integration::engine::{Client, Docker};
-use integration::{ImageMaker, Output, Shim, Value, json, skip};
+use integration::{ImageMaker, Output, Shim, json, skip};
 
 /// Command lines, whether standard output and the words on standard error are the same too, and not the exit status alone.
 const LINES: [(&[&str], bool); 25] = [
@@ -154,66 +153,6 @@ const RICH: [&str; 68] = [
     "true",
 ];
 
-/// The values of a document by their pointers. What is null, empty or zero says nothing: versions of Docker differ in
-/// which of these they write.
-fn values(document: &Value) -> BTreeMap<String, String> {
-    fn walk(value: &Value, at: &str, found: &mut BTreeMap<String, String>) {
-        match value {
-            Value::Object(members) => {
-                members.iter().for_each(|(name, value)| walk(value, &format!("{at}/{name}"), found))
-            }
-            Value::Array(items) => {
-                items.iter().enumerate().for_each(|(index, item)| walk(item, &format!("{at}/{index}"), found))
-            }
-            Value::Null | Value::Bool(false) => {}
-            Value::String(text) if text.is_empty() => {}
-            Value::Number(number) if number.as_i64() == Some(0) => {}
-            value => drop(found.insert(at.to_owned(), value.to_string())),
-        }
-    }
-    let mut found = BTreeMap::new();
-    walk(document, "", &mut found);
-    found
-}
-
-/// Docker tells mounts in the order of a hash table, each time another.
-fn with_sorted_mounts(mut document: Value) -> Value {
-    if let Some(mounts) = document["Mounts"].as_array_mut() {
-        mounts.sort_by_key(|mount| mount["Destination"].to_string());
-    }
-    document
-}
-
-/// Ids are each one's own.
-fn without_ids(text: &str) -> String {
-    let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
-    let mut plain = String::new();
-    for word in text.split_inclusive(|char: char| !char.is_ascii_alphanumeric()) {
-        let digits = word.bytes().take_while(is_digit).count();
-        match digits {
-            12 | 64 => plain.push_str(&format!("ID{}", &word[digits..])),
-            _ => plain.push_str(word),
-        }
-    }
-    plain
-}
-
-/// What was said, without who has said it and how to get help.
-fn said(output: &Output) -> String {
-    let words = output.stderr.replace("docker: ", "").replace("Error response from daemon: ", "");
-    let words = words.replace("Error: ", "").to_lowercase();
-    // Docker's client logs that it gave up waiting, where that comes before its daemon's answer.
-    let is_log = |line: &str| line.starts_with("time=") && line.contains("error waiting for container");
-    let is_told = |line: &&str| {
-        !line.is_empty()
-            && !line.starts_with("see 'docker")
-            && !line.starts_with("failed to rename")
-            && !is_log(line)
-    };
-    let lines = words.lines().filter(is_told).map(|line| line.trim_end_matches('.'));
-    without_ids(&lines.collect::<Vec<_>>().join("\n"))
-}
-
 #[test]
 fn the_same_command_lines_come_to_the_same() {
     if let Some(obstacle) = Docker::obstacle() {
@@ -238,14 +177,7 @@ fn the_same_command_lines_come_to_the_same() {
     shim.cli(&RICH).expect_ok();
     let told = |output: Output| values(&with_sorted_mounts(output.expect_ok().json()[0].clone()));
     let (theirs, ours) = (told(docker.cli(&["inspect", "rich"])), told(shim.cli(&["inspect", "rich"])));
-    let mut differences = Vec::new();
-    for (who, one, other) in [("docker", &theirs, &ours), ("shim", &ours, &theirs)] {
-        for (at, value) in one {
-            if other.get(at) != Some(value) && !TOLD.iter().any(|told| at.starts_with(told)) {
-                differences.push(format!("{who} {at} {value}"));
-            }
-        }
-    }
+    let differences = differences(&theirs, &ours, &TOLD);
     assert!(differences.is_empty(), "{differences:#?}");
     assert!(theirs.len() > 60, "much is told: {theirs:#?}");
 }

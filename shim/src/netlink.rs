@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 /// `struct nlmsghdr`, in bytes.
@@ -20,6 +21,8 @@ const ATTRIBUTE: usize = 4;
 pub const ALIGNMENT: usize = 4;
 /// Longest datagram that is read; the kernel's dumps stay below half of it.
 const DATAGRAM: usize = 64 << 10;
+/// How much a socket may always hold unsent (net.core.wmem_default is more), in bytes.
+const SENDABLE: usize = 128 << 10;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// The kinds of attributes without the flags NLA_F_NESTED and NLA_F_NET_BYTEORDER.
@@ -55,12 +58,7 @@ impl Socket {
         retry_on_intr(|| rustix::net::send(&self.socket, &request, SendFlags::empty()))?;
         let mut buffer = vec![0; DATAGRAM];
         loop {
-            let (length, _, sender) =
-                retry_on_intr(|| rustix::net::recvfrom(&self.socket, &mut buffer[..], RecvFlags::empty()))?;
-            let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
-            if sender.is_none_or(|sender| sender.pid() != 0) {
-                continue;
-            }
+            let length = self.receive(&mut buffer)?;
             let mut rest = &buffer[..length];
             while let Some((kind, number, payload, behind)) = message(rest) {
                 rest = behind;
@@ -72,6 +70,70 @@ impl Socket {
                     ERROR | DONE => return result(payload),
                     _ => take(kind, payload),
                 }
+            }
+        }
+    }
+
+    /// Sends messages in one datagram, of which the kernel does all or none (nfnetlink's batches), and waits until that of
+    /// this index, the only one that asks for it, is acknowledged.
+    ///
+    /// # Errors
+    /// The index of the first that is refused, and why.
+    pub fn transact(&mut self, messages: &mut [Vec<u8>], last: usize) -> Result<(), (usize, Errno)> {
+        let size = messages.iter().map(Vec::len).sum::<usize>();
+        if size > SENDABLE {
+            set_socket_send_buffer_size_force(&self.socket, 2 * size).map_err(|errno| (0, errno))?;
+        }
+        let mut buffer = vec![0; DATAGRAM];
+        loop {
+            match self.try_to_transact(messages, last, &mut buffer) {
+                // A signal has come, whichever, before it began (nfnetlink_rcv_batch).
+                Err((0, Errno::INTR)) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn try_to_transact(
+        &mut self,
+        messages: &mut [Vec<u8>],
+        last: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), (usize, Errno)> {
+        let first = self.number.wrapping_add(1);
+        for message in &mut *messages {
+            self.number = self.number.wrapping_add(1);
+            message.get_mut(NUMBER).ok_or((0, Errno::INVAL))?.copy_from_slice(&self.number.to_ne_bytes());
+        }
+        let all = messages.concat();
+        retry_on_intr(|| rustix::net::send(&self.socket, &all, SendFlags::empty()))
+            .map_err(|errno| (0, errno))?;
+        loop {
+            let received = self.receive(buffer).map_err(|errno| (0, errno))?;
+            let mut rest = &buffer[..received];
+            while let Some((kind, number, payload, behind)) = message(rest) {
+                rest = behind;
+                // What is left of a request before is nobody's.
+                let index = usize::try_from(number.wrapping_sub(first)).unwrap_or(usize::MAX);
+                if kind != ERROR || index >= messages.len() {
+                    continue;
+                }
+                result(payload).map_err(|errno| (index, errno))?;
+                if index == last {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The next datagram of the kernel's: its length.
+    fn receive(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        loop {
+            let (length, _, sender) =
+                retry_on_intr(|| rustix::net::recvfrom(&self.socket, &mut *buffer, RecvFlags::empty()))?;
+            let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
+            if sender.is_some_and(|sender| sender.pid() == 0) {
+                return Ok(length);
             }
         }
     }

@@ -55,7 +55,7 @@ pub fn spec(
         check_mapped(account, user)?;
     }
     let capabilities = security::capabilities(options, host, account.uid == 0)?;
-    let labels = security::labels(options, host)?;
+    let labels = security::labels(options, host.selinux)?;
     let (masked_paths, readonly_paths) = security::covered_paths(options, host);
     let seccomp = seccomp_filter(options, host, &capabilities.bounding)?;
     let (process_label, mount_label) = labels.unzip();

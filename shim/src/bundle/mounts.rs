@@ -16,10 +16,10 @@ pub fn mounts(options: &Options, host: &Host) -> Result<Vec<Mount>> {
     for mount in &options.mounts {
         let destination = clean(&mount.destination);
         if destination == "/" {
-            return Err(Error::usage("invalid specification: destination can't be '/'"));
+            return Err(Error::invalid("invalid specification: destination can't be '/'"));
         }
         if own.iter().any(|known| known.destination == destination) {
-            return Err(Error::usage(format!("Duplicate mount point: {destination}")));
+            return Err(Error::invalid(format!("Duplicate mount point: {destination}")));
         }
         own.push(Mount { destination, ..mount.clone() });
     }

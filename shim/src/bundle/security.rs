@@ -68,16 +68,16 @@ pub fn apparmor(options: &Options, host: &Host) -> Result<Option<String>> {
     }
 }
 
-/// Labels of SELinux for the process and for its mounts: only those asked for.
+/// Labels of SELinux for the process and for its mounts: only those asked for. `is_enabled` says that the host has it.
 ///
 /// # Errors
 /// A field that is none, one without all the others, or no SELinux.
-pub fn labels(options: &Options, host: &Host) -> Result<Option<(String, String)>> {
+pub fn labels(options: &Options, is_enabled: bool) -> Result<Option<(String, String)>> {
     let fields = &options.security.label;
     if fields.is_empty() || fields.iter().any(|field| field == "disable") {
         return Ok(None);
     }
-    if !host.selinux {
+    if !is_enabled {
         return Err(Error::usage("--security-opt label: SELinux is not enabled on this host"));
     }
     // The context that container-selinux gives to containers.
@@ -166,7 +166,7 @@ mod tests {
         let asked = |fields: &[&str], selinux: bool| {
             let mut options = Options::default();
             options.security.label = fields.iter().map(|field| (*field).to_owned()).collect();
-            labels(&options, &Host { selinux, ..Host::plain() }).map_err(|error| error.to_string())
+            labels(&options, selinux).map_err(|error| error.to_string())
         };
         assert_eq!(asked(&[], true), Ok(None));
         assert_eq!(asked(&["disable"], false), Ok(None));

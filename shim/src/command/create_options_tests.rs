@@ -93,8 +93,8 @@ fn what_contradicts_itself_or_is_not_there_is_refused_by_name() {
         ("--name a/b box", "Invalid container name (a/b)"),
         ("-a nothing box", "invalid argument \"nothing\" for \"-a, --attach\" flag: valid streams are"),
         ("--dns x box", "x is not an ip address"),
-        ("-v name:/x:rslave box", "rslave is for binds"),
-        ("--volumes-from x:y box", "invalid mode for volumes-from: y"),
+        ("-v name:/x:rslave box", "for type \"volume\": field BindOptions must not be specified"),
+        ("--volumes-from x:y box", "invalid mode: y"),
         ("--stop-signal FOO box", "invalid signal: FOO"),
     ] {
         let error = asked(line).unwrap_err();

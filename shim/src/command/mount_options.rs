@@ -102,25 +102,25 @@ impl Asked {
         let (mut wanted, mut binds) = (Vec::new(), Vec::new());
         for (text, request) in &self.volumes {
             let mode = text.splitn(3, ':').nth(2).unwrap_or_default();
-            let end = if mode.is_empty() { String::new() } else { format!(":{mode}") };
             match request {
-                Request::Bind { mount, .. } => {
-                    binds.push(format!("{}:{}{end}", mount.source, mount.destination))
-                }
                 Request::Volume(volume) if volume.name.is_empty() => {
                     let place = volume.mount.destination.clone();
                     config.volumes.get_or_insert_default().insert(place, Empty {});
                 }
-                Request::Volume(volume) => {
-                    binds.push(format!("{}:{}{end}", volume.name, volume.mount.destination))
+                // As it was asked for, but for what only the caller's folder tells.
+                Request::Bind { mount, .. } if text.starts_with('.') => {
+                    let rest = text.split_once(':').map_or("", |(_, rest)| rest);
+                    binds.push(format!("{}:{rest}", mount.source));
                 }
-                Request::Tmpfs(_) => {}
+                _ => binds.push(text.clone()),
             }
             wanted.push(wanted_of(request, mode));
         }
         for (told, request) in &self.mounts {
             host_config.mounts.push(told.clone());
-            wanted.push(wanted_of(request, ""));
+            // As Docker tells it of volumes.
+            let mode = if matches!(request, Request::Volume(_)) { "z" } else { "" };
+            wanted.push(wanted_of(request, mode));
         }
         for (text, mount) in &self.tmpfs {
             let options = text.split_once(':').map_or("", |(_, options)| options);
@@ -180,16 +180,19 @@ fn found(request: Request) -> Result<Request> {
     let Request::Bind { mount, make_source, relabel } = request else { return Ok(request) };
     let source = &mount.source;
     let path: PathBuf = std::path::absolute(source).during(|| format!("path {source:?}"))?;
+    let path = path.to_str().ok_or_else(|| Error::invalid(format!("{path:?} is not UTF-8")))?;
+    // By its text, as Docker does.
+    let path = PathBuf::from(clean(path));
     if !is_there(&path)? {
         if !make_source {
             let path = path.display();
-            return Err(Error::usage(format!(
+            return Err(Error::invalid(format!(
                 "invalid mount config for type \"bind\": bind source path does not exist: {path}"
             )));
         }
         std::fs::create_dir_all(&path).during(|| format!("create {path:?}"))?;
     }
-    let source = path.to_str().ok_or_else(|| Error::usage(format!("{path:?} is not UTF-8")))?.to_owned();
+    let source = path.display().to_string();
     Ok(Request::Bind { mount: Mount { source, ..mount }, make_source, relabel })
 }
 

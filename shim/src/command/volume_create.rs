@@ -20,17 +20,13 @@ pub(super) const VERB: Verb = Verb {
             value("driver", "string", "Specify volume driver name (default \"local\")").short('d'),
             list("label", "list", "Set metadata for a volume"),
             value("name", "string", "Specify volume name").hidden(),
-            list("opt", "map", "Set driver specific options").short('o').checked(pair),
+            list("opt", "map", "Set driver specific options").short('o'),
         ]],
         arity: Arity::AtMost(1),
         flags_end_at_argument: false,
     },
     run,
 };
-
-fn pair(text: &str) -> std::result::Result<(), String> {
-    if text.contains('=') { Ok(()) } else { Err(format!("{text} must be formatted as key=value")) }
-}
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let words = given.words()?;

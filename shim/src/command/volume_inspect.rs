@@ -1,5 +1,7 @@
 //! `shim volume inspect`
 
+use std::collections::BTreeMap;
+
 use crate::cli::flags::{Arity, Form, Given};
 use crate::cli::{Globals, Verb};
 use crate::command::containers;
@@ -42,13 +44,18 @@ pub(super) fn of_volume(containers: &Containers, name: &str) -> Result<Value> {
         vec![
             ("CreatedAt", volume.created_at.as_str().into()),
             ("Driver", volume.driver.as_str().into()),
-            ("Labels", document::value(&volume.labels)),
+            ("Labels", dictionary(&volume.labels)),
             ("Mountpoint", mountpoint(&volumes, &volume).into()),
             ("Name", volume.name.as_str().into()),
-            ("Options", document::value(&volume.options)),
+            ("Options", dictionary(&volume.options)),
             ("Scope", DRIVERS_SCOPE.into()),
         ],
     ))
+}
+
+/// One that nobody made is null in JSON, and empty for templates.
+fn dictionary(members: &Option<BTreeMap<String, String>>) -> Value {
+    members.as_ref().map_or(Value::NoDictionary, document::value)
 }
 
 pub(super) fn mountpoint(volumes: &Volumes, volume: &Volume) -> String {

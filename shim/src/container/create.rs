@@ -20,7 +20,7 @@ use crate::container::modes::{Mode, Modes};
 use crate::container::record::Container;
 use crate::container::store::{Containers, Draft};
 use crate::container::volumes::{self, Placed, Wanted};
-use crate::container::{self, ContainerId, configure, init, remove, root, sweep};
+use crate::container::{self, ContainerId, configure, init, labels, remove, root, sweep};
 use crate::error::{Context, Error, Kind, Result};
 use crate::network::{self, EndpointConfig};
 use crate::root::lookup;
@@ -100,7 +100,8 @@ pub fn create(
         let layers = &image.image.layers;
         // Who only looks into the root does not wait for the disk when it goes.
         let passing = !lasting || !to_start;
-        let mounted = root::make(containers.root(), folder, &draft.id, layers, passing)?;
+        let label = labels::choose(containers, &draft.id, &mut request.options)?;
+        let mounted = root::make(containers.root(), folder, &draft.id, layers, (passing, label))?;
         let container = fill(containers, &draft, mounted.as_fd(), image, request, &mut placed)?;
         let mounted = if to_start { Some(mounted) } else { None };
         if mounted.is_none() {
@@ -201,7 +202,10 @@ fn fill(
     volumes::place(containers, root, (&config, &host_config), mounts, placed)?;
     options.mounts.append(&mut placed.mounts);
     let spec = bundle::spec(&image.config, &options, &host, &account, id.as_str())?;
-    volumes::relabel(placed, spec.linux.mount_label.as_deref())?;
+    if let Some(label) = &spec.linux.mount_label {
+        volumes::relabel(placed, label)?;
+        labels::label_files(draft.path(), label)?;
+    }
     lookup::make_folders(root, &spec.process.cwd)?;
     let document = serde_json::to_vec(&spec).map_err(|error| Error::invalid(error.to_string()));
     let document = document.during(|| DOCUMENT.into())?;

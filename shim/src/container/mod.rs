@@ -21,6 +21,7 @@ pub mod host_config;
 pub mod hosts;
 pub mod init;
 pub mod inspect;
+pub mod labels;
 pub mod limits;
 pub mod listing;
 pub mod modes;

@@ -23,6 +23,7 @@ use crate::root::remove::forget;
 use crate::rootless;
 use crate::store::layer::{Layers, copy_description};
 use crate::unpack::tree::As;
+use crate::volume::relabel;
 
 /// Where changes go.
 pub const UPPER: &str = "upper";
@@ -41,16 +42,18 @@ struct Parts {
     work: PathBuf,
     who: As,
     passing: bool,
+    label: Option<String>,
 }
 
 impl Parts {
     fn overlay(&self) -> Overlay<'_> {
-        let Parts { source, lower, upper, work, who, passing } = self;
-        Overlay { source, lower, upper, work, who: *who, passing: *passing }
+        let Parts { source, lower, upper, work, who, passing, label } = self;
+        Overlay { source, lower, upper, work, who: *who, passing: *passing, label: label.as_deref() }
     }
 }
 
-/// Makes the folders of a container in the making, and its root, which is mounted nowhere yet.
+/// Makes the folders of a container in the making, and its root, which is mounted nowhere yet: whether it is for something
+/// passing, and SELinux's label of all in it.
 ///
 /// # Errors
 /// A layer that is missing; the system's reason.
@@ -59,7 +62,7 @@ pub fn make(
     folder: &Path,
     id: &ContainerId,
     layers: &[Digest],
-    passing: bool,
+    (passing, label): (bool, Option<String>),
 ) -> Result<OwnedFd> {
     for name in [ROOT, UPPER, WORK] {
         let path = folder.join(name);
@@ -73,7 +76,7 @@ pub fn make(
         let path = folder.join(EMPTY);
         std::fs::create_dir(&path).during(|| format!("mkdir {path:?}"))?;
     }
-    let parts = parts(root, folder, id, layers, passing)?;
+    let parts = parts(root, folder, id, layers, (passing, label))?;
     // An overlay's root looks as its upper folder does.
     let of = |path: &Path| open_folder(path).map(OwnedFd::from);
     let top = parts.lower.first().ok_or_else(|| Error::invalid("no layer"))?;
@@ -201,7 +204,10 @@ pub fn attach_shm(containers: &Containers, container: &Container) -> Result<()> 
         Mounted::Nothing => {}
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    let data = format!("mode=1777,size={}", container.host_config.shm_size);
+    let mut data = format!("mode=1777,size={}", container.host_config.shm_size);
+    if !container.mount_label.is_empty() && relabel::is_enabled() {
+        data.push_str(&overlay::context_option(&container.mount_label));
+    }
     let data = crate::unpack::c_string(data)?;
     // The folder is the caller's own: nobody puts a link there.
     mount(source.as_str(), &path, "tmpfs", flags, &*data).during(|| format!("mount {path:?}"))
@@ -224,7 +230,9 @@ fn again(containers: &Containers, container: &Container, id: &ContainerId, folde
     if passing || folder.join(WORK).join("work/incompat/volatile").exists() {
         renew_work(folder)?;
     }
-    parts(containers.root(), folder, id, &container.layers, passing)
+    let label =
+        Some(container.mount_label.clone()).filter(|label| !label.is_empty() && relabel::is_enabled());
+    parts(containers.root(), folder, id, &container.layers, (passing, label))
 }
 
 /// Empties overlayfs's own folder after a mount that was made for something passing: the kernel refuses one that it was not
@@ -239,7 +247,13 @@ pub fn renew_work(folder: &Path) -> Result<()> {
 }
 
 /// Trees of the layers that are to be seen, the highest first, and the container's own folders.
-fn parts(root: &Path, folder: &Path, id: &ContainerId, layers: &[Digest], passing: bool) -> Result<Parts> {
+fn parts(
+    root: &Path,
+    folder: &Path,
+    id: &ContainerId,
+    layers: &[Digest],
+    (passing, label): (bool, Option<String>),
+) -> Result<Parts> {
     let store = Layers::open(root)?;
     let mut lower = Vec::new();
     for chain_id in layers {
@@ -256,7 +270,7 @@ fn parts(root: &Path, folder: &Path, id: &ContainerId, layers: &[Digest], passin
         lower.push(folder.join(EMPTY));
     }
     let (upper, work) = (folder.join(UPPER), folder.join(WORK));
-    Ok(Parts { source: overlay::source(id), lower, upper, work, who: rootless::who()?, passing })
+    Ok(Parts { source: overlay::source(id), lower, upper, work, who: rootless::who()?, passing, label })
 }
 
 fn open_folder(path: &Path) -> Result<File> {

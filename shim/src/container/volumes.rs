@@ -211,15 +211,11 @@ fn options_of(point: &MountPoint) -> Vec<String> {
     options
 }
 
-/// Has SELinux let a container use what it has: by the label of its mounts, if it has one.
+/// Has SELinux, which is enabled, let a container use what it has: by the label of its mounts.
 ///
 /// # Errors
 /// A folder of the host's that nobody may relabel, in Docker's words; the system's reason.
-pub fn relabel(placed: &Placed, label: Option<&str>) -> Result<()> {
-    let Some(label) = label.filter(|label| !label.is_empty()) else { return Ok(()) };
-    if !relabel::is_enabled() {
-        return Ok(());
-    }
+pub fn relabel(placed: &Placed, label: &str) -> Result<()> {
     placed
         .relabel
         .iter()
@@ -286,7 +282,8 @@ pub fn attach(containers: &Containers, container: &Container) -> Result<Vec<(Str
     }
     let (volumes, id) = (open(containers)?, ContainerId::parse(&container.id)?);
     for point in container.mounts.iter().filter(|point| point.kind == "volume") {
-        attach::attach(&volumes, &point.name, &id)?;
+        let words = || format!("error while mounting volume '{}'", point.source);
+        attach::attach(&volumes, &point.name, &id).during(words)?;
         if !point.subpath.is_empty() {
             opened.push((
                 point.destination.clone(),

@@ -17,7 +17,7 @@ use crate::copy::walk::About;
 use crate::error::{Context, Error, Result};
 use crate::store::record::unique_name;
 use crate::unpack::c_string;
-use crate::unpack::tree::is_overlays;
+use crate::unpack::tree::is_the_hosts;
 
 /// What names of files in the making begin with.
 const NEW: &str = ".caisson-cp-";
@@ -182,7 +182,7 @@ impl Maker {
         }
         let now = fs::fstat(file).during(|| "fstat".into())?;
         for (attribute, value) in look.attributes {
-            if is_overlays(attribute) || attribute == b"security.capability" && now.st_uid != look.owner.0 {
+            if is_the_hosts(attribute) || attribute == b"security.capability" && now.st_uid != look.owner.0 {
                 continue;
             }
             let attribute = c_string(&attribute[..])?;

@@ -1,98 +1,132 @@
 //! What a table of ours has at this moment, compared with what it should have: for `system check`.
-//!
-//! It is read as nft(8) tells it to programs (libnftables-json(5)), as what the kernel has of intervals and of keys of several
-//! parts is nft's own. A list costs a process; nothing on the way of a container asks for one.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use serde_json::Value;
+use crate::error::{Context as _, Result};
+use crate::firewall::nf_tables::{self, Element, INET, Type};
+use crate::firewall::{Table, apply, rules};
 
-use crate::error::{Context, Error, Result};
-use crate::firewall::{Element, Table, apply};
-
-/// An element of a set, or of a map with what that has for it, in nft's words without quotes: what is told and compared.
+/// An element in nft(8)'s words: what is told and compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held {
     /// The set or map.
-    pub set: String,
+    pub set: &'static str,
     /// `tcp . 8080`, and in a map `tcp . 8080 : 172.30.0.2 . 80`.
     pub element: String,
 }
 
 impl fmt::Display for Held {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {{ {} }}", self.set, self.element)
-    }
-}
-
-impl Held {
-    /// What the kernel should have of an element.
-    #[must_use]
-    pub fn of((set, key, value): &Element) -> Held {
-        // A subnet of one address is an address.
-        let part = |text: &str| {
-            let text = text.trim_matches('"');
-            let single = text.strip_suffix("/32").filter(|text| !text.contains(':'));
-            single.or_else(|| text.strip_suffix("/128")).unwrap_or(text).to_owned()
-        };
-        let parts = |text: &str| text.split(" . ").map(part).collect::<Vec<_>>().join(" . ");
-        let element = match value {
-            Some(value) => format!("{} : {}", parts(key), parts(value)),
-            None => parts(key),
-        };
-        Held { set: (*set).to_owned(), element }
     }
 }
 
 /// All elements of a table; None where it is not there.
 ///
 /// # Errors
-/// There is no nft; what it says.
+/// The system's reason.
 pub fn read(table: &Table) -> Result<Option<BTreeSet<Held>>> {
-    let Some(listed) = apply::list(table)? else { return Ok(None) };
-    parse(&listed).map(Some).during(|| format!("firewall: what nft lists of table inet {}", table.name()))
-}
-
-fn parse(listed: &[u8]) -> Result<BTreeSet<Held>> {
-    let listed: Value = serde_json::from_slice(listed).map_err(|error| Error::invalid(error.to_string()))?;
-    let objects = listed["nftables"].as_array().ok_or_else(|| Error::invalid("no list"))?;
+    if !apply::is_there(table) {
+        return Ok(None);
+    }
+    let words = || "firewall".to_owned();
+    let mut socket = apply::open().during(words)?;
     let mut found = BTreeSet::new();
-    for object in objects {
-        for kind in ["set", "map"] {
-            let Some(name) = object[kind]["name"].as_str() else { continue };
-            for element in object[kind]["elem"].as_array().into_iter().flatten() {
-                let element = match element {
-                    // A map's, with what it leads to.
-                    Value::Array(pair) => pair.iter().map(told).collect::<Vec<_>>().join(" : "),
-                    element => told(element),
-                };
-                found.insert(Held { set: name.to_owned(), element });
-            }
+    for set in &rules::SETS {
+        match nf_tables::in_set(&mut socket, INET, table.name(), set.name) {
+            // Taken away meanwhile.
+            Err(_) if !apply::is_there(table) => return Ok(None),
+            elements => found.extend(elements.during(words)?),
         }
     }
-    Ok(found)
+    Ok(Some(held(&found)))
 }
 
-/// An expression in the words that this program writes; one that it never writes as it is, so that it is nobody's.
-fn told(expression: &Value) -> String {
-    if let Some(parts) = expression["concat"].as_array() {
-        return parts.iter().map(told).collect::<Vec<_>>().join(" . ");
+/// What the kernel has when it has these.
+#[must_use]
+pub fn held(elements: &BTreeSet<Element>) -> BTreeSet<Held> {
+    let mut told = BTreeSet::new();
+    let mut ends = BTreeSet::new();
+    for one in elements.iter().filter(|one| !one.is_end) {
+        let Some(set) = rules::SETS.iter().find(|set| set.name == one.set) else { continue };
+        let mut element = if set.is_interval {
+            let end = elements.iter().find(|end| end.is_end && end.set == one.set && end.key > one.key);
+            ends.extend(end);
+            let last = one.last.clone().unwrap_or_else(|| match end {
+                Some(end) => before(end.key.clone()),
+                None => vec![u8::MAX; one.key.len()],
+            });
+            range_in_words(set.key, &one.key, &last)
+        } else {
+            in_words(set.key, &one.key)
+        };
+        if let Some(value) = &one.value {
+            element = format!("{element} : {}", in_words(set.value, value));
+        }
+        told.insert(Held { set: set.name, element });
     }
-    let prefix = &expression["prefix"];
-    if let (Some(address), Some(length)) = (prefix["addr"].as_str(), prefix["len"].as_u64()) {
-        return format!("{}/{length}", address_of(address));
+    // An end of nothing is nobody's.
+    for end in elements.iter().filter(|one| one.is_end && !ends.contains(one)) {
+        told.insert(Held { set: end.set, element: format!("end {:02x?}", end.key) });
     }
-    match expression {
-        Value::String(text) => address_of(text),
-        other => other.to_string(),
+    told
+}
+
+/// The address before this one.
+fn before(mut address: Vec<u8>) -> Vec<u8> {
+    if let Some(place) = address.iter().rposition(|byte| *byte != 0) {
+        address[place] -= 1;
+        address[place + 1..].fill(u8::MAX);
+    }
+    address
+}
+
+/// As a subnet, which is what this program writes; otherwise from the first to the last.
+fn range_in_words(types: &[Type], first: &[u8], last: &[u8]) -> String {
+    let bits = |bytes: &[u8]| bytes.iter().map(|byte| byte.count_ones()).sum::<u32>();
+    let differing: Vec<u8> = first.iter().zip(last).map(|(first, last)| first ^ last).collect();
+    let free = bits(&differing);
+    let trailing = differing.iter().rev().fold((0, true), |(count, goes_on), byte| {
+        if goes_on { (count + byte.trailing_ones(), *byte == u8::MAX) } else { (count, false) }
+    });
+    let length = types.last().map_or(0, |kind| u32::try_from(8 * kind.length()).unwrap_or_default());
+    let is_subnet = free == trailing.0 && first.iter().zip(&differing).all(|(first, free)| first & free == 0);
+    match (is_subnet, free) {
+        (true, 0) => in_words(types, first),
+        (true, free) => format!("{}/{}", in_words(types, first), length.saturating_sub(free)),
+        (false, _) => format!("{} - {}", in_words(types, first), in_words(types, last)),
     }
 }
 
-/// Addresses as this program writes them; other words as they are.
-fn address_of(text: &str) -> String {
-    text.parse::<IpAddr>().map_or_else(|_| text.to_owned(), |address| address.to_string())
+fn in_words(types: &[Type], mut bytes: &[u8]) -> String {
+    let mut words = Vec::new();
+    for kind in types {
+        let (field, rest) = bytes.split_at_checked(kind.length()).unwrap_or((bytes, &[]));
+        words.push(field_in_words(*kind, field));
+        bytes = rest;
+    }
+    words.join(" . ")
+}
+
+fn field_in_words(kind: Type, field: &[u8]) -> String {
+    match (kind, field) {
+        (Type::Ipv4, &[a, b, c, d]) => Ipv4Addr::new(a, b, c, d).to_string(),
+        (Type::Ipv6, field) => match <[u8; 16]>::try_from(field) {
+            Ok(octets) => Ipv6Addr::from(octets).to_string(),
+            Err(_) => format!("{field:02x?}"),
+        },
+        (Type::Protocol, [6, ..]) => "tcp".to_owned(),
+        (Type::Protocol, [17, ..]) => "udp".to_owned(),
+        (Type::Protocol, [132, ..]) => "sctp".to_owned(),
+        (Type::Protocol, [other, ..]) => other.to_string(),
+        (Type::Port, &[high, low, ..]) => u16::from_be_bytes([high, low]).to_string(),
+        (Type::Device, field) => {
+            String::from_utf8_lossy(field.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+        }
+        (_, field) => format!("{field:02x?}"),
+    }
 }
 
 #[cfg(test)]
@@ -102,13 +136,15 @@ mod tests {
     use crate::port::syntax::Protocol;
 
     #[test]
-    fn what_nft_lists_is_what_was_written() {
+    fn elements_are_told_in_the_words_of_nft() {
         let bridge = Bridge {
             name: "caisson0".to_owned(),
             subnets: vec![
                 ("172.30.0.0".parse().unwrap(), 16),
-                ("fd00:0:0:1::".parse().unwrap(), 64),
+                // Where one ends, the other begins.
+                ("172.31.0.0".parse().unwrap(), 16),
                 ("10.9.9.9".parse().unwrap(), 32),
+                ("fd00:0:0:1::".parse().unwrap(), 64),
             ],
             is_internal: false,
             masquerades: true,
@@ -120,38 +156,39 @@ mod tests {
             to: "172.30.0.2:5353".parse().unwrap(),
             is_proxied: false,
         };
-        // As nft 1.0.6 of Debian 12 prints it.
-        let listed = r#"{"nftables": [
-            {"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
-            {"table": {"family": "inet", "name": "caisson", "handle": 1}},
-            {"set": {"family": "inet", "name": "bridges", "table": "caisson", "elem": ["caisson0"]}},
-            {"set": {"family": "inet", "name": "internal", "table": "caisson", "type": "ifname"}},
-            {"set": {"name": "same", "elem": [{"concat": ["caisson0", "caisson0"]}]}},
-            {"set": {"name": "subnets4", "flags": ["interval"], "elem": [
-                {"concat": ["caisson0", {"prefix": {"addr": "172.30.0.0", "len": 16}}]},
-                {"concat": ["caisson0", "10.9.9.9"]}]}},
-            {"set": {"name": "subnets6", "elem": [
-                {"concat": ["caisson0", {"prefix": {"addr": "fd00:0:0:1::", "len": 64}}]}]}},
-            {"set": {"name": "masquerade4", "elem": [{"prefix": {"addr": "172.30.0.0", "len": 16}}, "10.9.9.9"]}},
-            {"set": {"name": "masquerade6", "elem": [{"prefix": {"addr": "fd00:0:0:1::", "len": 64}}]}},
-            {"set": {"name": "published4", "elem": [{"concat": ["172.30.0.2", "udp", 5353]}]}},
-            {"map": {"name": "any4", "map": "ipv4_addr . inet_service", "elem": [
-                [{"concat": ["udp", 53]}, {"concat": ["172.30.0.2", 5353]}]]}},
-            {"chain": {"family": "inet", "table": "caisson", "name": "guard", "handle": 14}}]}"#;
-        let wanted: BTreeSet<Held> = elements(&[bridge], &[forward]).unwrap().iter().map(Held::of).collect();
-        assert_eq!(parse(listed.as_bytes()).unwrap(), wanted);
-        let told: Vec<String> = wanted.iter().map(Held::to_string).collect();
-        assert_eq!(told[0], "any4 { udp . 53 : 172.30.0.2 . 5353 }");
+        let all = held(&elements(&[bridge], &[forward]).unwrap());
+        assert_eq!(
+            all.iter().map(Held::to_string).collect::<Vec<_>>(),
+            [
+                "any4 { udp . 53 : 172.30.0.2 . 5353 }",
+                "bridges { caisson0 }",
+                "masquerade4 { 10.9.9.9 }",
+                "masquerade4 { 172.30.0.0/16 }",
+                "masquerade4 { 172.31.0.0/16 }",
+                "masquerade6 { fd00:0:0:1::/64 }",
+                "published4 { 172.30.0.2 . udp . 5353 }",
+                "same { caisson0 . caisson0 }",
+                "subnets4 { caisson0 . 10.9.9.9 }",
+                "subnets4 { caisson0 . 172.30.0.0/16 }",
+                "subnets4 { caisson0 . 172.31.0.0/16 }",
+                "subnets6 { caisson0 . fd00:0:0:1::/64 }",
+            ]
+        );
     }
 
     #[test]
-    fn what_is_never_written_is_nobodys_and_no_list_is_an_error() {
-        let listed = r#"{"nftables": [{"set": {"name": "masquerade4", "elem": [{"range": ["10.0.0.1", "10.0.0.9"]}]}}]}"#;
-        let found = parse(listed.as_bytes()).unwrap();
-        assert_eq!(found.len(), 1);
-        assert!(found.iter().all(|held| held.element.contains("range")), "{found:?}");
-        for wrong in ["", "[]", "{}", "x"] {
-            assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
-        }
+    fn what_is_never_written_is_told_as_it_is() {
+        let of = |one: Element| held(&BTreeSet::from([one])).first().unwrap().to_string();
+        assert_eq!(
+            of(Element::of("masquerade4", vec![10, 0, 0, 1], None)),
+            "masquerade4 { 10.0.0.1 - 255.255.255.255 }"
+        );
+        assert_eq!(of(Element::of("masquerade4", vec![128, 0, 0, 0], None)), "masquerade4 { 128.0.0.0/1 }");
+        let end = Element { is_end: true, ..Element::of("masquerade4", vec![10, 0, 0, 1], None) };
+        assert_eq!(of(end), "masquerade4 { end [0a, 00, 00, 01] }");
+        assert_eq!(
+            of(Element::of("any4", vec![1, 2], Some(vec![0; 3]))),
+            "any4 { 1 . [] : [00, 00, 00] . [] }"
+        );
     }
 }

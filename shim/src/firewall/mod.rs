@@ -6,18 +6,17 @@
 //! transaction of a few lines is all that a container costs. The table can be made anew from the disk at any time
 //! ([`Table::whole`]). Nothing of anybody else is named here: their chains see each packet too, and what they drop stays dropped.
 //!
-//! It is nft's own language and not its JSON: version 1.0.6, which Debian 12 has, cannot read from JSON the declaration of
-//! a map whose values are an address and a port. Nothing is written into it but numbers, addresses and names of devices
-//! that were checked.
+//! No program of the host's is asked, so nft(8) need not be there; where it is, it shows the table.
 
 pub mod apply;
 pub mod contents;
 pub mod flows;
 mod netfilter;
+pub mod nf_tables;
 pub mod others;
+pub mod rules;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -25,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::firewall::nf_tables::{Batch, Element, INET};
 use crate::port::syntax::Protocol;
 
 /// What the usual store's table is called, and with something behind it those of others.
@@ -33,66 +33,6 @@ pub const NAME: &str = "caisson";
 const USUAL_ROOT: &str = "/var/lib/caisson";
 /// Longest name of a network device (IFNAMSIZ of netdevice(7), without the final 0).
 const NAME_MAX: usize = 15;
-
-/// What stands still. In this order: who comes to loopback addresses from outside, what is for a published port, what
-/// passes from one device to another, and who appears under whose address.
-const RULES: &str = "
-  set bridges { type ifname; }
-  set internal { type ifname; }
-  set same { type ifname . ifname; }
-  set subnets4 { type ifname . ipv4_addr; flags interval; }
-  set subnets6 { type ifname . ipv6_addr; flags interval; }
-  set masquerade4 { type ipv4_addr; flags interval; }
-  set masquerade6 { type ipv6_addr; flags interval; }
-  set loopback4 { type ipv4_addr . inet_proto . inet_service; }
-  set published4 { type ipv4_addr . inet_proto . inet_service; }
-  set published6 { type ipv6_addr . inet_proto . inet_service; }
-  map at4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
-  map at6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }
-  map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
-  map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
-
-  chain guard {
-    type filter hook prerouting priority -300; policy accept;
-    iifname != \"lo\" ip daddr . meta l4proto . th dport @loopback4 drop
-  }
-  chain publish {
-    ip daddr != 127.0.0.0/8 dnat ip to ip daddr . meta l4proto . th dport map @at4
-    ip daddr != 127.0.0.0/8 dnat ip to meta l4proto . th dport map @any4
-    ip6 daddr != ::1 dnat ip6 to ip6 daddr . meta l4proto . th dport map @at6
-    ip6 daddr != ::1 dnat ip6 to meta l4proto . th dport map @any6
-  }
-  chain prerouting {
-    type nat hook prerouting priority -100; policy accept;
-    fib daddr type local jump publish
-  }
-  chain output {
-    type nat hook output priority -100; policy accept;
-    fib daddr type local jump publish
-  }
-  chain forward {
-    type filter hook forward priority 0; policy accept;
-    iifname . oifname @same accept
-    iifname @internal drop
-    oifname @internal drop
-    oifname @bridges jump arrive
-  }
-  chain arrive {
-    ct state related accept
-    ct direction original ct status & dnat == dnat ip daddr . meta l4proto . th dport @published4 accept
-    ct direction original ct status & dnat == dnat ip6 daddr . meta l4proto . th dport @published6 accept
-    ct direction original ct status & dnat == dnat drop
-    ct state established accept
-    drop
-  }
-  chain postrouting {
-    type nat hook postrouting priority 100; policy accept;
-    ct status & dnat == dnat oifname . ip saddr @subnets4 masquerade
-    ct status & dnat == dnat oifname . ip6 saddr @subnets6 masquerade
-    ip saddr @masquerade4 oifname . ip saddr != @subnets4 masquerade
-    ip6 saddr @masquerade6 oifname . ip6 saddr != @subnets6 masquerade
-  }
-";
 
 /// A network's bridge, as far as packets go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,9 +63,6 @@ pub struct Forward {
     pub is_proxied: bool,
 }
 
-/// An element: of which set or map, what it is found by, and what a map has for it; in nft's words.
-pub type Element = (&'static str, String, Option<String>);
-
 /// The table of a store, which is of the family `inet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -154,19 +91,18 @@ impl Table {
     ///
     /// # Errors
     /// A device with a name that is none.
-    pub fn whole(&self, bridges: &[Bridge], forwards: &[Forward]) -> Result<String> {
-        let name = &self.name;
-        let mut script =
-            format!("add table inet {name}\ndelete table inet {name}\ntable inet {name} {{{RULES}}}\n");
-        self.write(&mut script, "add", &elements(bridges, forwards)?);
-        Ok(script)
+    pub fn whole(&self, bridges: &[Bridge], forwards: &[Forward]) -> Result<Batch> {
+        let mut batch = Batch::of(INET, &self.name);
+        rules::write(&mut batch);
+        batch.add(&elements(bridges, forwards)?);
+        Ok(batch)
     }
 
     /// Adds a bridge to the table.
     ///
     /// # Errors
     /// A device with a name that is none.
-    pub fn with_bridge(&self, bridge: &Bridge) -> Result<String> {
+    pub fn with_bridge(&self, bridge: &Bridge) -> Result<Batch> {
         Ok(self.with(&of_bridge(bridge)?.into_iter().collect()))
     }
 
@@ -174,43 +110,24 @@ impl Table {
     ///
     /// # Errors
     /// A device with a name that is none.
-    pub fn without_bridge(&self, bridge: &Bridge) -> Result<String> {
+    pub fn without_bridge(&self, bridge: &Bridge) -> Result<Batch> {
         Ok(self.without(&of_bridge(bridge)?.into_iter().collect()))
     }
 
     /// Adds elements to the table.
     #[must_use]
-    pub fn with(&self, elements: &BTreeSet<Element>) -> String {
-        let mut script = String::new();
-        self.write(&mut script, "add", elements);
-        script
+    pub fn with(&self, elements: &BTreeSet<Element>) -> Batch {
+        let mut batch = Batch::of(INET, &self.name);
+        batch.add(elements);
+        batch
     }
 
     /// Takes elements out of the table, in which they have to be.
     #[must_use]
-    pub fn without(&self, elements: &BTreeSet<Element>) -> String {
-        let mut script = String::new();
-        self.write(&mut script, "delete", elements);
-        script
-    }
-
-    fn write(&self, script: &mut String, verb: &str, elements: &BTreeSet<Element>) {
-        let mut open = None;
-        for (set, key, value) in elements {
-            if open != Some(*set) {
-                script.push_str(if open.is_some() { " }\n" } else { "" });
-                // Writing to a string cannot fail.
-                let _ = write!(script, "{verb} element inet {} {set} {{ ", self.name);
-                open = Some(*set);
-            } else {
-                script.push_str(", ");
-            }
-            script.push_str(key);
-            if let Some(value) = value.as_ref().filter(|_| verb == "add") {
-                let _ = write!(script, " : {value}");
-            }
-        }
-        script.push_str(if open.is_some() { " }\n" } else { "" });
+    pub fn without(&self, elements: &BTreeSet<Element>) -> Batch {
+        let mut batch = Batch::of(INET, &self.name);
+        batch.delete(elements);
+        batch
     }
 }
 
@@ -237,31 +154,67 @@ fn of_bridge(bridge: &Bridge) -> Result<Vec<Element>> {
     if bridge.name.is_empty() || bridge.name.len() > NAME_MAX || !bridge.name.bytes().all(is_plain) {
         return Err(Error::invalid(format!("{:?} is no name of a bridge", bridge.name)));
     }
-    let name = format!("\"{}\"", bridge.name);
-    let mut elements = vec![(if bridge.is_internal { "internal" } else { "bridges" }, name.clone(), None)];
+    let name = rules::device(&bridge.name);
+    let mut elements =
+        vec![Element::of(if bridge.is_internal { "internal" } else { "bridges" }, name.clone(), None)];
     if !bridge.keeps_apart {
-        elements.push(("same", format!("{name} . {name}"), None));
+        elements.push(Element::of("same", name.repeat(2), None));
     }
     for (address, length) in &bridge.subnets {
         let (subnets, masquerade) = match address {
             IpAddr::V4(_) => ("subnets4", "masquerade4"),
             IpAddr::V6(_) => ("subnets6", "masquerade6"),
         };
-        elements.push((subnets, format!("{name} . {address}/{length}"), None));
+        let (first, last) = range(*address, *length);
+        let last_key = Some([&name[..], &last].concat());
+        elements.push(Element { last: last_key, ..Element::of(subnets, [&name[..], &first].concat(), None) });
         if bridge.masquerades && !bridge.is_internal {
-            elements.push((masquerade, format!("{address}/{length}"), None));
+            elements.push(Element::of(masquerade, first, None));
+            // What reaches to the last address of all has no end.
+            elements
+                .extend(next(last).map(|end| Element { is_end: true, ..Element::of(masquerade, end, None) }));
         }
     }
     Ok(elements)
 }
 
+/// The first and the last address of a subnet.
+fn range(address: IpAddr, length: u8) -> (Vec<u8>, Vec<u8>) {
+    let bytes = octets(address);
+    let of_network = |index: usize| {
+        let bits = usize::from(length).saturating_sub(8 * index).min(8);
+        u8::try_from(0xff00 >> bits & 0xff).unwrap_or_default()
+    };
+    let first = bytes.iter().enumerate().map(|(index, byte)| byte & of_network(index));
+    let last = bytes.iter().enumerate().map(|(index, byte)| byte | !of_network(index));
+    (first.collect(), last.collect())
+}
+
+/// The address behind this one.
+fn next(mut address: Vec<u8>) -> Option<Vec<u8>> {
+    let place = address.iter().rposition(|byte| *byte != u8::MAX)?;
+    address[place] += 1;
+    address[place + 1..].fill(0);
+    Some(address)
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
 /// What leads from one family to the other, and what is the host's own on its loopback, is for the proxy alone.
 fn of_forward(forward: &Forward) -> Vec<Element> {
     let Forward { protocol, host, to, is_proxied } = forward;
-    let port = format!("{protocol} . {}", host.port());
+    // Fields begin at multiples of four.
+    let padded = |port: u16| [port.to_be_bytes(), [0; 2]].concat();
+    let of_protocol = vec![protocol.number(), 0, 0, 0];
+    let port = [of_protocol.clone(), padded(host.port())].concat();
     if host.ip().is_loopback() {
         return match host.ip() {
-            IpAddr::V4(address) => vec![("loopback4", format!("{address} . {port}"), None)],
+            IpAddr::V4(_) => vec![Element::of("loopback4", [octets(host.ip()), port].concat(), None)],
             // The kernel takes ::1 from nobody outside, whatever is set.
             IpAddr::V6(_) => Vec::new(),
         };
@@ -274,13 +227,14 @@ fn of_forward(forward: &Forward) -> Vec<Element> {
     if *is_proxied {
         return Vec::new();
     }
-    let leads_to = Some(format!("{} . {}", to.ip(), to.port()));
+    let leads_to = Some([octets(to.ip()), padded(to.port())].concat());
     let publishes = if host.ip().is_unspecified() {
-        (any, port, leads_to)
+        Element::of(any, port, leads_to)
     } else {
-        (at, format!("{} . {port}", host.ip()), leads_to)
+        Element::of(at, [octets(host.ip()), port].concat(), leads_to)
     };
-    vec![publishes, (published, format!("{} . {protocol} . {}", to.ip(), to.port()), None)]
+    let is_published = [octets(to.ip()), of_protocol, padded(to.port())].concat();
+    vec![publishes, Element::of(published, is_published, None)]
 }
 
 #[cfg(test)]
@@ -300,9 +254,6 @@ mod tests {
         assert!(digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digits}");
         assert_ne!(other, Table::of(Path::new("/srv/caisson2")));
         assert_ne!(other, table());
-        // All that is written names it, and nothing else.
-        let text = other.whole(&[bridge("br-0")], &[forward("0.0.0.0:1", "172.30.0.2:1")]).unwrap();
-        assert_eq!(text.matches(other.name()).count(), text.matches("caisson").count());
     }
 
     fn bridge(name: &str) -> Bridge {
@@ -320,75 +271,92 @@ mod tests {
         Forward { protocol: Protocol::Tcp, host, to, is_proxied: false }
     }
 
+    fn told_of(bridge: &Bridge) -> Vec<String> {
+        of_bridge(bridge).unwrap().iter().map(told).collect()
+    }
+
+    /// Bytes that are no text as hexadecimal digits.
+    fn told(element: &Element) -> String {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut text = format!("{} {}", element.set, hex(&element.key));
+        for (sign, bytes) in [("-", &element.last), (":", &element.value)] {
+            if let Some(bytes) = bytes {
+                text += &format!(" {sign} {}", hex(bytes));
+            }
+        }
+        text + if element.is_end { " end" } else { "" }
+    }
+
     #[test]
     fn a_bridge_is_elements() {
+        let name = "63616973736f6e300000000000000000";
+        let six = "0000000000000000";
         assert_eq!(
-            table().with_bridge(&bridge("caisson0")).unwrap(),
-            "add element inet caisson bridges { \"caisson0\" }\n\
-             add element inet caisson masquerade4 { 172.30.0.0/16 }\n\
-             add element inet caisson masquerade6 { fd00::/64 }\n\
-             add element inet caisson same { \"caisson0\" . \"caisson0\" }\n\
-             add element inet caisson subnets4 { \"caisson0\" . 172.30.0.0/16 }\n\
-             add element inet caisson subnets6 { \"caisson0\" . fd00::/64 }\n"
+            told_of(&bridge("caisson0")),
+            [
+                format!("bridges {name}"),
+                format!("same {name}{name}"),
+                format!("subnets4 {name}ac1e0000 - {name}ac1effff"),
+                "masquerade4 ac1e0000".to_owned(),
+                "masquerade4 ac1f0000 end".to_owned(),
+                format!("subnets6 {name}fd00000000000000{six} - {name}fd00000000000000ffffffffffffffff"),
+                format!("masquerade6 fd00000000000000{six}"),
+                format!("masquerade6 fd00000000000001{six} end"),
+            ]
         );
-        let internal = Bridge { is_internal: true, ..bridge("br-0") };
-        assert_eq!(
-            table().without_bridge(&internal).unwrap(),
-            "delete element inet caisson internal { \"br-0\" }\n\
-             delete element inet caisson same { \"br-0\" . \"br-0\" }\n\
-             delete element inet caisson subnets4 { \"br-0\" . 172.30.0.0/16 }\n\
-             delete element inet caisson subnets6 { \"br-0\" . fd00::/64 }\n"
+        let internal = told_of(&Bridge { is_internal: true, ..bridge("br-0") });
+        assert!(internal[0].starts_with("internal ") && internal.len() == 4, "{internal:?}");
+        let apart = told_of(&Bridge { keeps_apart: true, masquerades: false, ..bridge("br-0") });
+        assert!(
+            apart.iter().all(|told| told.starts_with("bridges ") || told.starts_with("subnets")),
+            "{apart:?}"
         );
-        let apart = Bridge { keeps_apart: true, masquerades: false, ..bridge("br-0") };
-        let text = table().with_bridge(&apart).unwrap();
-        assert!(!text.contains(" same ") && !text.contains(" masquerade4 "), "{text}");
         for name in ["", "a\"b", "a b", "a;b", "a}b", "a/b", "0123456789abcdef", "a\nb"] {
             assert!(table().with_bridge(&bridge(name)).is_err(), "{name:?}");
         }
     }
 
     #[test]
-    fn published_ports_are_elements_and_each_is_there_once() {
-        let all = [
-            forward("0.0.0.0:8080", "172.30.0.2:80"),
-            forward("[::]:8080", "172.30.0.2:80"),
-            forward("192.0.2.1:8081", "172.30.0.2:80"),
-            forward("[::]:8080", "[fd00::2]:80"),
-            Forward { protocol: Protocol::Udp, ..forward("[2001:db8::1]:53", "[fd00::2]:53") },
-            forward("127.0.0.1:8082", "172.30.0.2:81"),
-            forward("[::1]:8082", "[fd00::2]:81"),
-        ];
-        assert_eq!(
-            table().with(&of_forwards(&all)),
-            "add element inet caisson any4 { tcp . 8080 : 172.30.0.2 . 80 }\n\
-             add element inet caisson any6 { tcp . 8080 : fd00::2 . 80 }\n\
-             add element inet caisson at4 { 192.0.2.1 . tcp . 8081 : 172.30.0.2 . 80 }\n\
-             add element inet caisson at6 { 2001:db8::1 . udp . 53 : fd00::2 . 53 }\n\
-             add element inet caisson loopback4 { 127.0.0.1 . tcp . 8082 }\n\
-             add element inet caisson published4 { 172.30.0.2 . tcp . 80 }\n\
-             add element inet caisson published6 { fd00::2 . tcp . 80, fd00::2 . udp . 53 }\n"
-        );
-        assert_eq!(
-            table().without(&of_forwards(&all[..3])),
-            "delete element inet caisson any4 { tcp . 8080 }\n\
-             delete element inet caisson at4 { 192.0.2.1 . tcp . 8081 }\n\
-             delete element inet caisson published4 { 172.30.0.2 . tcp . 80 }\n"
-        );
-        assert_eq!(table().with(&of_forwards(&[forward("[::1]:1", "172.30.0.2:1")])), "");
-        let proxied = Forward { is_proxied: true, ..forward("0.0.0.0:1", "172.30.0.2:1") };
-        assert_eq!(table().with(&of_forwards(&[proxied])), "");
+    fn subnets_are_ranges_of_addresses() {
+        let of = |address: &str, length| range(address.parse().unwrap(), length);
+        assert_eq!(of("10.1.2.3", 8), (vec![10, 0, 0, 0], vec![10, 255, 255, 255]));
+        assert_eq!(of("10.1.2.3", 22), (vec![10, 1, 0, 0], vec![10, 1, 3, 255]));
+        assert_eq!(of("10.1.2.3", 32), (vec![10, 1, 2, 3], vec![10, 1, 2, 3]));
+        assert_eq!(of("10.1.2.3", 0), (vec![0; 4], vec![255; 4]));
+        assert_eq!(of("fd00::1", 127).1[15], 1);
+        assert_eq!(next(vec![10, 255, 255, 255]), Some(vec![11, 0, 0, 0]));
+        assert_eq!((next(vec![1, 2]), next(vec![255, 255])), (Some(vec![1, 3]), None));
     }
 
     #[test]
-    fn the_whole_table_takes_the_place_of_what_is_there() {
-        let text = table()
-            .whole(&[bridge("caisson0"), bridge("br-1")], &[forward("0.0.0.0:1", "172.30.0.2:1")])
-            .unwrap();
-        assert!(
-            text.starts_with("add table inet caisson\ndelete table inet caisson\ntable inet caisson {\n")
+    fn published_ports_are_elements_and_each_is_there_once() {
+        let told = |forward| of_forward(&forward).iter().map(told).collect::<Vec<_>>();
+        assert_eq!(
+            told(forward("0.0.0.0:8080", "172.30.0.2:80")),
+            ["any4 060000001f900000 : ac1e000200500000", "published4 ac1e00020600000000500000"]
         );
-        assert!(text.contains("add element inet caisson bridges { \"br-1\", \"caisson0\" }\n"), "{text}");
-        assert!(text.contains("add element inet caisson any4 { tcp . 1 : 172.30.0.2 . 1 }\n"), "{text}");
-        assert_eq!(text.matches('{').count(), text.matches('}').count());
+        assert_eq!(
+            told(forward("192.0.2.1:8081", "172.30.0.2:80")),
+            ["at4 c0000201060000001f910000 : ac1e000200500000", "published4 ac1e00020600000000500000"]
+        );
+        let six = Forward { protocol: Protocol::Udp, ..forward("[2001:db8::1]:53", "[fd00::2]:53") };
+        assert_eq!(
+            told(six),
+            [
+                "at6 20010db80000000000000000000000011100000000350000 : fd00000000000000000000000000000200350000",
+                "published6 fd0000000000000000000000000000021100000000350000"
+            ]
+        );
+        let sctp = Forward { protocol: Protocol::Sctp, ..forward("[::]:1", "[fd00::2]:2") };
+        assert_eq!(told(sctp)[0], "any6 8400000000010000 : fd00000000000000000000000000000200020000");
+        assert_eq!(told(forward("127.0.0.1:8082", "172.30.0.2:81")), ["loopback4 7f000001060000001f920000"]);
+        // By the proxy alone.
+        for forward in [
+            forward("[::1]:1", "172.30.0.2:1"),
+            forward("[::]:8080", "172.30.0.2:80"),
+            Forward { is_proxied: true, ..forward("0.0.0.0:1", "172.30.0.2:1") },
+        ] {
+            assert!(of_forward(&forward).is_empty() && of_forwards(&[forward]).is_empty(), "{forward:?}");
+        }
     }
 }

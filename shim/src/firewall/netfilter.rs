@@ -1,5 +1,5 @@
-//! Questions to the kernel's netfilter by netlink (Documentation/userspace-api/netlink, linux/netfilter/nfnetlink.h),
-//! where nft(8) would cost a process, or has no words for it: is our table there, and which connections are followed.
+//! Questions to the kernel's netfilter by netlink (Documentation/userspace-api/netlink, linux/netfilter/nfnetlink.h): what
+//! chains others have, and which connections are followed.
 //!
 //! The messages have few fields, and a crate for them (netlink-packet-netfilter) knows neither of the two.
 

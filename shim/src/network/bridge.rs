@@ -230,8 +230,9 @@ pub fn down(networks: &Networks, network: &Network) -> Result<()> {
         if firewall::apply::is_there(&networks.table()) {
             // First what is there, so that taking it away cannot fail for want of it.
             let (table, bridge) = (networks.table(), of_firewall(network)?);
-            let script = table.with_bridge(&bridge)? + &table.without_bridge(&bridge)?;
-            firewall::apply::load(&script)?;
+            let mut batch = table.with_bridge(&bridge)?;
+            batch.append(table.without_bridge(&bridge)?);
+            firewall::apply::load(&batch)?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use crate::container::ContainerId;
 use crate::container::store::Containers;
 use crate::error::{Context, Result};
-use crate::firewall;
+use crate::firewall::{apply, rules};
 use crate::network::lease::Leases;
 use crate::network::store::{self, Networks};
 use crate::network::{DEFAULT, EndpointState, link, namespace};
@@ -57,15 +57,9 @@ impl Sockets {
 /// Has the namespace lead questions to these ports.
 ///
 /// # Errors
-/// There is no nft; what it says.
-pub fn lead(netns: BorrowedFd, [udp, tcp]: [u16; 2]) -> Result<()> {
-    let script = format!(
-        "add table ip caisson\ndelete table ip caisson\ntable ip caisson {{\n  chain names {{\n    \
-         type nat hook output priority -100; policy accept;\n    \
-         ip daddr {SERVER} udp dport 53 dnat to {SERVER}:{udp}\n    \
-         ip daddr {SERVER} tcp dport 53 dnat to {SERVER}:{tcp}\n  }}\n}}\n"
-    );
-    namespace::inside(netns, || firewall::apply::load(&script))
+/// What the kernel will not have, and why.
+pub fn lead(netns: BorrowedFd, ports: [u16; 2]) -> Result<()> {
+    namespace::inside(netns, || apply::load(&rules::of_names(SERVER, ports)))
 }
 
 /// Are there names in any of these networks?

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::pack::tar::{Entry, Tar, Type};
 use crate::unpack::c_string;
-use crate::unpack::tree::is_overlays;
+use crate::unpack::tree::is_the_hosts;
 
 /// Longest list of attributes, and longest value, in bytes (xattr(7)).
 const ATTRIBUTE_MAX: usize = 1 << 16;
@@ -318,7 +318,7 @@ fn is_kept(name: &[u8]) -> bool {
     let is_general = name == b"security.capability"
         || name.starts_with(b"system.posix_acl_")
         || name.starts_with(b"user.");
-    is_general && !is_overlays(name)
+    is_general && !is_the_hosts(name)
 }
 
 /// What changed while it was read, in words.

@@ -83,7 +83,12 @@ pub fn published(ports: &Ports, wanted: Option<Port>) -> Vec<String> {
     let all = lines(ports).into_iter().filter_map(|(port, at)| Some((port, at?)));
     match wanted {
         Some(wanted) => all.filter(|(port, _)| *port == wanted).map(|(_, at)| at.to_string()).collect(),
-        None => all.map(|(port, at)| format!("{port} -> {at}")).collect(),
+        None => {
+            // As Docker sorts these lines.
+            let mut all: Vec<_> = all.collect();
+            all.sort_by_key(|(port, at)| (port.number, port.protocol.to_string(), *at));
+            all.iter().map(|(port, at)| format!("{port} -> {at}")).collect()
+        }
     }
 }
 
@@ -129,6 +134,9 @@ mod tests {
         let ports = ports(&["443/tcp", "80/tcp 0.0.0.0 8080", "80/tcp :: 8080", "8/udp 127.0.0.1 8"]);
         let all = ["8/udp -> 127.0.0.1:8", "80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080"];
         assert_eq!(published(&ports, None), all);
+        let same = self::ports(&["5/tcp 0.0.0.0 5", "5/tcp :: 5", "5/sctp 0.0.0.0 5", "5/sctp :: 5"]);
+        let told = ["5/sctp -> 0.0.0.0:5", "5/sctp -> [::]:5", "5/tcp -> 0.0.0.0:5", "5/tcp -> [::]:5"];
+        assert_eq!(published(&same, None), told);
         assert_eq!(published(&ports, "80".parse().ok()), ["0.0.0.0:8080", "[::]:8080"]);
         assert_eq!(published(&ports, "443/tcp".parse().ok()), [""; 0]);
     }

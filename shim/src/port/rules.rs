@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use crate::container::ContainerId;
 use crate::container::store::Containers;
 use crate::error::Result;
-use crate::firewall::{self, Element, Forward, apply};
+use crate::firewall::nf_tables::{Batch, Element};
+use crate::firewall::{self, Forward, Table, apply};
 use crate::network::bridge;
 use crate::network::store::Networks;
 use crate::port::record;
@@ -16,7 +17,7 @@ use crate::store::folder::names;
 /// will not have it so, it is made anew by what is recorded, after `recorded` has seen to that.
 ///
 /// # Errors
-/// What nft says; the system's reason.
+/// What the kernel will not have; the system's reason.
 pub fn change(
     containers: &Containers,
     id: &ContainerId,
@@ -34,12 +35,18 @@ pub fn change(
     let _lock = networks.lock_kernel()?;
     if apply::is_there(&table)
         && let Some(gone) = undisputed(containers, id, gone)?
-        && apply::load(&(table.without(&gone) + &table.with(&new))).is_ok()
+        && apply::load(&changed(&table, &gone, &new)).is_ok()
     {
         return Ok(());
     }
     recorded()?;
     apply::load(&whole(&networks)?)
+}
+
+fn changed(table: &Table, gone: &BTreeSet<Element>, new: &BTreeSet<Element>) -> Batch {
+    let mut batch = table.without(gone);
+    batch.append(table.with(new));
+    batch
 }
 
 /// What others do not need of this. What is left of a container that was killed may be another's by now: the same element,
@@ -54,7 +61,7 @@ fn undisputed(
     }
     let others = firewall::of_forwards(&published(containers, Some(id))?);
     let gone: BTreeSet<Element> = gone.difference(&others).cloned().collect();
-    let is_others = |(set, key, _): &Element| others.iter().any(|(its, other, _)| (its, other) == (set, key));
+    let is_others = |one: &Element| others.iter().any(|other| (other.set, &other.key) == (one.set, &one.key));
     Ok((!gone.iter().any(is_others)).then_some(gone))
 }
 
@@ -62,7 +69,7 @@ fn undisputed(
 ///
 /// # Errors
 /// A damaged record; the system's reason.
-pub fn whole(networks: &Networks) -> Result<String> {
+pub fn whole(networks: &Networks) -> Result<Batch> {
     let bridges = networks.list()?.iter().map(bridge::of_firewall).collect::<Result<Vec<_>>>()?;
     networks.table().whole(&bridges, &published(networks.containers(), None)?)
 }

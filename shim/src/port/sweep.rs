@@ -11,7 +11,7 @@ use std::os::fd::AsFd as _;
 use crate::container::ContainerId;
 use crate::container::process::ProcessId;
 use crate::container::store::Containers;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::firewall::contents::{self, Held};
 use crate::firewall::{self, apply};
 use crate::network::bridge::{self, For};
@@ -212,11 +212,8 @@ impl Quiet {
                 needed.extend(record.forwards.iter().copied());
             }
         }
-        let held = |bridges: &[firewall::Bridge], forwards: &[firewall::Forward]| {
-            let elements = firewall::elements(bridges, forwards)?;
-            Ok::<BTreeSet<Held>, Error>(elements.iter().map(Held::of).collect())
-        };
-        let (known, needed) = (held(&all, &known)?, held(&up, &needed)?);
+        let (known, needed) = (firewall::elements(&all, &known)?, firewall::elements(&up, &needed)?);
+        let (known, needed) = (contents::held(&known), contents::held(&needed));
         let table = networks.table();
         let Some(there) = contents::read(&table)? else {
             let is_missed = !needed.is_empty();

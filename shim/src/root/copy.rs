@@ -22,7 +22,7 @@ use crate::root::make::check;
 use crate::store::layer::{copy_description, is_opaque};
 use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
-use crate::unpack::tree::is_overlays;
+use crate::unpack::tree::is_the_hosts;
 
 /// Copies the trees of the layers, the lowest first, into an empty folder.
 ///
@@ -214,7 +214,7 @@ fn copy_attributes(source: &OwnedFd, target: &OwnedFd, name: &CString) -> Result
     for attribute in names[..length].split_inclusive(|byte| *byte == 0) {
         let attribute =
             CStr::from_bytes_with_nul(attribute).map_err(|_| Error::invalid("a name of an attribute"))?;
-        if is_overlays(attribute.to_bytes()) {
+        if is_the_hosts(attribute.to_bytes()) {
             continue;
         }
         let mut value = vec![0; 1 << 16];

@@ -165,6 +165,7 @@ fn mount(
         work: &work,
         who: request.who,
         passing: false,
+        label: None,
     };
     overlay::attach(&overlay, folder, ROOT)
 }

@@ -42,6 +42,8 @@ pub struct Overlay<'a> {
     pub who: As,
     /// Nobody needs the changes after a crash: they are not forced to the disk when it is taken away (Linux 5.10).
     pub passing: bool,
+    /// What SELinux is to see on all files in it.
+    pub label: Option<&'a str>,
 }
 
 /// What the mount of a bundle or a container is called in mountinfo (proc(5)), by which it is known again.
@@ -93,7 +95,7 @@ fn put(overlay: &Overlay, folder: BorrowedFd, name: &str) -> Result<()> {
         // No fsopen(2), no overlay by it, or no `lowerdir+`.
         Err(Errno::NOSYS | Errno::INVAL) => {
             let is_user = overlay.who != As::Root;
-            mount_page(overlay.source, &page(&lower, &upper, &work, is_user)?, folder, name)
+            mount_page(overlay.source, &page(&lower, &upper, &work, is_user, overlay.label)?, folder, name)
         }
         Err(errno) => Err(errno),
     };
@@ -145,23 +147,34 @@ fn make(overlay: &Overlay, lower: &[Part], upper: &Part, work: &Part) -> rustix:
         // An older kernel does not know it, and waits.
         let _ = fsconfig_set_flag(context.as_fd(), "volatile");
     }
+    if let Some(label) = overlay.label {
+        fsconfig_set_string(context.as_fd(), "context", label)?;
+    }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 /// The parameters of mount(2).
-fn page(lower: &[Part], upper: &Part, work: &Part, is_user: bool) -> Result<CString> {
+fn page(lower: &[Part], upper: &Part, work: &Part, is_user: bool, label: Option<&str>) -> Result<CString> {
     let layers: Vec<String> = lower.iter().map(Part::short).collect();
     let (upper, work) = (upper.short(), work.short());
     let mut data = format!("lowerdir={},upperdir={upper},workdir={work}", layers.join(":"));
     if is_user {
         data.push_str(",userxattr");
     }
+    if let Some(label) = label {
+        data.push_str(&context_option(label));
+    }
     if data.len() >= PAGE {
         let (count, reason) = (lower.len(), "layers need Linux 6.5 for an overlay; without one: --copy");
         return Err(Error::invalid(format!("{count} {reason}")));
     }
     c_string(data)
+}
+
+/// What stands behind other parameters of mount(2): a label may have commas in it.
+pub fn context_option(label: &str) -> String {
+    format!(",context=\"{label}\"")
 }
 
 /// By mount(2).
@@ -325,11 +338,12 @@ mod tests {
             work: &work,
             who: As::Root,
             passing: false,
+            label: None,
         };
         let by_page = || {
             let parts: Vec<Part> = lower.iter().map(|layer| Part::open(layer).unwrap()).collect();
             let (upper, work) = (Part::open(&upper).unwrap(), Part::open(&work).unwrap());
-            let data = page(&parts, &upper, &work, false).unwrap();
+            let data = page(&parts, &upper, &work, false, None).unwrap();
             mount_page(&source, &data, folder.as_fd(), "rootfs").unwrap();
         };
         for attach in [&(|| attach(&overlay, folder.as_fd(), "rootfs").unwrap()) as &dyn Fn(), &by_page] {
@@ -345,7 +359,7 @@ mod tests {
         assert!(detach(folder.as_fd(), "rootfs").is_err(), "there is nothing");
         let many: Vec<Part> = (0..400).map(|_| Part::open(&upper).unwrap()).collect();
         let error =
-            page(&many, &Part::open(&upper).unwrap(), &Part::open(&work).unwrap(), false).unwrap_err();
+            page(&many, &Part::open(&upper).unwrap(), &Part::open(&work).unwrap(), false, None).unwrap_err();
         assert!(error.to_string().contains("400 layers need Linux 6.5"), "{error}");
     }
 }

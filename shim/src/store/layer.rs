@@ -22,7 +22,7 @@ use crate::store::folder::make_private;
 use crate::store::record;
 use crate::unpack::c_string;
 use crate::unpack::remove::remove_all;
-use crate::unpack::tree::{As, Unpacked, is_overlays};
+use crate::unpack::tree::{As, Unpacked, is_the_hosts};
 
 /// What is known of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -407,7 +407,7 @@ pub(crate) fn copy_description(source: &OwnedFd, target: &OwnedFd) -> Result<()>
     };
     for name in names[..length].split_inclusive(|byte| *byte == 0) {
         let name = CStr::from_bytes_with_nul(name).map_err(|_| Error::invalid("a name of an attribute"))?;
-        if is_overlays(name.to_bytes()) {
+        if is_the_hosts(name.to_bytes()) {
             continue;
         }
         let mut value = vec![0; 1 << 16];

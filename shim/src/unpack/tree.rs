@@ -390,9 +390,9 @@ impl Tree<'_> {
             .during(|| "utimensat".into())
     }
 
-    /// Those that an image may set: overlayfs's own would lead its look-ups elsewhere.
+    /// Those that an image may set: overlayfs's own would lead its look-ups elsewhere, and labels are given by the host.
     fn attributes<'e>(&self, entry: &'e Entry) -> Result<Vec<(CString, &'e [u8])>> {
-        let attributes = entry.attributes.iter().filter(|(name, _)| !is_overlays(name));
+        let attributes = entry.attributes.iter().filter(|(name, _)| !is_the_hosts(name));
         attributes.map(|(name, value)| Ok((c_string(&name[..])?, &value[..]))).collect()
     }
 
@@ -428,10 +428,11 @@ impl Tree<'_> {
     }
 }
 
-/// Whether an extended attribute is one of overlayfs's own.
+/// Whether an extended attribute is the host's, whatever it is on: one of overlayfs's own, or SELinux's label. Neither comes
+/// from an image, and neither goes with a copy.
 #[must_use]
-pub fn is_overlays(name: &[u8]) -> bool {
-    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
+pub fn is_the_hosts(name: &[u8]) -> bool {
+    name == b"security.selinux" || name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
 /// The path without `.`, `..` and extra slashes, as Go's `path.Clean` has it; empty for the root.

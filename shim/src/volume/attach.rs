@@ -195,7 +195,7 @@ fn mounted(wanted: &Filesystem, path: &Path) -> Result<()> {
             mount_bind(device, path)?;
         }
     } else {
-        let data = c_string(with_addresses(&wanted.kind, &wanted.data)?)?;
+        let data = c_string(with_addresses(&wanted.kind, device, &wanted.data)?)?;
         mount(device, path, wanted.kind.as_str(), flags, &*data)?;
     }
     let described = (|| {
@@ -214,21 +214,39 @@ fn mounted(wanted: &Filesystem, path: &Path) -> Result<()> {
     })
 }
 
-/// The kernel takes addresses of file servers, and people name them: `addr=storage.example`.
-fn with_addresses(kind: &str, data: &str) -> Result<String> {
-    if !matches!(kind, "nfs" | "nfs4" | "cifs") {
+/// The kernel takes addresses of file servers, and people name them: `addr=storage.example`, or `//storage.example/data`
+/// of CIFS, whose server keeps its name.
+fn with_addresses(kind: &str, device: &str, data: &str) -> Result<String> {
+    if !matches!(kind, "nfs" | "nfs4" | "cifs" | "smb3") {
         return Ok(data.to_owned());
     }
-    let resolved = |word: &str| match word.strip_prefix("addr=") {
-        Some(name) if name.parse::<IpAddr>().is_err() => {
-            let words = || format!("look up {name:?}");
-            let found = (name, 0).to_socket_addrs().during(words)?.next();
-            let found = found.ok_or_else(|| Error::not_found("no address")).during(words)?;
-            Ok(format!("addr={}", found.ip()))
-        }
-        _ => Ok(word.to_owned()),
-    };
-    Ok(data.split(',').map(resolved).collect::<Result<Vec<_>>>()?.join(","))
+    let mut words: Vec<String> = Vec::new();
+    for word in data.split(',').filter(|word| !word.is_empty()) {
+        words.push(match word.strip_prefix("addr=") {
+            Some(name) if name.parse::<IpAddr>().is_err() => format!("addr={}", address(name)?),
+            _ => word.to_owned(),
+        });
+    }
+    let is_told = words.iter().any(|word| word.starts_with("addr=") || word.starts_with("ip="));
+    if let Some(server) = server_of_cifs(kind, device).filter(|_| !is_told) {
+        words.push(format!("addr={}", address(server)?));
+    }
+    Ok(words.join(","))
+}
+
+/// The name of `//NAME/SHARE`.
+fn server_of_cifs<'a>(kind: &str, device: &'a str) -> Option<&'a str> {
+    let server = device.strip_prefix("//")?.split(['/', '\\']).next()?;
+    (matches!(kind, "cifs" | "smb3") && !server.is_empty() && server.parse::<IpAddr>().is_err())
+        .then_some(server)
+}
+
+fn address(name: &str) -> Result<IpAddr> {
+    let words = || format!("error resolving passed in network volume address: lookup {name}");
+    let found: Vec<IpAddr> = (name, 0).to_socket_addrs().during(words)?.map(|found| found.ip()).collect();
+    // As Go's resolver has it.
+    let best = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    best.copied().ok_or_else(|| Error::not_found("no address")).during(words)
 }
 
 /// A file or folder in a volume, as the volume is at this moment: what is in it is the containers', and no link leads out.
@@ -241,4 +259,29 @@ pub fn open_subpath(volumes: &Volumes, name: &str, subpath: &str) -> Result<Owne
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let words = || format!("cannot access path {}", volumes.mountpoint(name).join(subpath).display());
     rustix::fs::openat2(data.as_fd(), subpath, flags, Mode::empty(), inside).during(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_are_named_have_addresses() {
+        let of = |kind: &str, device: &str, data: &str| with_addresses(kind, device, data).unwrap();
+        assert_eq!(of("nfs", ":/x", "addr=10.0.0.1,rw"), "addr=10.0.0.1,rw");
+        assert_eq!(of("tmpfs", "x", "addr=localhost"), "addr=localhost");
+        let local = address("localhost").unwrap();
+        assert_eq!(of("nfs", ":/x", "addr=localhost,nfsvers=4"), format!("addr={local},nfsvers=4"));
+        assert_eq!(of("cifs", "//localhost/data", "user=me"), format!("user=me,addr={local}"));
+        assert_eq!(of("cifs", "//localhost/data", "ip=10.0.0.1"), "ip=10.0.0.1");
+        assert_eq!(of("cifs", "//10.0.0.1/data", ""), "");
+    }
+
+    #[test]
+    fn a_name_that_nobody_knows_is_told() {
+        let error = with_addresses("nfs", ":/x", "addr=nobody.invalid").unwrap_err().to_string();
+        assert!(
+            error.starts_with("error resolving passed in network volume address: lookup nobody.invalid: ")
+        );
+    }
 }

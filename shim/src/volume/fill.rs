@@ -104,7 +104,7 @@ fn find(root: BorrowedFd, path: &str) -> Result<Option<OwnedFd>> {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::NOENT) => Ok(None),
         Err(Errno::NOTDIR) => {
-            Err(Error::usage(format!("cannot mount volume over existing file, file exists {path}")))
+            Err(Error::invalid(format!("cannot mount volume over existing file, file exists {path}")))
         }
         Err(errno) => Err(errno).during(|| format!("{path:?} of the image")),
     }

@@ -67,7 +67,7 @@ impl Volume {
 /// Docker's words.
 pub fn check_name(name: &str) -> Result<()> {
     if name.len() == 1 {
-        return Err(Error::usage(
+        return Err(Error::invalid(
             "volume name is too short, names should be at least two alphanumeric characters",
         ));
     }
@@ -75,13 +75,13 @@ pub fn check_name(name: &str) -> Result<()> {
     let is_first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if !is_first || !bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
         let name = one_line(name);
-        return Err(Error::usage(format!(
+        return Err(Error::invalid(format!(
             "\"{name}\" includes invalid characters for a local volume name, only \"{NAME}\" are allowed. If you \
              intended to pass a host directory, use absolute path"
         )));
     }
     if name.len() > NAME_MAX {
-        return Err(Error::usage(format!("volume name is too long: at most {NAME_MAX} characters")));
+        return Err(Error::invalid(format!("volume name is too long: at most {NAME_MAX} characters")));
     }
     Ok(())
 }

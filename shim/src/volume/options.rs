@@ -73,16 +73,16 @@ pub struct Filesystem {
 pub fn check(options: &BTreeMap<String, String>) -> Result<()> {
     for key in options.keys() {
         if key == "size" {
-            return Err(Error::usage("quota size requested but no quota support"));
+            return Err(Error::invalid("quota size requested but no quota support"));
         }
         if !KNOWN.iter().any(|(known, _)| known == key) {
-            return Err(Error::usage(format!("invalid option: {key:?}")));
+            return Err(Error::invalid(format!("invalid option: {key:?}")));
         }
     }
     let has = |key: &str| options.get(key).is_some_and(|value| !value.is_empty());
     for (key, needed) in KNOWN {
         if let Some(missing) = needed.iter().find(|needed| has(key) && !has(needed)) {
-            return Err(Error::usage(format!("missing required option: {missing:?}")));
+            return Err(Error::invalid(format!("missing required option: {missing:?}")));
         }
     }
     Ok(())

@@ -4,18 +4,21 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{self, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
+use crate::bundle::process::clean;
 use crate::error::{Context, Error, Result};
 use crate::unpack::c_string;
 
 const ATTRIBUTE: &str = "security.selinux";
 /// Folders in folders; each is open meanwhile, and 1024 descriptors are what is usual.
 const DEPTH_MAX: usize = 400;
-/// Folders of the host's that are more than one container's, as Docker refuses them.
-const HOSTS: [&str; 25] = [
+/// Folders of the host's that are more than one container's, as Docker refuses them; those of `/usr` are `/bin` and its like
+/// by their other names.
+const HOSTS: [&str; 29] = [
     "/",
     "/bin",
     "/boot",
@@ -37,6 +40,10 @@ const HOSTS: [&str; 25] = [
     "/sys",
     "/tmp",
     "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/sbin",
     "/var",
     "/var/lib",
     "/var/log",
@@ -46,7 +53,7 @@ const HOSTS: [&str; 25] = [
 /// Does the host have SELinux?
 #[must_use]
 pub fn is_enabled() -> bool {
-    std::path::Path::new("/sys/fs/selinux/enforce").exists()
+    Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// Gives a file, or a folder with all in it, the label of a container's mounts: of this container's alone, or for all
@@ -55,11 +62,35 @@ pub fn is_enabled() -> bool {
 /// # Errors
 /// A folder of the host's, in Docker's words; the system's reason.
 pub fn relabel(path: &str, label: &str, is_shared: bool) -> Result<()> {
-    if HOSTS.contains(&crate::bundle::process::clean(path).as_str()) {
-        return Err(Error::usage(format!("SELinux relabeling of {path} is not allowed")));
+    let words = || format!("relabel {path:?}");
+    let top = open(path).during(words)?;
+    // By the way that it was named, and by the one that its links lead.
+    let real = fs::readlink(own_path(&top), Vec::new()).during(words)?.into_string().unwrap_or_default();
+    let home = std::env::var("HOME").unwrap_or_default();
+    let is_hosts = |path: &str| HOSTS.contains(&path) || path == clean(&home);
+    if is_hosts(&clean(path)) || is_hosts(&real) {
+        return Err(Error::invalid(format!("SELinux relabeling of {path} is not allowed")));
     }
     let label = if is_shared { without_categories(label) } else { label.to_owned() };
-    set_all(path, ATTRIBUTE, &label).during(|| format!("relabel {path:?}"))
+    set_all(&top, ATTRIBUTE, &label).during(words)
+}
+
+fn open(path: &str) -> Result<OwnedFd> {
+    fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during(|| "open".into())
+}
+
+/// The file itself, whatever has its name by now.
+fn own_path(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Gives a file of ours this label.
+///
+/// # Errors
+/// The system's reason.
+pub fn set_label(path: &Path, label: &str) -> Result<()> {
+    let path = path.to_str().ok_or_else(|| Error::invalid("it is not UTF-8"))?;
+    set_all(&open(path)?, ATTRIBUTE, label)
 }
 
 /// `USER:ROLE:TYPE:LEVEL` with the lowest level, which no two containers differ in.
@@ -71,14 +102,12 @@ fn without_categories(label: &str) -> String {
     }
 }
 
-fn set_all(path: &str, attribute: &str, value: &str) -> Result<()> {
-    let top = fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during(|| "open".into())?;
-    // The file itself, whatever has its name by now.
-    let own = format!("/proc/self/fd/{}", top.as_raw_fd());
+fn set_all(top: &OwnedFd, attribute: &str, value: &str) -> Result<()> {
+    let own = own_path(top);
     set(&c_string(own.clone())?, attribute, value, |path| {
         fs::setxattr(path, attribute, value.as_bytes(), XattrFlags::empty())
     })?;
-    if FileType::from_raw_mode(fs::fstat(&top).during(|| "fstat".into())?.st_mode) == FileType::Directory {
+    if FileType::from_raw_mode(fs::fstat(top).during(|| "fstat".into())?.st_mode) == FileType::Directory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = fs::open(own.as_str(), flags, Mode::empty()).during(|| "open".into())?;
         below(&folder, attribute, value, 0)?;
@@ -143,7 +172,11 @@ mod tests {
 
     #[test]
     fn the_hosts_folders_are_refused() {
-        for path in ["/", "/etc/", "//usr", "/var/lib"] {
+        let scratch = Scratch::new();
+        let link = scratch.join("link");
+        std::os::unix::fs::symlink("/etc", &link).unwrap();
+        let home = std::env::var("HOME").unwrap();
+        for path in ["/", "/etc/", "//usr", "/var/lib", "/bin", &home, link.to_str().unwrap()] {
             let error = relabel(path, "a:b:c:s0", true).unwrap_err().to_string();
             assert_eq!(error, format!("SELinux relabeling of {path} is not allowed"));
         }
@@ -160,7 +193,7 @@ mod tests {
         let tree = scratch.join("tree");
         // Not the real one, which only a host with SELinux takes.
         let attribute = "trusted.caisson-label";
-        let result = set_all(tree.to_str().unwrap(), attribute, "label");
+        let result = set_all(&open(tree.to_str().unwrap()).unwrap(), attribute, "label");
         let has = |path: &std::path::Path| {
             let mut value = [0; 16];
             fs::lgetxattr(path, attribute, &mut value[..]).is_ok_and(|length| &value[..length] == b"label")

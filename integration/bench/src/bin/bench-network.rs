@@ -8,6 +8,7 @@
 // It is made of the tests' harness, whose way of reporting is a panic with the whole story.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -67,22 +68,30 @@ fn main() -> ExitCode {
         contestant.call(&world, &["run", "-d", "--name", "server", "-p", &port, "box", "sleep", "86400"]);
         contestant.call(&world, &["run", "-d", "--name", "client", "box", "sleep", "86400"]);
     }
+    let mut ratios: [[Sample; 2]; WAYS.len()] = Default::default();
     for round in 0..=rounds {
-        // Each begins once as often as the others.
+        // Each begins once as often as the others, and those that are compared are measured one right after the other.
         contestants.rotate_left(1);
-        for contestant in &mut contestants {
-            for way in 0..WAYS.len() {
-                let figure = contestant.measure(&world, way);
-                if round > 0 {
-                    contestant.figures[way].add(figure);
-                }
+        for (way, ratios) in ratios.iter_mut().enumerate() {
+            let figures: BTreeMap<&str, f64> = contestants
+                .iter()
+                .map(|contestant| (contestant.name, contestant.measure(&world, way)))
+                .collect();
+            if round == 0 {
+                continue;
+            }
+            for contestant in &mut contestants {
+                contestant.figures[way].add(figures[contestant.name]);
+            }
+            for (ratio, other) in ratios.iter_mut().zip(["docker", "podman"]) {
+                ratio.add(figures["shim"] / figures[other]);
             }
         }
     }
     for contestant in &contestants {
         contestant.call(&world, &["rm", "-f", "server", "client"]);
     }
-    let text = report(rounds, &contestants);
+    let text = report(rounds, &contestants, &ratios);
     print!("{text}");
     if let Some(document) = arguments.get(2) {
         peers::write_into(Path::new(document), "network", &text);
@@ -151,7 +160,7 @@ impl Contestant {
     }
 }
 
-fn report(rounds: usize, contestants: &[Contestant]) -> String {
+fn report(rounds: usize, contestants: &[Contestant], ratios: &[[Sample; 2]]) -> String {
     let mut text = String::new();
     let load = fs::read_to_string("/proc/loadavg").unwrap();
     let _ = writeln!(
@@ -161,12 +170,14 @@ fn report(rounds: usize, contestants: &[Contestant]) -> String {
     );
     let named = |name: &str| contestants.iter().find(|contestant| contestant.name == name).unwrap();
     let all = [named("shim"), named("docker"), named("podman")];
-    let _ = writeln!(text, "| | shim | docker | podman | shim / the better one |");
-    let _ = writeln!(text, "|---|--:|--:|--:|--:|");
+    let _ = writeln!(text, "| | shim | docker | podman | shim / docker | shim / podman |");
+    let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|");
     for (way, words) in WAYS.iter().enumerate() {
         let [shim, docker, podman] = all.map(|contestant| contestant.figures[way].median());
-        let ratio = shim / docker.max(podman);
-        let _ = writeln!(text, "| {words} | {shim:.2} | {docker:.2} | {podman:.2} | {ratio:.2} |");
+        // Of each round, whose figures had the same load.
+        let [to_docker, to_podman] = [0, 1].map(|other| ratios[way][other].median());
+        let figures = format!("{shim:.2} | {docker:.2} | {podman:.2}");
+        let _ = writeln!(text, "| {words} | {figures} | {to_docker:.2} | {to_podman:.2} |");
     }
     let noise = all.map(|contestant| format!("{} {:.2}", contestant.name, contestant.figures[0].noise()));
     let _ = writeln!(text, "\nNoise (90th over 10th percentile, from another host): {}.", noise.join(", "));

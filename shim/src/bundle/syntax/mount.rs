@@ -220,10 +220,7 @@ fn read_field(request: &mut MountRequest, key: &str, value: Option<&str>) -> std
         "source" | "src" => request.source = text(),
         "target" | "dst" | "destination" => request.target = text(),
         "consistency" => request.consistency = value.to_lowercase(),
-        "bind-propagation" if PROPAGATIONS.contains(&value.to_lowercase().as_str()) => {
-            request.bind().propagation = value.to_lowercase();
-        }
-        "bind-propagation" => return Err(Reason::Value),
+        "bind-propagation" => request.bind().propagation = value.to_lowercase(),
         "bind-recursive" => match value {
             "enabled" => {}
             "disabled" => request.bind().non_recursive = true,
@@ -276,10 +273,9 @@ impl MountRequest {
 fn check(request: &MountRequest) -> std::result::Result<(), String> {
     let kind = request.kind.as_str();
     match kind {
-        "bind" | "tmpfs" | "volume" => {}
         "npipe" | "cluster" | "image" => return Err(format!("mounts of type {kind} are not supported")),
         "" => return Err("type is required".to_owned()),
-        _ => return Err(format!("unknown mount type {kind:?}")),
+        _ => {}
     }
     if request.target.is_empty() {
         return Err("target is required".to_owned());
@@ -311,17 +307,28 @@ fn check(request: &MountRequest) -> std::result::Result<(), String> {
 /// What cannot be, in the words of Docker's daemon.
 pub fn request(asked: &MountRequest) -> Result<Request> {
     let kind = &asked.kind;
-    let wrong = |reason: &str| Error::usage(format!("invalid mount config for type {kind:?}: {reason}"));
+    let wrong = |reason: &str| Error::invalid(format!("invalid mount config for type {kind:?}: {reason}"));
     if !asked.target.starts_with('/') {
         let target = &asked.target;
         return Err(wrong(&format!("invalid mount path: '{target}' mount path must be absolute")));
+    }
+    if clean(&asked.target) == "/" {
+        return Err(wrong("invalid specification: destination can't be '/'"));
     }
     match kind.as_str() {
         "bind" => {
             if asked.source.is_empty() {
                 return Err(wrong("field Source must not be empty"));
             }
+            let source = &asked.source;
+            if !(source.starts_with(['/']) || source == "." || source.starts_with("./")) {
+                return Err(wrong(&format!("invalid mount path: '{source}' mount path must be absolute")));
+            }
             let options = asked.bind_options.clone().unwrap_or_default();
+            let propagation = options.propagation.as_str();
+            if !propagation.is_empty() && !PROPAGATIONS.contains(&propagation) {
+                return Err(wrong(&format!("invalid propagation mode: {propagation}")));
+            }
             let mount = bind(&asked.source, &asked.target, asked.read_only, &options);
             Ok(Request::Bind { mount, make_source: options.create_mountpoint, relabel: Relabel::No })
         }
@@ -335,7 +342,8 @@ pub fn request(asked: &MountRequest) -> Result<Request> {
             words.extend(options.mode.map(|mode| format!("mode={mode:o}")));
             tmpfs::tmpfs(&format!("{}:{}", asked.target, words.join(","))).map(Request::Tmpfs)
         }
-        _ => volume(asked, &wrong),
+        "volume" => volume(asked, &wrong),
+        _ => Err(wrong("mount type unknown")),
     }
 }
 
@@ -353,7 +361,7 @@ fn volume(asked: &MountRequest, wrong: &dyn Fn(&str) -> Error) -> Result<Request
     }
     let driver = options.driver_config.unwrap_or_default();
     if !matches!(driver.name.as_str(), "" | "local") {
-        return Err(Error::usage(format!(
+        return Err(Error::invalid(format!(
             "error looking up volume plugin {}: only local is there",
             driver.name
         )));
@@ -471,7 +479,9 @@ mod tests {
     #[test]
     fn what_means_nothing_is_refused_in_dockers_words() {
         for (text, reason) in [
-            ("type=x,dst=/b", "unknown mount type \"x\""),
+            ("type=x,dst=/b", "invalid mount config for type \"x\": mount type unknown"),
+            ("type=bind,src=a,dst=/b", "invalid mount path: 'a' mount path must be absolute"),
+            ("src=a,dst=/", "for type \"volume\": invalid specification: destination can't be '/'"),
             ("type=image,src=a,dst=/b", "mounts of type image are not supported"),
             ("type=bind,dst=/b", "invalid mount config for type \"bind\": field Source must not be empty"),
             ("type=bind,src=/a", "target is required"),
@@ -483,7 +493,7 @@ mod tests {
             ("type=bind,src=/a,dst=/b,volume-nocopy", "cannot mix 'volume-*' options with mount type 'bind'"),
             ("type=bind,src=/a,dst=/b,bind-recursive=readonly", "requires 'readonly' to be specified"),
             ("type=bind,src=/a,dst=/b,bind-recursive=x", "must be \"enabled\", \"disabled\""),
-            ("type=bind,src=/a,dst=/b,bind-propagation=x", "invalid value for bind-propagation: x"),
+            ("type=bind,src=/a,dst=/b,bind-propagation=x", "for type \"bind\": invalid propagation mode: x"),
             ("src=a,dst=/b,bind-nonrecursive", "cannot mix 'bind-*' options with mount type 'volume'"),
             ("dst=/b,ro", "must not set ReadOnly mode when using anonymous volumes"),
             ("dst=/b,volume-subpath=x", "must not set Subpath when using anonymous volumes"),

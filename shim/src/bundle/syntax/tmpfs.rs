@@ -10,7 +10,9 @@ use crate::error::{Error, Result};
 pub fn tmpfs(text: &str) -> Result<Mount> {
     let (destination, given) = text.split_once(':').unwrap_or((text, ""));
     if !destination.starts_with('/') {
-        return Err(Error::usage(format!("invalid mount path: '{destination}' mount path must be absolute")));
+        return Err(Error::invalid(format!(
+            "invalid mount path: '{destination}' mount path must be absolute"
+        )));
     }
     // The last of two that contradict each other counts.
     let opposites = [
@@ -46,7 +48,7 @@ pub fn tmpfs(text: &str) -> Result<Mount> {
             }
         };
         if !known {
-            return Err(Error::usage(format!("Invalid tmpfs option {option:?}")));
+            return Err(Error::invalid(format!("Invalid tmpfs option {option:?}")));
         }
         options.retain(|known| !replaced.contains(&known.as_str()) && known != option);
         options.push(option.to_owned());

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Docker's words.
 pub fn volume(text: &str) -> Result<Request> {
-    let invalid = || Error::usage(format!("invalid volume specification: '{text}'"));
+    let invalid = || Error::invalid(format!("invalid volume specification: '{text}'"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, mode) = match parts[..] {
         [destination] => ("", destination, ""),
@@ -21,28 +21,33 @@ pub fn volume(text: &str) -> Result<Request> {
         [source, destination, mode] if !source.is_empty() => (source, destination, mode),
         _ => return Err(invalid()),
     };
+    let mode = Mode::parse(mode)?.unwrap_or_default();
     if destination.is_empty() {
         return Err(invalid());
     }
+    let is_bind = source.starts_with(['/', '.']);
+    let wrong = |reason: &str| {
+        let kind = if is_bind { "bind" } else { "volume" };
+        Error::invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": {reason}"
+        ))
+    };
     if !destination.starts_with('/') {
-        let reason = format!("invalid mount path: '{destination}' mount path must be absolute");
-        return Err(Error::usage(format!("invalid volume specification: '{text}': {reason}")));
+        return Err(wrong(&format!("invalid mount path: '{destination}' mount path must be absolute")));
     }
     if clean(destination) == "/" {
-        let reason = "invalid specification: destination can't be '/'";
-        return Err(Error::usage(format!("invalid volume specification: '{text}': {reason}")));
+        return Err(wrong("invalid specification: destination can't be '/'"));
     }
-    let mode = Mode::parse(mode)?.unwrap_or_default();
-    if source.starts_with(['/', '.']) {
+    if is_bind {
         if mode.no_copy {
-            return Err(Error::usage(format!("-v {text}: nocopy is for volumes with a name")));
+            return Err(wrong("field VolumeOptions must not be specified"));
         }
         let options = BindOptions { propagation: mode.propagation.to_owned(), ..BindOptions::default() };
         let mount = bind(source, destination, mode.read_only, &options);
         return Ok(Request::Bind { mount, make_source: true, relabel: mode.relabel });
     }
     if !mode.propagation.is_empty() {
-        return Err(Error::usage(format!("-v {text}: {} is for binds", mode.propagation)));
+        return Err(wrong("field BindOptions must not be specified"));
     }
     Ok(Request::Volume(Volume {
         name: source.to_owned(),
@@ -69,7 +74,7 @@ impl Mode<'_> {
         if text.is_empty() {
             return Ok(None);
         }
-        let invalid = || Error::usage(format!("invalid mode: {text}"));
+        let invalid = || Error::invalid(format!("invalid mode: {text}"));
         let (mut mode, mut seen) = (Mode::default(), [false; 5]);
         for word in text.split(',') {
             let kind = match word {
@@ -112,15 +117,15 @@ impl Mode<'_> {
 pub fn from(text: &str) -> Result<(&str, bool)> {
     let (name, mode) = text.split_once(':').unwrap_or((text, ""));
     if name.is_empty() {
-        return Err(Error::usage("invalid volumes-from specification: it is empty"));
+        return Err(Error::invalid("volumes-from specification cannot be an empty string"));
     }
     let mode = match Mode::parse(mode) {
         Ok(mode) => mode.unwrap_or_default(),
-        Err(_) => return Err(Error::usage(format!("invalid mode for volumes-from: {mode}"))),
+        Err(_) => return Err(Error::invalid(format!("invalid mode: {mode}"))),
     };
     // What others have is shared already, and nothing is copied.
     if !mode.propagation.is_empty() || mode.no_copy {
-        return Err(Error::usage(format!("invalid mode for volumes-from: {}", &text[name.len() + 1..])));
+        return Err(Error::invalid(format!("invalid mode: {}", &text[name.len() + 1..])));
     }
     Ok((name, mode.read_only))
 }
@@ -160,7 +165,8 @@ mod tests {
         for (text, reason) in [
             (
                 "/a:b",
-                "invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute",
+                "invalid volume specification: '/a:b': invalid mount config for type \"bind\": invalid mount path: 'b' \
+                 mount path must be absolute",
             ),
             ("b", "invalid mount path: 'b' mount path must be absolute"),
             ("/a:", "invalid volume specification"),
@@ -172,8 +178,9 @@ mod tests {
             ("/a:/b:ro,rw", "invalid mode: ro,rw"),
             ("/a:/b:z,Z", "invalid mode: z,Z"),
             ("/a:/b:ro,", "invalid mode: ro,"),
-            ("/a:/b:nocopy", "nocopy is for volumes"),
-            ("data:/b:rshared", "rshared is for binds"),
+            ("/a:/b:nocopy", "for type \"bind\": field VolumeOptions must not be specified"),
+            ("C:\\x:/b", "invalid mode: /b"),
+            ("data:/b:rshared", "for type \"volume\": field BindOptions must not be specified"),
         ] {
             let error = volume(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");

@@ -13,17 +13,20 @@ use rustix::net::sockopt::{set_socket_keepalive, set_socket_linger, set_tcp_node
 use rustix::net::{
     AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, ipproto, shutdown, socket_with,
 };
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 use super::Way;
 use crate::port::syntax::Protocol;
 
 /// How many descriptors a connection has.
 pub const DESCRIPTORS: usize = 6;
-/// How much is moved at once: what a pipe holds.
-const CHUNK: usize = 64 << 10;
+/// How much is moved at once, and held at most: what a wide pipe holds.
+const CHUNK: usize = 1 << 20;
 /// How often something is moved in one turn.
-const TURN: usize = 32;
+const TURN: usize = 8;
+/// What has carried so much goes on through a wide pipe, which takes a fifth of the processor's time away. Not from the
+/// beginning: what pipes may hold is counted for each user (pipe-user-pages-soft of pipe(7)).
+const MUCH: usize = 16 << 20;
 
 /// What has come of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ struct Direction {
     pipe: (OwnedFd, OwnedFd),
     /// Bytes in it.
     held: usize,
+    /// How much has gone through it, until it is wide.
+    carried: usize,
     has_ended: bool,
     is_told: bool,
 }
@@ -134,7 +139,17 @@ impl Stream {
 impl Direction {
     fn new() -> Result<Direction, Errno> {
         let pipe = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Direction { pipe, held: 0, has_ended: false, is_told: false })
+        Ok(Direction { pipe, held: 0, carried: 0, has_ended: false, is_told: false })
+    }
+
+    fn count(&mut self, count: usize) {
+        if self.carried < MUCH {
+            self.carried += count;
+            if self.carried >= MUCH {
+                // It goes on as it is where more is not allowed.
+                let _ = fcntl_setpipe_size(&self.pipe.0, CHUNK);
+            }
+        }
     }
 
     /// Whether it could go on at once.
@@ -147,6 +162,7 @@ impl Direction {
                     Ok(0) => self.has_ended = true,
                     Ok(count) => {
                         self.held += count;
+                        self.count(count);
                         moved = true;
                     }
                     Err(Errno::AGAIN) => {}
