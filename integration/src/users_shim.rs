@@ -62,7 +62,8 @@ impl UsersShim {
         for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "HTTP_PROXY", "http_proxy"] {
             call = call.env_remove(name);
         }
-        call
+        // Networks of ordinary users need more than every machine has (`shim_rootless_network`).
+        call.without_network()
     }
 
     /// Puts the runtime beside the shim, where that looks for it.
@@ -102,7 +103,8 @@ impl Drop for UsersShim {
     /// The holder of the user's namespaces, and whatever a test that failed has left: by their command lines, which have
     /// this test's folder in them.
     fn drop(&mut self) {
-        let mark = self.folder().to_str().expect("a path in UTF-8").to_owned();
+        // To the end of its name: others' may begin with it.
+        let mark = format!("{}/", self.folder().display());
         let ours = || {
             let pids = fs::read_dir("/proc").expect("read /proc").flatten();
             let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

@@ -61,6 +61,9 @@ fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
     let listed = shim.call(&["ps", "--format", "{{.Names}} {{.State}}"]).output().expect_ok();
     assert_eq!(listed.stdout, "web running\n");
     shim.call(&["exec", "-u", "root", "web", "id", "-u"]).output().expect_ok().expect_stdout("0\n");
+    // Without a cgroup there are its processes all the same.
+    let top = shim.call(&["top", "web", "-o", "pid,comm"]).output().expect_ok().stdout;
+    assert!(top.starts_with("PID ") && top.lines().count() == 2 && top.ends_with(" sleep\n"), "{top}");
     let relative = ["run", "--rm", "-u", "root", "-v", ".:/here", "box", "ls", "/here/image.tar"];
     let output = shim.call(&relative).current_dir(shim.folder()).output();
     output.expect_ok().expect_stdout("/here/image.tar\n");

@@ -104,6 +104,7 @@ const LINES: &[&[&str]] = &[
     ],
     &["run", "--rm", "--volumes-from", "web:ro", "box", "sh", "-c", "cat /kept/new; touch /kept/x"],
     &["stats", "--no-stream", "--format", "{{.Name}} {{.NetIO}}", "web"],
+    &["top", "web", "-o", "comm"],
     &["update", "--restart", "on-failure:3", "web"],
     &["inspect", "--format", "{{json .HostConfig.RestartPolicy}} {{len .Mounts}} {{.State.Status}}", "web"],
     &["update", "--pids-limit", "-1", "web"],

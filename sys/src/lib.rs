@@ -11,6 +11,7 @@ pub mod fd;
 pub mod interface;
 pub mod keyctl;
 pub mod mount;
+pub mod namespace;
 pub mod netlink;
 pub mod numa;
 mod pidfd;

@@ -83,7 +83,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone> {
 /// # Errors
 /// As the man page.
 pub fn unshare(flags: i32) -> Result<()> {
-    // SAFETY: takes no pointer. The program is single-threaded.
+    // SAFETY: takes no pointer. What it changes is the calling thread's own.
     match unsafe { libc::unshare(flags) } {
         0 => Ok(()),
         _ => Err(Error::last("unshare", format!("flags {flags:#x}"))),

@@ -14,7 +14,6 @@ use crate::network::record::IpamConfig;
 use crate::network::store::Networks;
 use crate::network::{Network, bridge};
 use crate::output;
-use crate::rootless;
 
 pub(super) const VERB: Verb = Verb {
     names: &["network create"],
@@ -51,10 +50,6 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     if !is_custom(&network) || network.name == "default" {
         let words = format!("operation is not permitted on predefined {} network", network.name);
         return Err(Error::new(Kind::Denied, words));
-    }
-    if rootless::is_ordinary_user() || rootless::is_in_user_namespace() {
-        let reason = "an ordinary user's containers have none, host and container:CONTAINER";
-        return Err(Error::new(Kind::Denied, format!("networks are root's: {reason}")));
     }
     let containers = containers(globals)?;
     let made = Networks::of(&containers).create(network)?;

@@ -9,7 +9,6 @@ use crate::network::filter::Filter;
 use crate::network::store::Networks;
 use crate::network::told;
 use crate::output::{self, format};
-use crate::rootless;
 
 pub(super) const VERB: Verb = Verb {
     names: &["network ls", "network list"],
@@ -47,9 +46,7 @@ fn run(globals: &Globals, given: &Given) -> Result<u8> {
     let filter = Filter::parse(&given.texts("filter")?, false)?;
     let containers = containers(globals)?;
     let networks = Networks::of(&containers);
-    if !rootless::is_ordinary_user() && !rootless::is_in_user_namespace() {
-        networks.default_network()?;
-    }
+    networks.default_network()?;
     let mut all = networks.list()?;
     all.extend(told::names_only());
     all.sort_by(|one, other| one.name.cmp(&other.name));

@@ -211,7 +211,7 @@ pub fn modes(given: &Given, is_user: bool) -> Result<Modes> {
         other => return Err(Error::usage(format!("--userns {other}: only host is supported yet"))),
     }
     Ok(Modes {
-        network: Mode::network(network, is_user)?,
+        network: Mode::network(network)?,
         pid: Mode::pid(of("pid")?)?,
         ipc: Mode::ipc(of("ipc")?)?,
         uts: Mode::plain("uts", of("uts")?)?,

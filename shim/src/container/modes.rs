@@ -41,22 +41,17 @@ pub struct Modes {
 }
 
 impl Mode {
-    /// `--network`, or the first of several. An ordinary user's containers have no networks yet: without a word theirs is
-    /// none.
+    /// `--network`, or the first of several.
     ///
     /// # Errors
-    /// Docker's words; a network for an ordinary user.
-    pub fn network(text: &str, is_user: bool) -> Result<Mode> {
+    /// Docker's words.
+    pub fn network(text: &str) -> Result<Mode> {
         match text {
-            "" if is_user => Ok(Mode::Own),
             "none" => Ok(Mode::Own),
             "host" => Ok(Mode::Host),
             text => match container(text) {
                 Some("") => Err(Error::usage(format!("invalid container format {text}"))),
                 Some(name) => Ok(Mode::Container(name.to_owned())),
-                None if is_user => Err(Error::usage(format!(
-                    "--network {text}: an ordinary user's containers have none, host and container:CONTAINER"
-                ))),
                 None if matches!(text, "" | "default") => Ok(Mode::Network(DEFAULT.to_owned())),
                 None => Ok(Mode::Network(text.to_owned())),
             },
@@ -183,18 +178,13 @@ mod tests {
             assert_eq!(Mode::ipc(text).unwrap(), mode);
             assert_eq!(mode.word(""), text);
         }
-        assert_eq!(Mode::network("none", false).unwrap(), Mode::Own);
+        assert_eq!(Mode::network("none").unwrap(), Mode::Own);
         for (text, name) in [("", "bridge"), ("default", "bridge"), ("mine", "mine")] {
-            assert_eq!(Mode::network(text, false).unwrap(), Mode::Network(name.to_owned()));
+            assert_eq!(Mode::network(text).unwrap(), Mode::Network(name.to_owned()));
         }
-        assert_eq!(Mode::network("", true).unwrap(), Mode::Own);
         assert_eq!(Mode::Own.word("none"), "none");
         for (error, words) in [
-            (
-                Mode::network("bridge", true),
-                "--network bridge: an ordinary user's containers have none, host",
-            ),
-            (Mode::network("container:", false), "invalid container format container:"),
+            (Mode::network("container:"), "invalid container format container:"),
             (Mode::pid("container:"), "invalid PID mode"),
             (Mode::pid("shareable"), "invalid PID mode"),
             (Mode::ipc("x"), "invalid IPC mode: x"),

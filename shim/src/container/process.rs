@@ -2,12 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// A process: a number and when it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,11 +54,39 @@ impl ProcessId {
         match pidfd_open(pid, PidfdFlags::empty()) {
             // Whoever it is of, is alive or at least not waited for: the number has not gone to another since.
             Ok(pidfd) => Ok(self.is_alive().then_some(pidfd)),
-            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(Errno::SRCH) => Ok(None),
             Err(errno) => Err(errno).during(|| format!("pidfd_open({})", self.pid)),
         }
     }
+
+    /// Kills it, and waits for its end; one that has ended is left alone.
+    ///
+    /// # Errors
+    /// It does not even end by SIGKILL; the system's reason.
+    pub fn end(self) -> Result<()> {
+        self.open()?.map_or(Ok(()), |pidfd| end(pidfd.as_fd()))
+    }
 }
+
+/// Kills a process, and waits for its end.
+///
+/// # Errors
+/// It does not even end by SIGKILL; the system's reason.
+pub fn end(pidfd: BorrowedFd) -> Result<()> {
+    match pidfd_send_signal(pidfd, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(errno) => return Err(errno).during(|| "pidfd_send_signal".to_owned()),
+    }
+    let patience = Timespec::try_from(KILLED).ok();
+    let ended = retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], patience.as_ref()));
+    if ended.during(|| "poll".to_owned())? == 0 {
+        return Err(Error::new(Kind::System, "it does not end"));
+    }
+    Ok(())
+}
+
+/// How long a killed process may take to end.
+const KILLED: Duration = Duration::from_secs(10);
 
 /// Zombie, dead.
 fn has_ended(state: u8) -> bool {

@@ -1,5 +1,6 @@
 //! A container's processes as the host's ps(1) shows them. No program of the container is run for it.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use serde::Deserialize as _;
@@ -8,6 +9,7 @@ use crate::container::store::Containers;
 use crate::container::{self, ContainerId, attend};
 use crate::error::{Context, Error, Kind, Result};
 use crate::escape::one_line;
+use crate::rootless;
 
 /// Options of ps(1) where nobody gives any, as in Docker.
 const USUAL: &str = "-ef";
@@ -22,10 +24,32 @@ pub fn top(containers: &Containers, id: &ContainerId, options: &[&str]) -> Resul
         return Err(Error::conflict(format!("container {id} is not running")));
     }
     let runtime = containers.runtime(&found.container);
-    let output = runtime.call(&["ps", "--format", "json", id.as_str()])?;
-    let pids = read_pids(&output.stdout).during(|| "ps of the runtime".into())?;
-    let usual = [USUAL];
-    select(&ps(if options.is_empty() { &usual } else { options })?, &pids)
+    let pids = match runtime.call(&["ps", "--format", "json", id.as_str()]) {
+        Ok(output) => read_pids(&output.stdout).during(|| "ps of the runtime".into())?,
+        // An ordinary user's container may have no cgroup by which a runtime could know them.
+        Err(error) => {
+            let own = found.container.host_config.pid_mode.is_empty() && rootless::is_in_user_namespace();
+            match found.state.process.filter(|process| own && process.is_alive()) {
+                Some(process) => in_namespace_of(process.pid)?,
+                None => return Err(error),
+            }
+        }
+    };
+    let options = if options.is_empty() { &[USUAL] } else { options };
+    // Some options do not go with a list; then ps tells of all processes that they mean, as in Docker.
+    let list = format!("-q{}", pids.iter().map(i32::to_string).collect::<Vec<_>>().join(","));
+    let listed = ps(&[options, &[&list]].concat()).or_else(|_| ps(options))?;
+    select(&listed, &pids)
+}
+
+/// The processes in the PID namespace of this one, which has one of its own (pid_namespaces(7)).
+fn in_namespace_of(first: i32) -> Result<Vec<i32>> {
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid"));
+    let wanted = namespace(first).during(|| format!("namespaces of process {first}"))?;
+    let entries = fs::read_dir("/proc").during(|| "read \"/proc\"".into())?;
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // Those that have ended meanwhile, and other users', are none of them.
+    Ok(pids.filter(|pid| namespace(*pid).is_ok_and(|found| found == wanted)).collect())
 }
 
 /// A list of numbers; null where there is none.

@@ -15,13 +15,13 @@ use crate::container::{self, remove, root, volumes};
 use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::log::{Stream, Writer};
+use crate::monitor::attendant::Attendant;
 use crate::monitor::child::Child;
 use crate::monitor::console::Console;
 use crate::monitor::control::Order;
 use crate::monitor::health::{self, Plan, UNHEALTHY};
 use crate::monitor::oom::{MemoryEvents, cgroup_of};
 use crate::monitor::policy;
-use crate::monitor::ports::Ports;
 use crate::monitor::probe::{self, Checks};
 use crate::monitor::reserve;
 use crate::monitor::resolver::Resolver;
@@ -76,8 +76,8 @@ pub struct Run {
     pub memory: Option<MemoryEvents>,
     /// Health checks.
     pub checks: Option<Checks>,
-    /// Published ports.
-    pub ports: Option<Ports>,
+    /// What has to be there beside it.
+    pub attendants: Vec<Attendant>,
     /// It has ended, but how is not known yet.
     pub unseen: Option<Unseen>,
 }
@@ -319,24 +319,22 @@ impl Worker<'_> {
             began: now.checked_sub(since).unwrap_or(now),
             memory: state.cgroup.as_deref().and_then(MemoryEvents::open),
             checks,
-            ports: Ports::of(&self.seat.containers, &self.seat.id),
+            attendants: Attendant::all(&self.seat.containers, &self.seat.id, &self.container),
         });
     }
 
-    /// The proxy of its published ports has ended, or another one is to be started.
-    pub(super) fn look_at_ports(&mut self) {
-        if let Phase::Running(Run { ports, .. }) = &mut self.phase
-            && ports.as_mut().is_some_and(|ports| !ports.mend(&self.seat.containers, &self.container))
-        {
-            // None are published any more.
-            *ports = None;
+    /// What has to be there beside it has ended, or is to be started again.
+    pub(super) fn look_at_attendants(&mut self) {
+        if let Phase::Running(Run { attendants, .. }) = &mut self.phase {
+            // Those that are not needed any more are let go.
+            attendants.retain_mut(|attendant| attendant.mend(&self.seat.containers, &self.container));
         }
     }
 
-    /// A command has published ports of the container, or taken them back.
-    pub(super) fn look_for_ports(&mut self) {
+    /// A command has put the container into a network or taken it out, and so published ports of it, or taken them back.
+    pub(super) fn look_for_attendants(&mut self) {
         if let Phase::Running(run) = &mut self.phase {
-            run.ports = Ports::of(&self.seat.containers, &self.seat.id);
+            run.attendants = Attendant::all(&self.seat.containers, &self.seat.id, &self.container);
         }
     }
 

@@ -10,6 +10,7 @@
 //! or over the socket decides about a path or a right here.
 
 mod adoption;
+mod attendant;
 mod child;
 mod client;
 mod console;
@@ -19,7 +20,6 @@ mod keeper;
 mod life;
 pub mod oom;
 mod policy;
-mod ports;
 mod probe;
 mod reserve;
 mod resolver;

@@ -17,11 +17,11 @@ use crate::container::record::Container;
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::{Stream, Writer};
 use crate::monitor::adoption::{self, Heir};
+use crate::monitor::attendant::Attendant;
 use crate::monitor::client::{self, Client, Heard};
 use crate::monitor::control::{self, Order, Reaped, Told};
 use crate::monitor::life::{Ended, Run, Starting};
 use crate::monitor::policy::Backoff;
-use crate::monitor::ports::Ports;
 use crate::monitor::probe::Checks;
 use crate::monitor::resolver::Resolver;
 use crate::monitor::seat::Seat;
@@ -114,7 +114,7 @@ enum Source {
     Memory,
     Check,
     Names,
-    Proxy,
+    Attendant(usize),
     Client(usize),
 }
 
@@ -210,8 +210,10 @@ impl<'a> Worker<'a> {
                     .extend(run.memory.iter().map(|memory| (Source::Memory, memory.as_fd(), PollFlags::PRI)));
                 let checks = run.checks.iter().flat_map(Checks::descriptors);
                 sources.extend(checks.map(|fd| (Source::Check, fd, PollFlags::IN)));
-                let proxy = run.ports.as_ref().and_then(Ports::proxy);
-                sources.extend(proxy.map(|fd| (Source::Proxy, fd, PollFlags::IN)));
+                for (index, attendant) in run.attendants.iter().enumerate() {
+                    let ended = attendant.process().map(|fd| (Source::Attendant(index), fd, PollFlags::IN));
+                    sources.extend(ended);
+                }
             }
             Phase::Draining(..) => self.add_streams(&mut sources),
             Phase::Waiting(_) | Phase::Over => {}
@@ -266,8 +268,8 @@ impl<'a> Worker<'a> {
             Phase::Running(run) => {
                 let checks = run.checks.as_ref().map(Checks::due);
                 let unseen = run.unseen.map(|unseen| unseen.look_again);
-                let ports = run.ports.as_ref().and_then(Ports::due);
-                self.look_again.into_iter().chain(unseen).chain(checks).chain(ports).min()
+                let attendants = run.attendants.iter().filter_map(Attendant::due);
+                self.look_again.into_iter().chain(unseen).chain(checks).chain(attendants).min()
             }
             Phase::Starting(_) | Phase::Over => None,
         };
@@ -299,9 +301,9 @@ impl<'a> Worker<'a> {
             Source::Memory => self.look_at_memory(),
             Source::Check => self.look_at_check(),
             Source::Names => self.answer_names(),
-            Source::Proxy => {
-                if let Phase::Running(Run { ports: Some(ports), .. }) = &mut self.phase {
-                    ports.ended();
+            Source::Attendant(index) => {
+                if let Phase::Running(Run { attendants, .. }) = &mut self.phase {
+                    attendants.get_mut(index).map(Attendant::ended).unwrap_or_default();
                 }
             }
             Source::Client(index) => self.serve(index, flags),
@@ -321,7 +323,7 @@ impl<'a> Worker<'a> {
             self.look_again = None;
             self.ended = [false; 2];
         }
-        self.look_at_ports();
+        self.look_at_attendants();
         match &self.phase {
             Phase::Waiting(_) => self.start_again(),
             Phase::Draining(..) => self.drained(),
@@ -457,7 +459,7 @@ impl<'a> Worker<'a> {
                 }
             }
             Frame::Wait => client.waits = true,
-            Frame::Ports => self.look_for_ports(),
+            Frame::Ports => self.look_for_attendants(),
             // Of a client that is not attached, or that takes itself for a monitor.
             _ => {}
         }

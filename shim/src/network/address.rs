@@ -57,6 +57,12 @@ impl Subnet {
         Ok((Subnet::around(address, length.ok_or_else(wrong)?), address))
     }
 
+    /// Its first address.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+
     /// How many bits are the same.
     #[must_use]
     pub fn length(self) -> u8 {

@@ -72,14 +72,21 @@ pub fn name(network: &Network) -> String {
     }
 }
 
-/// A name for the default network's bridge that no device has.
+/// Names of all devices there are.
 ///
 /// # Errors
-/// None is free; the system's reason.
-pub fn free_default_name() -> Result<String> {
-    let links = Netlink::open()?.links()?;
+/// The system's reason.
+pub fn device_names() -> Result<Vec<String>> {
+    Ok(Netlink::open()?.links()?.into_iter().map(|link| link.name).collect())
+}
+
+/// A name for the default network's bridge that none of these devices has.
+///
+/// # Errors
+/// None is free.
+pub fn free_default_name(taken: &[String]) -> Result<String> {
     let mut names = (0..NUMBERS).map(|number| format!("{DEFAULT_BRIDGE}{number}"));
-    let free = names.find(|name| links.iter().all(|link| link.name != *name));
+    let free = names.find(|name| !taken.contains(name));
     free.ok_or_else(|| Error::conflict(format!("devices {DEFAULT_BRIDGE}0 and all that follow are there")))
 }
 

@@ -22,6 +22,7 @@ use crate::network::{
     DEFAULT, EndpointConfig, EndpointState, Network, check, endpoint, files, is_of_networks, names,
 };
 use crate::port::publish;
+use crate::rootless::way_out;
 use crate::store::record::Lock;
 use crate::stream::client;
 use crate::stream::protocol::Frame;
@@ -81,6 +82,7 @@ pub fn connect(containers: &Containers, network: &str, word: &str, mut config: E
             Ok(false) | Err(_) => {
                 endpoint::leave(&Networks::of(containers), container, &network.id)?;
                 publish::unpublish(containers, id)?;
+                way_out::release(containers)?;
             }
         }
     }
@@ -104,6 +106,7 @@ fn put_in(
     let joined = endpoint::join(containers, changed, (&network.name, config), netns, &free_interface(found))?;
     networks.insert(network.name.clone(), joined);
     endpoint::set_routes(netns, changed, &networks)?;
+    way_out::up(containers)?;
     if names::are_in(networks.keys()) && found.state.names != [0; 2] {
         names::lead(netns, found.state.names)?;
     }
@@ -121,6 +124,7 @@ fn take_back(containers: &Containers, found: &Found, network: &Network, netns: B
         endpoint::leave(&Networks::of(containers), container, &network.id),
         endpoint::set_routes(netns, container, before),
         files::write(containers, container, before),
+        way_out::release(containers),
     ];
     undone.into_iter().filter_map(Result::err).reduce(|error, also| error.and(&also)).map_or(Ok(()), Err)
 }
@@ -148,7 +152,8 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
     let mut changed = container.clone();
     changed.endpoints.remove(&network.name);
     let Some(netns) = namespace_of(found)? else {
-        return endpoint::leave(&networks, container, &network.id);
+        endpoint::leave(&networks, container, &network.id)?;
+        return way_out::release(containers);
     };
     let mut left = found.state.networks.clone();
     left.remove(&network.name);
@@ -161,7 +166,7 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
         // The run has ended meanwhile, and nobody takes back what was published after that.
         publish::unpublish(containers, id)?;
     }
-    Ok(())
+    way_out::release(containers)
 }
 
 /// Notes what the container has now; false where the run that it was for has ended. One that ends later takes all of it

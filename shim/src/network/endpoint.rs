@@ -25,6 +25,7 @@ use crate::network::netlink::{self, Netlink, Pair};
 use crate::network::store::{self, Networks, OPTION_ICC};
 use crate::network::{DEFAULT, EndpointConfig, EndpointState, Network, files, is_of_networks};
 use crate::port::publish;
+use crate::rootless::{host_network, way_out};
 
 /// What devices inside are called, with a number behind it.
 pub const INTERFACE: &str = "eth";
@@ -41,7 +42,7 @@ pub struct Attached {
 }
 
 /// Makes a network namespace for a container and puts it into its networks; None where it has none of its own making.
-/// What it has is recorded in its state. The process must have no other thread.
+/// What it has is recorded in its state.
 ///
 /// # Errors
 /// A network that is not there, an address that is taken or not to be had, in Docker's words; the system's reason. Nothing
@@ -66,6 +67,8 @@ pub fn attach(containers: &Containers, container: &Container) -> Result<Option<A
             networks.insert(name.clone(), state);
         }
         set_routes(netns.as_fd(), container, &networks)?;
+        // After the leases, which say that it is needed.
+        way_out::up(containers)?;
         let names = Sockets::open(netns.as_fd(), [0; 2])?;
         let ports = names.ports()?;
         if names::are_in(networks.keys()) {
@@ -107,6 +110,12 @@ pub fn detach(containers: &Containers, container: &Container) -> Result<()> {
                 None => error,
             });
         }
+    }
+    if let Err(error) = way_out::release(containers) {
+        failed = Some(match failed {
+            Some(first) => first.and(&error),
+            None => error,
+        });
     }
     let forgotten = containers.update_state(&id, false, |state| {
         state.networks.clear();
@@ -153,7 +162,7 @@ pub fn join(
         networks.forget_state(&network.id)?;
         return Err(missing());
     }
-    let mut netlink = Netlink::open()?;
+    let mut netlink = host_network::inside(containers.state_root(), Netlink::open)?;
     // What a crash has left: its device would have an address that somebody else gets now.
     leases.retain(|lease| {
         let is_kept = lease.container != container.id && store::is_up(containers, lease)?;
@@ -174,7 +183,7 @@ pub fn join(
         ..Lease::default()
     };
     let lease = leases.take(&network, config, asked)?;
-    let bridge = bridge::up(&networks, &network)?;
+    let bridge = host_network::inside(containers.state_root(), || bridge::up(&networks, &network))?;
     netlink.delete(&veth)?;
     netlink.add_pair(&Pair {
         name: &veth,
@@ -318,7 +327,10 @@ pub fn leave(networks: &Networks, container: &Container, network: &str) -> Resul
         return Ok(());
     }
     let mut leases = Leases::open(&folder)?;
-    Netlink::open()?.delete(&device(&container.id, network))?;
+    // Where the network is gone, so is the device.
+    if let Some(mut netlink) = host_network::inside_if_there(networks.state_root(), Netlink::open)? {
+        netlink.delete(&device(&container.id, network))?;
+    }
     if leases.give_back(&container.id)?
         && let Some(network) = networks.get(network)?
     {

@@ -17,6 +17,7 @@ use crate::container::record::Container;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
 use crate::network::{EndpointState, link, names};
+use crate::rootless::host_network;
 
 /// Writes them for a container that is in these networks.
 ///
@@ -86,6 +87,8 @@ fn hosts_file(
     extra.extend_from_slice(linked);
     let gateways = networks.values().flat_map(|state| [&state.gateway, &state.ipv6_gateway]);
     let gateway = gateways.filter_map(|gateway| gateway.parse().ok()).next();
+    // An ordinary user's gateway is no address of the host's; the host's own leads there by the way out.
+    let gateway = if host_network::is_own() { host_network::address_of_host().or(gateway) } else { gateway };
     let mut text = hosts::hosts(None, &extra, gateway);
     let (host, domain) = (&container.config.hostname, &container.config.domainname);
     let names = if domain.is_empty() { host.clone() } else { format!("{host}.{domain} {host}") };

@@ -3,7 +3,7 @@
 //! Requests are built by types; of the answers only the few attributes are read that are asked for, so that what a newer
 //! kernel adds is passed over.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use netlink_packet_core::{
@@ -271,6 +271,43 @@ impl Netlink {
         }
     }
 
+    /// Has nothing get to a subnet of IPv6 from here; that there is no IPv6 is as good.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn add_unreachable(&mut self, address: Ipv6Addr, length: u8) -> Result<()> {
+        let mut message = RouteMessage::default();
+        message.header = RouteHeader {
+            address_family: AddressFamily::Inet6,
+            destination_prefix_length: length,
+            table: RouteHeader::RT_TABLE_MAIN,
+            protocol: RouteProtocol::Boot,
+            scope: RouteScope::Universe,
+            kind: RouteType::Unreachable,
+            ..RouteHeader::default()
+        };
+        message.attributes = vec![RouteAttribute::Destination(RouteAddress::from(IpAddr::V6(address)))];
+        match self.ask(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL) {
+            Ok(_) | Err(Errno::AFNOSUPPORT | Errno::OPNOTSUPP) => Ok(()),
+            Err(errno) => Err(errno).during(|| format!("make {address}/{length} unreachable")),
+        }
+    }
+
+    /// Is there a way to everywhere, of IPv4 and of IPv6?
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn has_default_routes(&mut self) -> Result<[bool; 2]> {
+        let mut found = [false; 2];
+        for (family, found) in [AddressFamily::Inet, AddressFamily::Inet6].into_iter().zip(&mut found) {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            let answers = self.ask(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP);
+            *found = answers.during(|| "list routes".to_owned())?.iter().any(Answer::is_default_route);
+        }
+        Ok(found)
+    }
+
     /// Where this host knows a way to: destinations of all its routes but the default ones.
     ///
     /// # Errors
@@ -347,6 +384,13 @@ impl Answer {
             }
         }
         Some(link)
+    }
+
+    /// `struct rtmsg`: length of the destination, table and kind of the route.
+    fn is_default_route(&self) -> bool {
+        let at = |place: usize| self.payload.get(place).copied();
+        self.kind == NEW_ROUTE
+            && (at(1), at(4), at(7)) == (Some(0), Some(RouteHeader::RT_TABLE_MAIN), Some(RTN_UNICAST))
     }
 
     fn destination(&self) -> Option<Subnet> {

@@ -18,6 +18,7 @@ use crate::network::netlink::Netlink;
 use crate::network::record::{Ipam, IpamConfig};
 use crate::network::{DEFAULT, NAMES_ONLY, Network, bridge};
 use crate::root::remove::forget;
+use crate::rootless::host_network;
 use crate::store::folder::{make_private, names};
 use crate::store::record::{self, Lock};
 
@@ -209,7 +210,9 @@ impl Networks {
             return Ok(network);
         }
         let mut network = Network { name: DEFAULT.to_owned(), enable_ipv4: true, ..Network::default() };
-        let bridge = bridge::free_default_name()?;
+        let taken =
+            host_network::inside_if_there(self.state_root(), bridge::device_names)?.unwrap_or_default();
+        let bridge = bridge::free_default_name(&taken)?;
         network.options = [
             ("com.docker.network.bridge.default_bridge", "true"),
             (OPTION_ICC, "true"),
@@ -265,7 +268,13 @@ impl Networks {
             let folder = self.all().join(&network.id);
             fs::rename(&draft, &folder).during(|| format!("network {:?}", network.name))?;
             // The default one's comes with the first container: whoever only lists networks changes nothing of the host.
-            if network.name == DEFAULT { Ok(()) } else { bridge::up(self, &network).map(drop) }
+            // Likewise an ordinary user's, whose network there is no place for before.
+            let up = || bridge::up(self, &network).map(drop);
+            if network.name == DEFAULT {
+                Ok(())
+            } else {
+                host_network::inside_if_there(self.state_root(), up).map(drop)
+            }
         })();
         if let Err(error) = made {
             let undone = [forget(&draft), self.forget(&network)];
@@ -307,7 +316,7 @@ impl Networks {
     fn forget(&self, network: &Network) -> Result<()> {
         forget(&self.all().join(&network.id))?;
         forget(&self.state_folder(&network.id))?;
-        bridge::down(self, network)
+        host_network::inside_if_there(self.state_root(), || bridge::down(self, network)).map(drop)
     }
 
     /// Who has addresses of a network at this moment.
@@ -332,7 +341,11 @@ impl Networks {
         for other in others {
             taken.extend(Part::all(other)?.into_iter().map(|part| part.subnet));
         }
-        let routes = Netlink::open()?.destinations()?;
+        let mut routes = Netlink::open()?.destinations()?;
+        if host_network::is_own() {
+            let own = host_network::inside_if_there(self.state_root(), || Netlink::open()?.destinations())?;
+            routes.extend(own.into_iter().flatten());
+        }
         for config in &network.ipam.config {
             let subnet = Subnet::parse(&config.subnet)?;
             let is_known = taken.iter().any(|other| other.overlaps(subnet));

@@ -15,6 +15,7 @@ use crate::network::connect;
 use crate::network::lease::Leases;
 use crate::network::netlink::Netlink;
 use crate::network::store::{self, Networks};
+use crate::rootless::{host_network, way_out};
 
 /// One such thing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +36,8 @@ pub enum Leftover {
     State(String),
     /// A network that was being made.
     Draft(String),
+    /// The way out of an ordinary user's networks, which nobody is in.
+    WayOut,
 }
 
 impl Leftover {
@@ -60,6 +63,7 @@ impl Leftover {
             Leftover::Bridge(name, id) => format!("bridge {name} is of network {id:.12}, which is gone"),
             Leftover::State(id) => format!("state of network {id:.12}, which is gone"),
             Leftover::Draft(name) => format!("network {name:?} that was being made"),
+            Leftover::WayOut => "the process that leads out of networks, which nobody is in".to_owned(),
         }
     }
 
@@ -103,7 +107,8 @@ pub fn find(containers: &Containers) -> Result<Vec<Leftover>> {
             }
         }
     }
-    for link in Netlink::open()?.links()? {
+    let links = host_network::inside_if_there(networks.state_root(), || Netlink::open()?.links())?;
+    for link in links.into_iter().flatten() {
         match bridge::read_mark(containers.root(), &link.alias) {
             Some(For::Network(id)) if !known.contains(id) => {
                 found.push(Leftover::Bridge(link.name.clone(), id.to_owned()));
@@ -113,6 +118,9 @@ pub fn find(containers: &Containers) -> Result<Vec<Leftover>> {
             }
             _ => {}
         }
+    }
+    if way_out::is_left(containers)? {
+        found.push(Leftover::WayOut);
     }
     Ok(found)
 }
@@ -126,10 +134,10 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
     match leftover {
         Leftover::Lease(network, _) => {
             let mut leases = Leases::open(&networks.state_folder(network))?;
-            let mut netlink = Netlink::open()?;
+            let mut netlink = host_network::inside_if_there(networks.state_root(), Netlink::open)?;
             let all = leases.retain(|lease| {
                 let is_kept = store::is_up(containers, lease)?;
-                if !is_kept {
+                if let Some(netlink) = netlink.as_mut().filter(|_| !is_kept) {
                     netlink.delete(&lease.veth)?;
                 }
                 Ok(is_kept)
@@ -151,12 +159,16 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
             }
             // Nobody removes it meanwhile: containers are in it.
             let Some(network) = networks.get(id)? else { return Ok(false) };
-            let bridge = bridge::up(&networks, &network)?;
-            let _lock = networks.lock_kernel()?;
-            bridge::gather(&networks, &network, &bridge).map(|_| true)
+            let gathered = host_network::inside_if_there(networks.state_root(), || {
+                let bridge = bridge::up(&networks, &network)?;
+                let _lock = networks.lock_kernel()?;
+                bridge::gather(&networks, &network, &bridge)
+            })?;
+            Ok(gathered.is_some())
         }
         Leftover::Device(name, id) => {
-            let mut netlink = Netlink::open()?;
+            let netlink = host_network::inside_if_there(networks.state_root(), Netlink::open)?;
+            let Some(mut netlink) = netlink else { return Ok(false) };
             let link = netlink.link(name)?;
             let mark = bridge::mark(containers.root(), For::Container(id));
             if may_run(containers, id)? || link.is_none_or(|link| link.alias != mark) {
@@ -166,7 +178,8 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
         }
         Leftover::Bridge(name, id) => {
             let _lock = networks.lock()?;
-            let mut netlink = Netlink::open()?;
+            let netlink = host_network::inside_if_there(networks.state_root(), Netlink::open)?;
+            let Some(mut netlink) = netlink else { return Ok(false) };
             let link = netlink.link(name)?;
             let mark = bridge::mark(containers.root(), For::Network(id));
             if networks.get(id)?.is_some() || link.is_none_or(|link| link.alias != mark) {
@@ -182,6 +195,10 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
             networks.forget_state(id).map(|()| true)
         }
         Leftover::Draft(name) => networks.forget_draft(name),
+        Leftover::WayOut => {
+            let is_left = way_out::is_left(containers)?;
+            way_out::release(containers).map(|()| is_left)
+        }
     }
 }
 
@@ -192,7 +209,8 @@ fn adrift(networks: &Networks, id: &str) -> Result<Vec<Leftover>> {
     let Some(network) = networks.get(id)? else { return Ok(Vec::new()) };
     let leases = Leases::open(&networks.state_folder(id))?;
     let _kernel = networks.lock_kernel()?;
-    let mut netlink = Netlink::open()?;
+    let netlink = host_network::inside_if_there(networks.state_root(), Netlink::open)?;
+    let Some(mut netlink) = netlink else { return Ok(Vec::new()) };
     let mark = bridge::mark(networks.root(), For::Network(id));
     let bridge = netlink.link(&bridge::name(&network))?.filter(|link| link.alias == mark && link.is_up);
     let mut found = Vec::new();

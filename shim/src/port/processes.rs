@@ -15,6 +15,7 @@ use crate::container::process::ProcessId;
 use crate::container::store::Containers;
 use crate::error::{Context, Result};
 use crate::port::proxy;
+use crate::rootless::host_network;
 
 /// Namespaces that have to be this process's.
 const NAMESPACES: [&str; 3] = ["net", "pid", "user"];
@@ -53,7 +54,9 @@ pub fn container_of(containers: &Containers, process: ProcessId) -> Option<Conta
     let folder = PathBuf::from(format!("/proc/{}", process.pid));
     let id = said(&words(containers), &fs::read(folder.join("cmdline")).ok()?)?;
     let is_own_user = fs::metadata(&folder).ok()?.uid() == rustix::process::geteuid().as_raw();
-    let is_here = NAMESPACES.iter().all(|kind| {
+    // An ordinary user's are in a network of his own.
+    let kinds = if host_network::is_own() { &NAMESPACES[1..] } else { &NAMESPACES[..] };
+    let is_here = kinds.iter().all(|kind| {
         let of = |folder: &Path| fs::read_link(folder.join("ns").join(kind)).ok();
         of(&folder).is_some_and(|namespace| of(Path::new("/proc/self")) == Some(namespace))
     });

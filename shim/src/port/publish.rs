@@ -11,17 +11,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::container::ContainerId;
 use crate::container::host_config::PortBinding;
-use crate::container::process::ProcessId;
+use crate::container::process::{self, ProcessId};
 use crate::container::record::Container;
 use crate::container::store::Containers;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::firewall::others::{self, Dropped};
 use crate::firewall::{Forward, flows};
 use crate::network::EndpointState;
@@ -33,9 +31,7 @@ use crate::port::proxy::Way;
 use crate::port::record::{self, Record};
 use crate::port::rules;
 use crate::port::syntax::{Port, Protocol, Publication};
-
-/// How long a killed proxy may take to end.
-const KILLED: Duration = Duration::from_secs(10);
+use crate::rootless::host_network;
 
 /// Where a container is reached: the addresses behind its default routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,7 +114,7 @@ pub fn unpublish(containers: &Containers, id: &ContainerId) -> Result<()> {
         record::write(&folder, &Record { forwards: Vec::new(), proxy })
     })?;
     end(proxy)?;
-    flows::forget(&forwards)?;
+    forget_flows(containers, &forwards)?;
     record::remove(&folder)
 }
 
@@ -133,18 +129,7 @@ fn end(proxy: Option<ProcessId>) -> Result<()> {
 /// # Errors
 /// It does not even end by SIGKILL; the system's reason.
 pub fn kill(pidfd: BorrowedFd) -> Result<()> {
-    let words = || "end the proxy of published ports".to_owned();
-    match rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
-        Ok(()) | Err(Errno::SRCH) => {}
-        Err(errno) => return Err(errno).during(words),
-    }
-    let patience = Timespec::try_from(KILLED).ok();
-    let ended =
-        rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], patience.as_ref()));
-    if ended.during(words)? == 0 {
-        return Err(Error::new(Kind::System, "it does not end")).during(words);
-    }
-    Ok(())
+    process::end(pidfd).during(|| "end the proxy of published ports".to_owned())
 }
 
 /// Has what is published of a container that runs lead to where it is by now, after it was put into these networks or before
@@ -170,7 +155,7 @@ pub fn follow(
     };
     let _lock = record::lock(&folder)?;
     let Some(Record { forwards: before, proxy }) = record::read(&folder)? else { return Ok(()) };
-    let dropped = others::dropped()?;
+    let dropped = dropped(containers)?;
     let leads = |forward: &Forward| target.leads(forward.host, forward.protocol, forward.to.port(), dropped);
     let forwards: Vec<Forward> = before.iter().filter_map(leads).collect();
     if forwards == before {
@@ -181,7 +166,7 @@ pub fn follow(
     end(proxy)?;
     record::write(&folder, &Record { forwards: forwards.clone(), proxy: None })?;
     rules::change(containers, &id, &before, &forwards, || Ok(()))?;
-    flows::forget(&before)
+    forget_flows(containers, &before)
 }
 
 /// Starts a proxy in the place of one that was killed, on the same ports.
@@ -205,6 +190,15 @@ pub fn mend(containers: &Containers, container: &Container) -> Result<()> {
         bound.push((forward, socket));
     }
     start(containers, &id, bound).map(drop)
+}
+
+/// What others' rules drop on the way to containers.
+fn dropped(containers: &Containers) -> Result<Dropped> {
+    host_network::inside_if_there(containers.state_root(), others::dropped).map(Option::unwrap_or_default)
+}
+
+fn forget_flows(containers: &Containers, forwards: &[Forward]) -> Result<()> {
+    host_network::inside_if_there(containers.state_root(), || flows::forget(forwards)).map(drop)
 }
 
 /// Is anything of it published?
@@ -283,7 +277,7 @@ fn bound(
     target: &Target,
     publications: &[Publication],
 ) -> Result<Vec<Held>> {
-    let dropped = others::dropped()?;
+    let dropped = dropped(containers)?;
     let mut all = Vec::new();
     for publication in publications {
         let publication = &Publication { host: publication.host.or(target.host), ..*publication };
@@ -313,13 +307,25 @@ fn told(
         }
         errno => {
             let reason = Error::from(errno).to_string().to_lowercase();
-            format!("failed to bind host port for {host}:{to}/{protocol}: {reason}")
+            let failed = format!("failed to bind host port for {host}:{to}/{protocol}: {reason}");
+            if errno == Errno::ACCESS { format!("{}{failed}", privileged(host.port())) } else { failed }
         }
     };
     let (name, endpoint) = (&container.name, target.map_or("", |target| &target.endpoint));
     Error::conflict(format!(
         "driver failed programming external connectivity on endpoint {name} ({endpoint}): {reason}"
     ))
+}
+
+/// What of an ordinary user's port may be root's alone, as Docker tells it; what can be done about that.
+fn privileged(port: u16) -> String {
+    let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let first = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u16>().ok());
+    let Some(first) = first.filter(|first| port < *first) else { return String::new() };
+    format!(
+        "cannot expose privileged port {port}, you can add 'net.ipv4.ip_unprivileged_port_start={port}' to \
+         /etc/sysctl.conf (currently {first}), or choose a larger port number (>= {first}): "
+    )
 }
 
 /// Is it another container of ours that has the port, or this one already?
@@ -344,7 +350,7 @@ fn begin(containers: &Containers, id: &ContainerId, bound: Vec<Held>) -> Result<
     let forwards = start(containers, id, bound)?;
     rules::change(containers, id, &[], &forwards, || Ok(()))?;
     // Whoever went on sending while nothing was published is led by the new rules.
-    flows::forget(&forwards)?;
+    forget_flows(containers, &forwards)?;
     let told = forwards.into_iter().map(|forward| {
         let port = Port { number: forward.to.port(), protocol: forward.protocol };
         (port, forward.host)

@@ -11,6 +11,7 @@ use crate::firewall::{self, Forward, Table, apply};
 use crate::network::bridge;
 use crate::network::store::Networks;
 use crate::port::record;
+use crate::rootless::host_network;
 use crate::store::folder::names;
 
 /// Takes what a container had published out of the table, and what it publishes into it. Where the table is not there, or
@@ -23,7 +24,7 @@ pub fn change(
     id: &ContainerId,
     gone: &[Forward],
     new: &[Forward],
-    recorded: impl FnOnce() -> Result<()>,
+    recorded: impl FnOnce() -> Result<()> + Send,
 ) -> Result<()> {
     let (gone, new) = (firewall::of_forwards(gone), firewall::of_forwards(new));
     if gone.is_empty() && new.is_empty() {
@@ -33,14 +34,18 @@ pub fn change(
     let table = networks.table();
     // Nobody else comes between what is read from the disk and what the kernel gets.
     let _lock = networks.lock_kernel()?;
-    if apply::is_there(&table)
-        && let Some(gone) = undisputed(containers, id, gone)?
-        && apply::load(&changed(&table, &gone, &new)).is_ok()
-    {
-        return Ok(());
-    }
-    recorded()?;
-    apply::load(&whole(&networks)?)
+    let done = host_network::inside_if_there(containers.state_root(), || {
+        if apply::is_there(&table)
+            && let Some(gone) = undisputed(containers, id, gone)?
+            && apply::load(&changed(&table, &gone, &new)).is_ok()
+        {
+            return Ok(());
+        }
+        recorded()?;
+        apply::load(&whole(&networks)?)
+    });
+    // Where bridges are no more, no rule is.
+    done.map(drop)
 }
 
 fn changed(table: &Table, gone: &BTreeSet<Element>, new: &BTreeSet<Element>) -> Batch {

@@ -20,6 +20,7 @@ use crate::network::store::Networks;
 use crate::port::bind::MoreDescriptors;
 use crate::port::record::{self, Record};
 use crate::port::{processes, publish, rules};
+use crate::rootless::host_network;
 use crate::store::folder::names;
 use crate::store::record::Lock;
 
@@ -131,7 +132,9 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
                 return Ok(false);
             }
             // All at once, as a chain may be gone too; whoever has a connection keeps it.
-            apply::load(&rules::whole(&Networks::of(containers))?).map(|()| true)
+            let whole = rules::whole(&Networks::of(containers))?;
+            let loaded = host_network::inside_if_there(containers.state_root(), || apply::load(&whole))?;
+            Ok(loaded.is_some())
         }
     }
 }
@@ -196,7 +199,12 @@ impl Quiet {
     fn differences(&self, containers: &Containers) -> Result<Vec<Leftover>> {
         let networks = Networks::of(containers);
         let (mut all, mut up) = (Vec::new(), Vec::new());
-        let links = Netlink::open()?.links()?;
+        let table = networks.table();
+        let there = host_network::inside_if_there(containers.state_root(), || {
+            Ok((Netlink::open()?.links()?, contents::read(&table)?))
+        })?;
+        // Where an ordinary user has no network of his own, nothing of it can be wrong.
+        let Some((links, there)) = there else { return Ok(Vec::new()) };
         for network in networks.list()? {
             let (bridge, mark) =
                 (bridge::of_firewall(&network)?, bridge::mark(containers.root(), For::Network(&network.id)));
@@ -214,8 +222,7 @@ impl Quiet {
         }
         let (known, needed) = (firewall::elements(&all, &known)?, firewall::elements(&up, &needed)?);
         let (known, needed) = (contents::held(&known), contents::held(&needed));
-        let table = networks.table();
-        let Some(there) = contents::read(&table)? else {
+        let Some(there) = there else {
             let is_missed = !needed.is_empty();
             return Ok(is_missed.then(|| Leftover::NoTable(table.name().to_owned())).into_iter().collect());
         };

@@ -26,6 +26,8 @@ const CLONE_NEWUSER: u64 = 0x1000_0000;
 const TOOLS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
 
 pub mod holder;
+pub mod host_network;
+pub mod way_out;
 
 static ENTERED: OnceLock<()> = OnceLock::new();
 

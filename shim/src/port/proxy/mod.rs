@@ -29,6 +29,7 @@ use crate::container::store::Containers;
 use crate::error::{Context, Error, Result};
 use crate::port::record;
 use crate::port::syntax::Protocol;
+use crate::rootless::host_network;
 
 use datagram::Datagrams;
 use stream::{Progress, Stream};
@@ -69,6 +70,8 @@ pub struct Way {
 pub fn run(containers: &Containers, id: &ContainerId) -> Result<()> {
     let Some(ways) = told()? else { return Ok(()) };
     let mut proxy = Proxy::new(&ways)?;
+    // What it listens at is the host's; where it leads to, an ordinary user's containers have a network of their own.
+    host_network::enter(containers.state_root())?;
     // All that needed them is done: the ports are bound.
     drop_capabilities()?;
     proxy.work(containers, id)
