@@ -249,6 +249,30 @@ fn a_bridge_that_somebody_has_removed_comes_back_with_all_of_its_ports() {
 }
 
 #[test]
+fn who_is_in_a_network_that_was_made_again_and_who_is_told_to_be_in_one_that_he_has_left() {
+    requires!(obstacle().is_none(), "{}", obstacle().unwrap_or_default());
+    let shim = Shim::networked();
+    shim.stdout(&["network", "create", "mine"]);
+    shim.stdout(&["network", "create", "other"]);
+    let id = shim.stdout(&["create", "--network", "mine", "busybox", "sleep", "600"]).trim_end().to_owned();
+    shim.stdout(&["network", "rm", "mine"]);
+    shim.stdout(&["network", "create", "mine"]);
+    shim.stdout(&["start", &id]);
+    is_clean(&shim);
+
+    // `network disconnect` was killed before it had noted that it was done.
+    shim.stdout(&["network", "connect", "other", &id]);
+    let path = shim.container_folder(&id).join("state.json");
+    let before = fs::read(&path).unwrap();
+    shim.stdout(&["network", "disconnect", "other", &id]);
+    fs::write(&path, before).unwrap();
+    is_mended(&shim, 0, &["is in it, and is not to be\n"]);
+    let told = shim.inspect(&id);
+    let networks = told["NetworkSettings"]["Networks"].as_object().unwrap();
+    assert_eq!(networks.keys().collect::<Vec<_>>(), ["mine"], "{told}");
+}
+
+#[test]
 fn two_stores_on_one_host_leave_each_others_rules_alone_and_keep_their_containers_apart() {
     requires!(obstacle().is_none(), "{}", obstacle().unwrap_or_default());
     let shim = Shim::networked();

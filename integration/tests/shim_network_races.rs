@@ -123,7 +123,7 @@ fn a_container_that_restarts_with_another_address_is_known_by_that() {
     shim.process(&ids[2]).kill();
     wait_for("the next run", || {
         let told = shim.inspect("third");
-        let is_next = told["State"]["Running"] == true && told["State"]["Pid"] != before;
+        let is_next = told["State"]["Status"] == "running" && told["State"]["Pid"] != before;
         (is_next && told["NetworkSettings"]["Networks"]["mine"]["IPAddress"] == "10.7.0.2").then_some(())
     });
     let hosts = shim.stdout(&["exec", "third", "cat", "/etc/hosts"]);

@@ -216,7 +216,9 @@ fn containers_reach_the_world_and_are_reached_by_their_ports() {
             (&other, "172.30.0.1"),
             (&web, HOST),
         ] {
-            server.is_reached(from, &format!("{address}:{port}"));
+            let client = server.is_reached(from, &format!("{address}:{port}"));
+            // Never the loopback: a program may trust that (CVE-2021-20199 of Podman).
+            assert_eq!(client.ip().to_string(), "172.30.0.1", "{address}:{port}");
         }
     }
     let server = Server::tcp(&web, "0.0.0.0:90");

@@ -142,7 +142,9 @@ pub fn disconnect(containers: &Containers, network: &str, word: &str, by_force: 
     if !container.endpoints.contains_key(&network.name) {
         // By force, what a killed command has left is taken away too.
         let leases = networks.leases(containers, &network.id)?;
-        if !by_force || leases.iter().all(|lease| lease.container != container.id) {
+        let is_in = leases.iter().any(|lease| lease.container == container.id)
+            || found.state.networks.values().any(|state| state.network_id == network.id);
+        if !by_force || !is_in {
             return Err(Error::conflict(not_in(container, &network.name)));
         }
     }

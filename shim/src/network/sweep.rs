@@ -10,6 +10,7 @@ use crate::container::ContainerId;
 use crate::container::process::ProcessId;
 use crate::container::store::Containers;
 use crate::error::{Error, Kind, Result};
+use crate::network::EndpointConfig;
 use crate::network::bridge::{self, For};
 use crate::network::connect;
 use crate::network::lease::Leases;
@@ -247,5 +248,9 @@ fn is_stray(containers: &Containers, network: &str, id: &str) -> Result<bool> {
         lock => lock?,
     };
     let Some(container) = containers.get(&id)?.filter(|_| lock.is_some()) else { return Ok(false) };
-    Ok(container.endpoints.values().all(|config| config.network_id != network))
+    let Some(network) = Networks::of(containers).get(network)? else { return Ok(false) };
+    // By its name too: a network that was removed and made again has another id (`endpoint::join`).
+    let is_meant =
+        |(name, config): (&String, &EndpointConfig)| *name == network.name || config.network_id == network.id;
+    Ok(!container.endpoints.iter().any(is_meant))
 }

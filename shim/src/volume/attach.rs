@@ -264,6 +264,32 @@ pub fn open_subpath(volumes: &Volumes, name: &str, subpath: &str) -> Result<Owne
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::folder::Folders;
+    use crate::store::scratch::Scratch;
+
+    #[test]
+    fn a_volume_is_used_while_a_runtime_is_at_work_to_start_its_container() {
+        let scratch = Scratch::new();
+        let folders = Folders::open(Some(&scratch.join("root")), Some(&scratch.join("state"))).unwrap();
+        let containers = Containers::open(&folders).unwrap();
+        let volumes = Volumes::open(folders.root(), folders.state()).unwrap();
+        let id = ContainerId::random().unwrap();
+        let is_used = || is_used(&volumes, &containers, "data").unwrap();
+        assert!(!is_used());
+        let users = volumes.users_folder("data");
+        fs::create_dir_all(&users).unwrap();
+        File::create(users.join(id.as_str())).unwrap();
+        // A crash has left that: nobody looks after the container.
+        make_private(&containers.state_folder(&id)).unwrap();
+        assert!(!is_used());
+        for lock in ["start.lock", "monitor.lock"] {
+            let lock = File::create(containers.state_folder(&id).join(lock)).unwrap();
+            lock.lock().unwrap();
+            assert!(is_used());
+            drop(lock);
+            assert!(!is_used());
+        }
+    }
 
     #[test]
     fn servers_that_are_named_have_addresses() {
