@@ -262,7 +262,10 @@ fn what_cannot_be_is_refused_in_dockers_words() {
             &["connect", "host", "alone"],
             "container cannot be disconnected from host network or connected to host network",
         ),
-        (&["connect", "--link", "x", "mine", "alone"], "--link is not supported"),
+        (
+            &["connect", "--link", "x", "bridge", "alone"],
+            "links are only supported for user-defined networks",
+        ),
     ] {
         if words.contains(&"alone") && shim.container_ids().is_empty() {
             shim.cli(&["create", "--name", "alone", "--network", "none", "busybox"]).expect_ok();
@@ -293,7 +296,7 @@ fn what_cannot_be_is_refused_in_dockers_words() {
             "conflicting options: mac-address and the network mode",
         ),
         (&["--link-local-ip", "169.254.0.9"], "--link-local-ip is not supported"),
-        (&["--link", "x"], "--link is not supported"),
+        (&["--link", "xx"], "could not get container for xx: No such container: xx"),
     ] {
         let refused = shim.run(&[words, &["busybox", "true"]].concat());
         refused.expect_code(125).expect_stderr(reason);

@@ -215,6 +215,37 @@ const RUNS: &[&str] = &[
     "d rm -f base p1 p2",
 ];
 
+/// Links, on the default network and in others.
+const LINKS: &[&str] = &[
+    "d run -d --name db -e FOO=bar -e HOME=/x --expose 5432 --expose 81 --expose 82/udp --expose 83 --expose 90 --expose 91 made >/dev/null; \
+     d run -d --name web --link db:my-db -e MY_DB_PORT=own made >/dev/null",
+    "d exec web sh -c 'env | sort' | sed 's/[0-9a-f]\\{12\\}/ID/'",
+    "d exec web sh -c 'tr \"\\0\" \"\\n\" </proc/1/environ | grep ^MY_ | sort'",
+    "d exec web tail -n2 /etc/hosts",
+    "d inspect web --format '{{json .HostConfig.Links}} {{json .NetworkSettings.Networks.bridge.Links}}'",
+    // The other one comes back with another address.
+    "d stop -t0 db; d run -d --name filler made >/dev/null; d start db; d exec web tail -n2 /etc/hosts; d exec web ping -c1 -W5 my-db | grep -c 'bytes from'",
+    "d rename db db2; d inspect web --format '{{json .HostConfig.Links}}'; d restart -t0 web; d exec web tail -n2 /etc/hosts",
+    "d stop -t0 db2 web; d start web; d inspect web --format '{{.State.ExitCode}} {{.State.Error}}'",
+    "d run --rm --link nosuch made true",
+    "d run --rm --link db2:a:b made true",
+    "d run --rm --link '' made true",
+    "d run --rm --link filler --network host made true",
+    "d run --rm --link filler --network none made true",
+    "d run --rm --link filler --network container:filler made true",
+    "d run -d --name of-host --network host made >/dev/null; d run --rm --link of-host made true",
+    "d network create --subnet 10.5.0.0/16 n1 >/dev/null; d network create --subnet 10.6.0.0/16 n2 >/dev/null; \
+     d run -d --name elsewhere --network n1 made >/dev/null; d run --rm --link elsewhere made true",
+    "d run -d --name linked --network n1 --link elsewhere:other --link nosuch:zz made >/dev/null",
+    "d inspect linked --format '{{json .HostConfig.Links}} {{json .NetworkSettings.Networks.n1.Links}}'",
+    "d exec linked nslookup -type=a other | tail -n2; d exec linked env | grep -i other; d exec linked grep other /etc/hosts",
+    "d exec linked nslookup -type=a other.n1 | tail -n2",
+    "~ d exec elsewhere nslookup -type=a other | grep 10.5",
+    "d network connect n2 elsewhere; d network connect --link elsewhere:more n2 linked; d exec linked nslookup -type=a more | tail -n2",
+    "d inspect linked --format '{{json .NetworkSettings.Networks.n2.Links}}'",
+    "d rm -f db2 web filler of-host elsewhere linked; d network rm n1 n2",
+];
+
 #[test]
 fn networks_and_ports_are_dockers() {
     if let Some(obstacle) = Docker::obstacle() {
@@ -224,4 +255,5 @@ fn networks_and_ports_are_dockers() {
     both.expect_same(NETWORKS);
     both.expect_same(CONTAINERS);
     both.expect_same(RUNS);
+    both.expect_same(LINKS);
 }

@@ -6,7 +6,7 @@ use crate::cli::spec_flags::integer;
 use crate::time;
 
 /// Of both.
-pub const CREATE_FLAGS: [Flag; 41] = [
+pub const CREATE_FLAGS: [Flag; 42] = [
     list("add-host", "list", "Add a custom host-to-IP mapping (host:ip)"),
     list("attach", "list", "Attach to STDIN, STDOUT or STDERR").short('a').checked(stream),
     value("cidfile", "string", "Write the container ID to the file"),
@@ -45,6 +45,7 @@ pub const CREATE_FLAGS: [Flag; 41] = [
     value("ip", "string", "IPv4 address (e.g., 172.30.100.104)").checked(ipv4),
     value("ip6", "string", "IPv6 address (e.g., 2001:db8::33)").checked(ipv6),
     value("kernel-memory", "bytes", "Kernel memory limit: of cgroup v1 alone").hidden(),
+    list("link", "list", "Add link to another container").checked(link),
     value("log-driver", "string", "Logging driver for the container"),
     list("log-opt", "list", "Log driver options"),
     value("mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)").checked(mac),
@@ -73,14 +74,13 @@ pub const CREATE_FLAGS: [Flag; 41] = [
 pub const DETACH: Flag = switch("detach", "Run container in background and print container ID").short('d');
 
 /// What is refused by name, and why.
-pub const CREATE_REFUSED: [Flag; 10] = [
+pub const CREATE_REFUSED: [Flag; 9] = [
     value("cpu-count", "int", WINDOWS).hidden(),
     value("cpu-percent", "int", WINDOWS).hidden(),
     value("cpu-rt-period", "int", REALTIME).hidden(),
     value("cpu-rt-runtime", "int", REALTIME).hidden(),
     value("io-maxbandwidth", "bytes", WINDOWS).hidden(),
     value("io-maxiops", "uint", WINDOWS).hidden(),
-    list("link", "list", "is not supported: containers find one another in networks").hidden(),
     list("link-local-ip", "list", "is not supported: addresses are of the network's subnets (--ip, --ip6)")
         .hidden(),
     list("storage-opt", "list", "is not supported: overlays have no options").hidden(),
@@ -114,6 +114,11 @@ fn ipv6(text: &str) -> Result<(), String> {
 
 fn mac(text: &str) -> Result<(), String> {
     crate::network::netlink::mac(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// `CONTAINER[:ALIAS]`.
+pub fn link(text: &str) -> Result<(), String> {
+    crate::network::link::parse(text).map(drop).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<(), String> {

@@ -1,9 +1,11 @@
 //! `shim network connect` and `shim network disconnect`
 
+use crate::cli::create_flags::link;
 use crate::cli::flags::{Arity, Form, Given, list, switch, value};
 use crate::cli::spec_flags::integer;
 use crate::cli::{Globals, Verb};
 use crate::command::containers;
+use crate::command::network_options::links;
 use crate::error::{Error, Result};
 use crate::network::{EndpointConfig, NAMES_ONLY, connect, told};
 
@@ -18,7 +20,7 @@ pub(super) const CONNECT: Verb = Verb {
             value("gw-priority", "int", "Highest gw-priority provides the default gateway").checked(integer),
             value("ip", "string", "IPv4 address (e.g., \"172.30.100.104\")"),
             value("ip6", "string", "IPv6 address (e.g., \"2001:db8::33\")"),
-            list("link", "list", "is not supported").hidden(),
+            list("link", "list", "Add link to another container").checked(link),
             list("link-local-ip", "strings", "is not supported").hidden(),
         ]],
         arity: Arity::Exactly(2),
@@ -42,7 +44,6 @@ pub(super) const DISCONNECT: Verb = Verb {
 fn run_connect(globals: &Globals, given: &Given) -> Result<u8> {
     for (flag, why) in [
         ("driver-opt", "there are no options of endpoints"),
-        ("link", "containers of a network find one another by their names"),
         ("link-local-ip", "addresses are of the network's subnets (--ip, --ip6)"),
     ] {
         if !given.texts(flag)?.is_empty() {
@@ -66,6 +67,7 @@ fn run_connect(globals: &Globals, given: &Given) -> Result<u8> {
             .collect(),
         ip: given.text("ip")?.filter(|text| !text.is_empty()).map(ip).transpose()?,
         ip6: given.text("ip6")?.filter(|text| !text.is_empty()).map(ip6).transpose()?,
+        links: links(given)?,
         gw_priority: given.text("gw-priority")?.and_then(|text| text.parse().ok()).unwrap_or_default(),
         ..EndpointConfig::default()
     };

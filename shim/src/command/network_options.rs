@@ -10,7 +10,7 @@ use crate::bundle::syntax::mount::fields;
 use crate::cli::flags::Given;
 use crate::container::modes::{self, Mode};
 use crate::error::{Error, Kind, Result};
-use crate::network::{DEFAULT, EndpointConfig, NAMES_ONLY, netlink};
+use crate::network::{DEFAULT, EndpointConfig, NAMES_ONLY, link, netlink};
 
 /// One of `--network`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,6 +138,7 @@ fn complete(given: &Given, config: &mut EndpointConfig) -> Result<()> {
         }
         config.aliases = aliases.into_iter().map(str::to_owned).collect();
     }
+    config.links = links(given)?;
     if let Some(ip) = given.text("ip")?.filter(|ip| !ip.is_empty()) {
         if config.ip.is_some() {
             return twice("ip", "IPv4 address");
@@ -159,6 +160,12 @@ fn complete(given: &Given, config: &mut EndpointConfig) -> Result<()> {
     Ok(())
 }
 
+/// `--link`, each as `CONTAINER:ALIAS`.
+pub(super) fn links(given: &Given) -> Result<Vec<String>> {
+    let whole = |text: &str| link::parse(text).map(|(name, alias)| format!("{name}:{alias}"));
+    given.texts("link")?.into_iter().map(whole).collect()
+}
+
 /// Where there is no network of ours, nothing can be asked of it.
 fn refuse(config: &EndpointConfig, mode: &Mode) -> Result<BTreeMap<String, EndpointConfig>> {
     let invalid = |words: &str| Err(Error::new(Kind::Invalid, words));
@@ -171,6 +178,9 @@ fn refuse(config: &EndpointConfig, mode: &Mode) -> Result<BTreeMap<String, Endpo
         }
         () if !config.aliases.is_empty() => {
             invalid("network-scoped alias is supported only for containers in user defined networks")
+        }
+        () if !config.links.is_empty() => {
+            Err(Error::usage("links are only supported for user-defined networks"))
         }
         () if config.gw_priority != 0 => {
             Err(Error::usage(format!("gw-priority is of networks, and not of {}", mode.word("none"))))

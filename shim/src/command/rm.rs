@@ -14,7 +14,7 @@ pub(super) const VERB: Verb = Verb {
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         flags: &[&[
             switch("force", "Force the removal of a running container (uses SIGKILL)").short('f'),
-            switch("link", "Remove the specified link: there are no links").short('l').hidden(),
+            switch("link", "Remove the specified link: a link goes with its container").short('l').hidden(),
             switch("volumes", "Remove anonymous volumes associated with the container").short('v'),
         ]],
         arity: Arity::AtLeast(1),
@@ -25,7 +25,7 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(globals: &Globals, given: &Given) -> Result<u8> {
     if given.is_on("link") {
-        return Err(Error::usage("--link is not supported: containers find one another in networks"));
+        return Err(Error::usage("--link is not supported: a link goes with the container that has it"));
     }
     let (containers, by_force) = (containers(globals)?, given.is_on("force"));
     let mut code = 0;

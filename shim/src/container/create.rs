@@ -210,7 +210,7 @@ fn fill(
     let document = serde_json::to_vec(&spec).map_err(|error| Error::invalid(error.to_string()));
     let document = document.during(|| DOCUMENT.into())?;
     write(&draft.path().join(DOCUMENT), &document, 0o600, lasting)?;
-    if host_config.device_requests.is_some() {
+    if host_config.device_requests.is_some() || endpoints.values().any(|config| !config.linked.is_empty()) {
         write(&draft.path().join(PLAIN_DOCUMENT), &document, 0o600, lasting)?;
     }
 

@@ -22,6 +22,7 @@ use crate::container::record::Container;
 use crate::error::{Context as _, Error, Result};
 use crate::host;
 use crate::image::config::Execution;
+use crate::network::link;
 use crate::root::lookup;
 use crate::runtime;
 
@@ -171,7 +172,11 @@ fn environment(
     request: &Request,
     account: &Account,
 ) -> Result<Vec<String>> {
-    let image = Execution { env: Some(container.config.env.clone()), ..Execution::default() };
+    let of_process = process.get("env").and_then(Value::as_array).into_iter().flatten();
+    // The container's own count for more, here as there.
+    let mut env = link::of_environment(container, of_process.filter_map(Value::as_str));
+    env.extend(container.config.env.iter().cloned());
+    let image = Execution { env: Some(env), ..Execution::default() };
     let options = Options { terminal: request.tty, env: request.env.clone(), ..Options::default() };
     let hostname = variable(process, "HOSTNAME").unwrap_or(&container.config.hostname);
     process::env(&image, &options, account, hostname)

@@ -59,7 +59,7 @@ pub struct HostConfig {
     pub ipc_mode: String,
     /// Docker's; empty.
     pub cgroup: String,
-    /// Docker's; none.
+    /// Docker's; told by where the container has them.
     pub links: Option<Vec<String>>,
     /// -1000 to 1000.
     pub oom_score_adj: i32,

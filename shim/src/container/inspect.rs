@@ -5,6 +5,7 @@ use crate::container::state::{State, Status};
 use crate::container::store::{Containers, Found};
 use crate::container::{ContainerId, network_settings, size};
 use crate::error::Result;
+use crate::network::link;
 use crate::output::document;
 use crate::output::value::Value;
 use crate::store::Store;
@@ -76,7 +77,7 @@ pub fn inspect(store: &Store, containers: &Containers, found: &Found, sizes: boo
         ("ProcessLabel", container.process_label.as_str().into()),
         ("AppArmorProfile", container.app_armor_profile.as_str().into()),
         ("ExecIDs", Value::NoList),
-        ("HostConfig", host_config(container)),
+        ("HostConfig", host_config(container, link::told(containers, container))),
         ("GraphDriver", graph_driver(store, container, &folder)),
     ];
     if sizes {
@@ -126,8 +127,9 @@ fn told_state(state: &State) -> Value {
     )
 }
 
-fn host_config(container: &Container) -> Value {
-    let mut value = document::value(&container.host_config);
+fn host_config(container: &Container, links: Option<Vec<String>>) -> Value {
+    let links = links.map_or(Value::NoList, Into::into);
+    let mut value = document::value(&container.host_config).with("Links", links);
     if let Value::Object(_, members) = &mut value {
         let resources = members.iter().filter(|(name, _)| RESOURCES.contains(name)).cloned().collect();
         members.push(("Resources", Value::Aside(Box::new(Value::Object("Resources", resources)))));

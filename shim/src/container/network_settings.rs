@@ -89,7 +89,7 @@ fn endpoint(config: &EndpointConfig, state: &EndpointState) -> Value {
             "IPAMConfig",
             if asked.is_empty() { Value::Null } else { Value::Object("EndpointIPAMConfig", asked) },
         ),
-        ("Links", Value::NoList),
+        ("Links", list(&config.links)),
         ("Aliases", list(&config.aliases)),
         ("MacAddress", mac.as_str().into()),
         (

@@ -20,6 +20,7 @@ use crate::container::state::Status;
 use crate::container::store::Containers;
 use crate::container::{self, ContainerId, document, modes, root, volumes};
 use crate::error::{Context, Error, Result};
+use crate::network::link;
 use crate::network::names::Sockets;
 use crate::network::{EndpointState, endpoint};
 use crate::port::publish;
@@ -49,6 +50,7 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
     let id = ContainerId::parse(&container.id)?;
     let prepared = (|| {
         // First what may be refused.
+        link::check(containers, container)?;
         let mut joined = join(containers, container)?;
         root::attach(containers, container)?;
         if container.host_config.ipc_mode == "shareable" {
@@ -65,9 +67,10 @@ pub fn prepare(containers: &Containers, container: &Container) -> Result<Prepare
         let parts = volumes::attach(containers, container)?;
         let paths = joined.iter().map(|(kind, open)| (*kind, path_of(open))).collect::<Vec<_>>();
         let sources = parts.iter().map(|(place, open)| (place.as_str(), path_of(open))).collect::<Vec<_>>();
-        if let Some(requests) = &container.host_config.device_requests {
+        if changes_at_start(container) {
             let mut document: Value = document::read(&bundle.join(PLAIN_DOCUMENT))?;
-            add_devices(&mut document, requests)?;
+            add_devices(&mut document, container.host_config.device_requests.iter().flatten())?;
+            add_variables(&mut document, link::environment(containers, container)?)?;
             record::write_fast(&bundle.join(DOCUMENT), &document)?;
         }
         if !paths.is_empty() || !sources.is_empty() {
@@ -154,8 +157,32 @@ fn lead(path: &Path, to: &[(&str, String)], sources: &[(&str, String)]) -> Resul
     record::write_fast(path, &document)
 }
 
+/// Is the document another at each start: by descriptions of devices, or by what others are that it is linked to?
+#[must_use]
+pub fn changes_at_start(container: &Container) -> bool {
+    container.host_config.device_requests.is_some() || !link::of(container).is_empty()
+}
+
+/// Adds variables to those of the program, whose own ones stay.
+fn add_variables(document: &mut Value, variables: Vec<(String, String)>) -> Result<()> {
+    if variables.is_empty() {
+        return Ok(());
+    }
+    let env = document.pointer_mut("/process/env").and_then(Value::as_array_mut);
+    let env = env.ok_or_else(|| Error::invalid("no process.env")).during(|| PLAIN_DOCUMENT.into())?;
+    for (name, value) in variables {
+        let is_own = |known: &Value| {
+            known.as_str().and_then(|known| known.split_once('=')).is_some_and(|(known, _)| known == name)
+        };
+        if !env.iter().any(is_own) {
+            env.push(Value::String(format!("{name}={value}")));
+        }
+    }
+    Ok(())
+}
+
 /// Does what descriptions say of the devices that were asked for, as they are now.
-fn add_devices(document: &mut Value, requests: &[DeviceRequest]) -> Result<()> {
+fn add_devices<'a>(document: &mut Value, requests: impl Iterator<Item = &'a DeviceRequest>) -> Result<()> {
     let registry = Registry::read(&cdi::registry::FOLDERS.map(Path::new));
     let lookup = |path: &str| {
         let none = || Error::not_found(format!("CDI device injection failed: {path:?} is not a device node"));

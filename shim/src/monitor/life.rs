@@ -358,7 +358,8 @@ impl Worker<'_> {
             reason.clone_into(&mut state.error);
             state.exit_code = match code {
                 // `run` tells it apart from what programs say; here it is docker's number for what never ran.
-                CANNOT_START => NEVER_RAN,
+                CANNOT_START if state.exit_code == 0 => NEVER_RAN,
+                CANNOT_START => state.exit_code,
                 code => code.into(),
             };
             if is_restart && state.status != Status::Removing {

@@ -18,7 +18,9 @@ use crate::container::{self, ContainerId};
 use crate::error::{Context, Error, Result};
 use crate::monitor;
 use crate::network::store::Networks;
-use crate::network::{EndpointConfig, EndpointState, Network, check, endpoint, files, is_of_networks, names};
+use crate::network::{
+    DEFAULT, EndpointConfig, EndpointState, Network, check, endpoint, files, is_of_networks, names,
+};
 use crate::port::publish;
 use crate::rootless::way_out;
 use crate::store::record::Lock;
@@ -53,6 +55,9 @@ fn not_in(container: &Container, network: &str) -> String {
 pub fn connect(containers: &Containers, network: &str, word: &str, mut config: EndpointConfig) -> Result<()> {
     let network = Networks::of(containers).find(network)?;
     check(&network, &config)?;
+    if network.name == DEFAULT && !config.links.is_empty() {
+        return Err(Error::usage("links are only supported for user-defined networks"));
+    }
     config.network_id.clone_from(&network.id);
     let Locked { id, found, .. } = &lock(containers, word)?;
     let container = &found.container;

@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event;
 use crate::network::bridge::{self, For};
 use crate::network::lease::{Lease, Leases, Part};
+use crate::network::link;
 use crate::network::names::{self, Sockets};
 use crate::network::namespace;
 use crate::network::netlink::{self, Netlink, Pair};
@@ -78,6 +79,9 @@ pub fn attach(containers: &Containers, container: &Container) -> Result<Option<A
             state.networks.clone_from(&networks);
             state.names = ports;
         })?;
+        if let Some(state) = networks.get(DEFAULT) {
+            link::tell_others(containers, container, &state.network_id);
+        }
         Ok(Attached { netns, networks, names })
     })();
     attached.map(Some).map_err(|error: Error| match detach(containers, container) {
@@ -175,6 +179,7 @@ pub fn join(
         mac: config.mac_address.clone(),
         veth: veth.clone(),
         names: names_in(container, &network, config),
+        linked: config.linked.iter().map(|link| link.id.clone()).collect(),
         ..Lease::default()
     };
     let lease = leases.take(&network, config, asked)?;
@@ -195,7 +200,7 @@ pub fn join(
     namespace::inside(netns, || set_device(interface, &lease, &parts))?;
     netlink.set_up(link.index, &bridge::mark(containers.root(), For::Container(&container.id)))?;
     tell(containers.state_root(), "connect", &network, container);
-    Ok(told(&network, lease, &parts, interface))
+    Ok(EndpointState { links: config.links.clone(), ..told(&network, lease, &parts, interface) })
 }
 
 /// The end at the bridge of a container's device in a network.
@@ -256,6 +261,7 @@ fn told(network: &Network, lease: Lease, parts: &[Part], interface: &str) -> End
         global_ipv6_prefix_len: length(false),
         mac_address: lease.mac,
         dns_names: lease.names,
+        links: Vec::new(),
         interface: interface.to_owned(),
         veth: lease.veth,
     }

@@ -12,11 +12,11 @@ use std::path::Path;
 
 use crate::container::ContainerId;
 use crate::container::create::{host_file, name_servers};
-use crate::container::hosts::{self, Resolver};
+use crate::container::hosts::{self, Extra, Resolver};
 use crate::container::record::Container;
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
-use crate::network::{EndpointState, names};
+use crate::network::{EndpointState, link, names};
 use crate::rootless::host_network;
 
 /// Writes them for a container that is in these networks.
@@ -29,7 +29,7 @@ pub fn write(
     networks: &BTreeMap<String, EndpointState>,
 ) -> Result<()> {
     let folder = containers.folder(&ContainerId::parse(&container.id)?);
-    replace(&folder.join("hosts"), &hosts_file(container, networks)?)?;
+    replace(&folder.join("hosts"), &hosts_file(container, networks, &link::hosts(containers, container)?)?)?;
     replace(&folder.join("resolv.conf"), &resolv_conf(container, networks)?)
 }
 
@@ -76,10 +76,15 @@ fn resolv_conf(container: &Container, networks: &BTreeMap<String, EndpointState>
     Ok(resolver.file(&host, false))
 }
 
-/// What /etc/hosts says: what it always does, what the user has added, and the container's own addresses.
-fn hosts_file(container: &Container, networks: &BTreeMap<String, EndpointState>) -> Result<String> {
+/// What /etc/hosts says: what it always does, what the user has added, whom it is linked to, and the container's own addresses.
+fn hosts_file(
+    container: &Container,
+    networks: &BTreeMap<String, EndpointState>,
+    linked: &[Extra],
+) -> Result<String> {
     let extra = container.host_config.extra_hosts.iter().flatten();
-    let extra = extra.map(|text| hosts::extra(text)).collect::<Result<Vec<_>>>()?;
+    let mut extra = extra.map(|text| hosts::extra(text)).collect::<Result<Vec<_>>>()?;
+    extra.extend_from_slice(linked);
     let gateways = networks.values().flat_map(|state| [&state.gateway, &state.ipv6_gateway]);
     let gateway = gateways.filter_map(|gateway| gateway.parse().ok()).next();
     // An ordinary user's gateway is no address of the host's; the host's own leads there by the way out.
@@ -116,10 +121,10 @@ mod tests {
             ..EndpointState::default()
         };
         networks.insert("one".to_owned(), state);
-        let text = hosts_file(&container, &networks).unwrap();
+        let text = hosts_file(&container, &networks, &[]).unwrap();
         assert!(text.ends_with("10.0.0.9\tdb\n172.30.0.1\tup\n172.30.0.2\tweb\nfd00::2\tweb\n"), "{text}");
         container.config.domainname = "example.org".to_owned();
-        let text = hosts_file(&container, &networks).unwrap();
+        let text = hosts_file(&container, &networks, &[]).unwrap();
         assert!(text.ends_with("\nfd00::2\tweb.example.org web\n"), "{text}");
     }
 }

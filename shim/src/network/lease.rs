@@ -35,6 +35,9 @@ pub struct Lease {
     pub veth: String,
     /// What others in the network find it by; none on the default network.
     pub names: Vec<String>,
+    /// Ids of the containers whose addresses are in its /etc/hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<String>,
 }
 
 /// The document.

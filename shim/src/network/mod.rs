@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod files;
 pub mod filter;
 pub mod lease;
+pub mod link;
 pub mod names;
 pub mod namespace;
 pub mod netlink;
@@ -56,6 +57,10 @@ pub fn resolve(
         let network = networks.find(&word)?;
         check(&network, &config)?;
         config.network_id.clone_from(&network.id);
+        if network.name == DEFAULT {
+            // No names there: it is known which containers are meant, whatever they are called later.
+            config.linked = link::resolve(containers, &std::mem::take(&mut config.links))?;
+        }
         if host_config.network_mode == word {
             host_config.network_mode.clone_from(&network.name);
         }

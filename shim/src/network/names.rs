@@ -14,7 +14,7 @@ use crate::error::{Context, Result};
 use crate::firewall::{apply, rules};
 use crate::network::lease::Leases;
 use crate::network::store::{self, Networks};
-use crate::network::{DEFAULT, EndpointState, namespace};
+use crate::network::{DEFAULT, EndpointState, link, namespace};
 
 /// Where programs find it.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -83,6 +83,32 @@ pub struct Known {
 /// # Errors
 /// A damaged record; the system's reason.
 pub fn look_up(containers: &Containers, id: &ContainerId, name: &str) -> Result<Known> {
+    // What it alone calls somebody comes first.
+    for called in called_by(containers, id, name)? {
+        let known = look_up_name(containers, id, &called)?;
+        if known.addresses.is_some() {
+            return Ok(known);
+        }
+    }
+    look_up_name(containers, id, name)
+}
+
+/// What the links of a container in its networks say of a name.
+fn called_by(containers: &Containers, id: &ContainerId, name: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (network, state) in &containers.state(id)?.networks {
+        for (other, alias) in state.links.iter().filter_map(|text| link::parse(text).ok()) {
+            let bare =
+                name.strip_suffix(network.as_str()).and_then(|rest| rest.strip_suffix('.')).unwrap_or(name);
+            if alias.eq_ignore_ascii_case(name) || alias.eq_ignore_ascii_case(bare) {
+                found.push(format!("{other}.{network}"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn look_up_name(containers: &Containers, id: &ContainerId, name: &str) -> Result<Known> {
     let (mut found, mut is_known) = (Vec::new(), false);
     let may_ask = each_lease(containers, id, |network, lease| {
         let bare = name.strip_suffix(network).and_then(|rest| rest.strip_suffix('.')).unwrap_or(name);

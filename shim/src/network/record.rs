@@ -8,6 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::link::Link;
+
 /// A network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -99,6 +101,12 @@ pub struct EndpointConfig {
     /// `driver-opt=`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub driver_opts: BTreeMap<String, String>,
+    /// `--link`, in networks that somebody has made: `CONTAINER:ALIAS`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    /// The same on the default network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<Link>,
     /// Which network's gateway is the default one: the highest number's.
     pub gw_priority: i64,
 }
@@ -135,6 +143,9 @@ pub struct EndpointState {
     /// All that others find it by; empty on the default network.
     #[serde(rename = "DNSNames")]
     pub dns_names: Vec<String>,
+    /// What it alone finds others by: `CONTAINER:ALIAS`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
     /// The device inside.
     pub interface: String,
     /// Its other end, at the bridge.
