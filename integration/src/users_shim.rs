@@ -99,25 +99,35 @@ impl UsersShim {
     }
 }
 
-impl Drop for UsersShim {
-    /// The holder of the user's namespaces, and whatever a test that failed has left: by their command lines, which have
-    /// this test's folder in them.
-    fn drop(&mut self) {
+impl UsersShim {
+    /// The holder of the user's namespaces, monitors, and what else is running of his shim: by their command lines, which
+    /// have this test's folder in them.
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
         // To the end of its name: others' may begin with it.
         let mark = format!("{}/", self.folder().display());
-        let ours = || {
-            let pids = fs::read_dir("/proc").expect("read /proc").flatten();
-            let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-            pids.filter(|pid| {
-                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                Process::new(u32::try_from(*pid).expect("a pid")).is_alive()
-                    && String::from_utf8_lossy(&line).contains(&mark)
-            })
-            .collect::<Vec<_>>()
+        let pids = fs::read_dir("/proc").expect("read /proc").flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let is_ours = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            Process::new(u32::try_from(*pid).expect("a pid")).is_alive()
+                && String::from_utf8_lossy(&line).contains(&mark)
         };
-        for pid in ours() {
+        pids.filter(is_ours).collect()
+    }
+
+    /// Kills all of them, and waits for their end.
+    #[track_caller]
+    pub fn kill_all(&self) {
+        for pid in self.processes() {
             let _ = kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL);
         }
-        wait_for("the end of the user's processes", || ours().is_empty().then_some(()));
+        wait_for("the end of the user's processes", || self.processes().is_empty().then_some(()));
+    }
+}
+
+impl Drop for UsersShim {
+    fn drop(&mut self) {
+        self.kill_all();
     }
 }

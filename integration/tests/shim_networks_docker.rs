@@ -118,7 +118,7 @@ const CONTAINERS: &[&str] = &[
     "d network disconnect n2 c1",
     "d network disconnect n2 c1",
     "d network inspect n2 --format '{{len .Containers}}'",
-    "d ps --format '{{.Names}} {{.Networks}} {{.Ports}}'",
+    "d ps --format '{{.Names}} {{.Networks}} {{.Ports}}' | sed 's/n1,bridge/bridge,n1/; s/n2,bridge/bridge,n2/'",
     "d ps --filter network=n1 --format '{{.Names}}'",
     "d exec c1 ip -4 -o addr show scope global | awk '{print $2, $4}'",
     "d stop -t0 c1 && d network connect n2 c1 && d inspect c1 --format '{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{$v.IPAddress}};{{end}}'",
@@ -211,7 +211,7 @@ const RUNS: &[&str] = &[
     "d inspect p1 --format '{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}'",
     "d stop -t0 p1; d port p1; d inspect p1 --format '{{json .NetworkSettings.Ports}}'; d ps -a --filter name=p1 --format '{{.Ports}}|'",
     "d run -d --name p2 -P made >/dev/null; d ps --filter name=p2 --format '{{.Ports}}' | sed 's/:[0-9]*->/:N->/g; s/ :::/ [::]:/g'",
-    "d port p2 | sed 's/:[0-9]*$/:N/; s/ :::/ [::]:/'",
+    "d port p2 | sed 's/:[0-9]*$/:N/; s/ :::/ [::]:/' | sort",
     "d rm -f base p1 p2",
 ];
 

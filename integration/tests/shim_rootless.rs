@@ -9,8 +9,9 @@ use std::path::Path;
 use integration::registry::docker::{self, Demands};
 use integration::{
     Call, ImageMaker, Layout, Ordinary, Registry, Scratch, UsersShim, is_root, json, requires,
-    shim_under_test,
+    shim_under_test, wait_for,
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 const USER: Ordinary = Ordinary::NOBODYS;
 
@@ -78,6 +79,37 @@ fn an_ordinary_users_containers_run_in_namespaces_that_they_share() {
     assert_eq!(fs::read_dir(shim.path("state/containers")).unwrap().count(), 0);
     shim.call(&["rmi", "box"]).output().expect_ok();
     assert_eq!(fs::read_dir(shim.path("root/layers")).unwrap().count(), 0);
+}
+
+/// Whoever looks first takes over what is to go on, and that may be a command which makes no namespaces otherwise.
+#[test]
+fn what_goes_on_after_everything_was_killed_is_in_namespaces_again() {
+    requires!(is_root(), "becoming another user needs root");
+    let shim = shim();
+    shim.give_runtime();
+    let archive = shim.path("image.tar");
+    shim.call(&["load", "-qi", archive.to_str().unwrap()]).output().expect_ok();
+    let words = ["run", "-d", "--restart", "always", "--name", "web", "box", "sleep", "600"];
+    shim.call(&words).output().expect_ok();
+    let program = || {
+        let told = shim.call(&["inspect", "-f", "{{.State.Pid}}", "web"]).output().expect_ok();
+        told.stdout.trim_end().parse::<i32>().unwrap()
+    };
+    let first = program();
+    shim.kill_all();
+    let _ = kill_process(Pid::from_raw(first).unwrap(), Signal::KILL);
+    wait_for("the end of all", || (!Path::new(&format!("/proc/{first}")).exists()).then_some(()));
+    // The first two find it, the later ones wait for its restart.
+    let second = wait_for("the next run", || {
+        shim.call(&["ps", "-a"]).output().expect_ok().expect_no_stderr();
+        Some(program()).filter(|pid| *pid != 0 && *pid != first)
+    });
+    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+    assert_ne!(of(&second.to_string()), of("self"));
+    for pid in shim.processes() {
+        assert_eq!(of(&pid.to_string()), of(&second.to_string()));
+    }
+    shim.call(&["rm", "-f", "web"]).output().expect_ok();
 }
 
 #[test]

@@ -171,3 +171,41 @@ fn ports_are_published_where_there_is_no_nft() {
     shim("rm -f web").expect_ok();
     shim("network rm own").expect_ok();
 }
+
+/// Subnets that meet, as those of docker's pools do: the whole table is made of all of them at once.
+#[test]
+fn a_table_that_is_gone_is_made_anew_where_subnets_meet() {
+    requires!(is_root(), "{ROOT}");
+    let shim = Shim::networked();
+    for (name, subnet, six) in [
+        ("one", "172.18.0.0/16", "fd01:1::/64"),
+        ("two", "172.19.0.0/16", "fd01:1:0:1::/64"),
+        ("three", "172.20.0.0/16", "fd01:2::/64"),
+    ] {
+        shim.stdout(&["network", "create", "--ipv6", "--subnet", subnet, "--subnet", six, name]);
+        shim.stdout(&["run", "--rm", "--network", name, "busybox", "true"]);
+    }
+    // The kernel lists elements in any order.
+    let words = || {
+        let mut words: Vec<_> = listed(shim.host())
+            .split([' ', ',', '\n', '\t'])
+            .map(str::to_owned)
+            .filter(|word| !word.is_empty())
+            .collect();
+        words.sort();
+        words
+    };
+    let before = words();
+    shim.host().sh("nft flush ruleset");
+    let id = shim.detached(&["--network", "two", "-p", "8080:80", "busybox", "sleep", "1000"]);
+    let netns = shim.process(&id).path("ns/net").to_string_lossy().into_owned();
+    Server::tcp(&netns, "0.0.0.0:80").is_reached(&shim.host().path(), "127.0.0.1:8080");
+    shim.stdout(&["rm", "-f", &id]);
+    assert_eq!(words(), before);
+    shim.stdout(&["system", "check"]);
+    for name in ["two", "one", "three"] {
+        shim.stdout(&["network", "rm", name]);
+    }
+    let left = shim.host().sh("nft list ruleset");
+    assert!(!left.contains("elements"), "{left}");
+}

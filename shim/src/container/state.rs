@@ -32,6 +32,14 @@ pub enum Status {
     Dead,
 }
 
+impl State {
+    /// Does the record say that something goes on?
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.monitor.is_some() || self.status.has_process() || self.status == Status::Restarting
+    }
+}
+
 impl Status {
     /// The word.
     #[must_use]

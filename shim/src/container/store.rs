@@ -260,12 +260,12 @@ impl Containers {
         let Some(container) = self.get(id)? else { return Ok(None) };
         let state = self.state(id)?;
         let settled = |container, state| Ok(Some(Found { container, state, is_orphan: false }));
-        if !is_open(&state) || state.monitor.is_some_and(ProcessId::is_alive) || self.is_supervised(id)? {
+        if !state.is_open() || state.monitor.is_some_and(ProcessId::is_alive) || self.is_supervised(id)? {
             return settled(container, state);
         }
         // Its monitor may have recorded the end and gone since the record was read.
         let state = self.state(id)?;
-        if !is_open(&state) {
+        if !state.is_open() {
             return settled(container, state);
         }
         let boot = boot_id()?;
@@ -276,7 +276,7 @@ impl Containers {
         let lasting = !container.host_config.auto_remove;
         let state = self.update_state(id, lasting, |state| {
             // Not if another monitor has begun meanwhile.
-            if is_open(state) && state.boot != boot {
+            if state.is_open() && state.boot != boot {
                 if state.status.has_process() || state.status == Status::Restarting {
                     state.exit_code = 255;
                     state.status = Status::Exited;
@@ -549,11 +549,6 @@ impl Containers {
     fn lock(&self, id: &ContainerId) -> Result<Lock> {
         Lock::exclusive(&self.folder(id).join("lock")).map_err(|error| gone(error, id))
     }
-}
-
-/// Does the record say that something goes on?
-fn is_open(state: &State) -> bool {
-    state.monitor.is_some() || state.status.has_process() || state.status == Status::Restarting
 }
 
 /// A container whose folder is not there.

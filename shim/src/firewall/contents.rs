@@ -49,10 +49,10 @@ pub fn read(table: &Table) -> Result<Option<BTreeSet<Held>>> {
 pub fn held(elements: &BTreeSet<Element>) -> BTreeSet<Held> {
     let mut told = BTreeSet::new();
     let mut ends = BTreeSet::new();
-    for one in elements.iter().filter(|one| !one.is_end) {
+    for one in elements.iter().filter(|one| one.begins) {
         let Some(set) = rules::SETS.iter().find(|set| set.name == one.set) else { continue };
         let mut element = if set.is_interval {
-            let end = elements.iter().find(|end| end.is_end && end.set == one.set && end.key > one.key);
+            let end = elements.iter().find(|end| !end.begins && end.set == one.set && end.key > one.key);
             ends.extend(end);
             let last = one.last.clone().unwrap_or_else(|| match end {
                 Some(end) => before(end.key.clone()),
@@ -68,7 +68,7 @@ pub fn held(elements: &BTreeSet<Element>) -> BTreeSet<Held> {
         told.insert(Held { set: set.name, element });
     }
     // An end of nothing is nobody's.
-    for end in elements.iter().filter(|one| one.is_end && !ends.contains(one)) {
+    for end in elements.iter().filter(|one| !one.begins && !ends.contains(one)) {
         told.insert(Held { set: end.set, element: format!("end {:02x?}", end.key) });
     }
     told
@@ -184,7 +184,7 @@ mod tests {
             "masquerade4 { 10.0.0.1 - 255.255.255.255 }"
         );
         assert_eq!(of(Element::of("masquerade4", vec![128, 0, 0, 0], None)), "masquerade4 { 128.0.0.0/1 }");
-        let end = Element { is_end: true, ..Element::of("masquerade4", vec![10, 0, 0, 1], None) };
+        let end = Element { begins: false, ..Element::of("masquerade4", vec![10, 0, 0, 1], None) };
         assert_eq!(of(end), "masquerade4 { end [0a, 00, 00, 01] }");
         assert_eq!(
             of(Element::of("any4", vec![1, 2], Some(vec![0; 3]))),

@@ -171,8 +171,9 @@ fn of_bridge(bridge: &Bridge) -> Result<Vec<Element>> {
         if bridge.masquerades && !bridge.is_internal {
             elements.push(Element::of(masquerade, first, None));
             // What reaches to the last address of all has no end.
-            elements
-                .extend(next(last).map(|end| Element { is_end: true, ..Element::of(masquerade, end, None) }));
+            elements.extend(
+                next(last).map(|end| Element { begins: false, ..Element::of(masquerade, end, None) }),
+            );
         }
     }
     Ok(elements)
@@ -284,7 +285,7 @@ mod tests {
                 text += &format!(" {sign} {}", hex(bytes));
             }
         }
-        text + if element.is_end { " end" } else { "" }
+        text + if element.begins { "" } else { " end" }
     }
 
     #[test]
@@ -314,6 +315,23 @@ mod tests {
         for name in ["", "a\"b", "a b", "a;b", "a}b", "a/b", "0123456789abcdef", "a\nb"] {
             assert!(table().with_bridge(&bridge(name)).is_err(), "{name:?}");
         }
+    }
+
+    /// The kernel takes no beginning within a range that is open.
+    #[test]
+    fn where_subnets_meet_one_ends_before_the_other_begins() {
+        let subnets = vec![("10.0.0.0".parse().unwrap(), 8), ("11.0.0.0".parse().unwrap(), 8)];
+        let all = elements(&[Bridge { subnets, ..bridge("br-0") }], &[]).unwrap();
+        let of_masquerade = all.iter().filter(|one| one.set == "masquerade4").map(told).collect::<Vec<_>>();
+        assert_eq!(
+            of_masquerade,
+            [
+                "masquerade4 0a000000",
+                "masquerade4 0b000000 end",
+                "masquerade4 0b000000",
+                "masquerade4 0c000000 end"
+            ]
+        );
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Namespaces {
 }
 
 /// Has this process, which must have no other thread, go on in the namespaces of the user's containers. Where there are
-/// none, they are made if `make` says so, and otherwise nothing is done, as no container runs: false then.
+/// none, they are made if `make` says so, or if a container is to be taken over by whoever looks at it; otherwise nothing is
+/// done, as no container runs: false then.
 ///
 /// # Errors
 /// No user namespaces for users here; what newuidmap and newgidmap say; the system's reason.
@@ -83,8 +84,12 @@ pub fn join(folders: &Folders, make: bool) -> Result<bool> {
         Some(record) => Namespaces::of(record.holder)?,
         None => None,
     };
+    let mut make = make;
     if found.is_none() {
-        found = of_monitors(folders.root(), &boot)?;
+        let (of_monitors, is_left) = of_monitors(folders.root(), &boot)?;
+        found = of_monitors;
+        // All of it was killed, and a monitor that takes over has to be where its container may run again.
+        make |= is_left;
     }
     if found.is_none() && make {
         let holder = hold(state)?;
@@ -98,19 +103,21 @@ pub fn join(folders: &Folders, make: bool) -> Result<bool> {
     }
 }
 
-/// The namespaces of a monitor, if one is there.
-fn of_monitors(root: &Path, boot: &str) -> Result<Option<Namespaces>> {
+/// The namespaces of a monitor, if one is there; and if there is none, does any record say that something goes on?
+fn of_monitors(root: &Path, boot: &str) -> Result<(Option<Namespaces>, bool)> {
+    let mut is_left = false;
     let entries = fs::read_dir(root.join("containers")).into_iter().flatten().flatten();
     for entry in entries {
         let state = record::read::<State>(&entry.path().join("state.json"))?;
-        let of_now = state.filter(|state| state.boot == boot);
-        if let Some(monitor) = of_now.and_then(|state| state.monitor)
+        let Some(state) = state.filter(|state| state.boot == boot && state.is_open()) else { continue };
+        if let Some(monitor) = state.monitor
             && let Some(namespaces) = Namespaces::of(monitor)?
         {
-            return Ok(Some(namespaces));
+            return Ok((Some(namespaces), false));
         }
+        is_left = true;
     }
-    Ok(None)
+    Ok((None, is_left))
 }
 
 /// Makes the namespaces, and the process that holds them.

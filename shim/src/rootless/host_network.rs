@@ -141,5 +141,8 @@ fn set_up() -> Result<()> {
     netlink.set_up(lo.index, "")?;
     // The kernel passes nothing on that is for 127.0.0.0/8 or ::1, but it does what is for the same address in IPv6's
     // clothes; and whoever carries it outside would come to the loopback of the host with it.
-    netlink.add_unreachable(MAPPED.0, MAPPED.1)
+    netlink.add_unreachable(MAPPED.0, MAPPED.1)?;
+    // Nor is :: an address, which programs reach by it all the same: connect(2) of the one who carries it leads to the
+    // host's loopback. The kernel does not send to it either; but what a container makes by hand is passed on.
+    netlink.add_unreachable(Ipv6Addr::UNSPECIFIED, 128)
 }

@@ -22,10 +22,11 @@ pub struct Element {
     pub set: &'static str,
     /// By what it is found; of a range, its first.
     pub key: Vec<u8>,
+    /// Not so for an element before which a range ends that began at an earlier one, in a set with keys of one field. Of
+    /// the same key it comes before one that begins: the kernel takes nothing within a range that is open.
+    pub begins: bool,
     /// The last of a range, in a set with keys of several fields.
     pub last: Option<Vec<u8>>,
-    /// A range that began at an element before it ends before this one: in a set with keys of one field.
-    pub is_end: bool,
     /// What a map has for it.
     pub value: Option<Vec<u8>>,
 }
@@ -34,13 +35,13 @@ impl Element {
     /// One that is no range.
     #[must_use]
     pub fn of(set: &'static str, key: Vec<u8>, value: Option<Vec<u8>>) -> Element {
-        Element { set, key, last: None, is_end: false, value }
+        Element { set, key, begins: true, last: None, value }
     }
 
     /// Appends it to a list; what is deleted is known by its key.
     pub(super) fn write(&self, list: &mut Attributes, with_value: bool) {
         list.nested(1, |element| {
-            if self.is_end {
+            if !self.begins {
                 element.number(FLAGS, INTERVAL_END);
             }
             element.data(KEY, &self.key);
@@ -78,8 +79,8 @@ fn read(set: &'static str, element: &[u8]) -> Option<Element> {
     Some(Element {
         set,
         key: data(KEY)?,
+        begins: flags & INTERVAL_END == 0,
         last: data(KEY_END),
-        is_end: flags & INTERVAL_END != 0,
         value: data(DATA),
     })
 }
