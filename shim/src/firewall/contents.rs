@@ -5,8 +5,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::error::{Context as _, Result};
+use crate::firewall::netfilter::Netfilter;
 use crate::firewall::nf_tables::{self, Element, INET, Type};
 use crate::firewall::{Table, apply, rules};
+use crate::port::syntax::Protocol;
 
 /// An element in nft(8)'s words: what is told and compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,10 +34,10 @@ pub fn read(table: &Table) -> Result<Option<BTreeSet<Held>>> {
         return Ok(None);
     }
     let words = || "firewall".to_owned();
-    let mut socket = apply::open().during(words)?;
+    let mut netfilter = Netfilter::open().during(words)?;
     let mut found = BTreeSet::new();
     for set in &rules::SETS {
-        match nf_tables::in_set(&mut socket, INET, table.name(), set.name) {
+        match nf_tables::in_set(&mut netfilter, INET, table.name(), set.name) {
             // Taken away meanwhile.
             Err(_) if !apply::is_there(table) => return Ok(None),
             elements => found.extend(elements.during(words)?),
@@ -117,10 +119,10 @@ fn field_in_words(kind: Type, field: &[u8]) -> String {
             Ok(octets) => Ipv6Addr::from(octets).to_string(),
             Err(_) => format!("{field:02x?}"),
         },
-        (Type::Protocol, [6, ..]) => "tcp".to_owned(),
-        (Type::Protocol, [17, ..]) => "udp".to_owned(),
-        (Type::Protocol, [132, ..]) => "sctp".to_owned(),
-        (Type::Protocol, [other, ..]) => other.to_string(),
+        (Type::Protocol, [number, ..]) => {
+            let known = Protocol::ALL.into_iter().find(|known| known.number() == *number);
+            known.map_or_else(|| number.to_string(), |known| known.to_string())
+        }
         (Type::Port, &[high, low, ..]) => u16::from_be_bytes([high, low]).to_string(),
         (Type::Device, field) => {
             String::from_utf8_lossy(field.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
@@ -133,7 +135,6 @@ fn field_in_words(kind: Type, field: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::firewall::{Bridge, Forward, elements};
-    use crate::port::syntax::Protocol;
 
     #[test]
     fn elements_are_told_in_the_words_of_nft() {

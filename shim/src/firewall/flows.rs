@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::Result;
 use crate::firewall::Forward;
-use crate::firewall::netfilter::{Netfilter, Question, attribute};
+use crate::firewall::attributes::{Attributes, NESTED};
+use crate::firewall::netfilter::{Message, Netfilter};
 use crate::netlink::find;
 use crate::port::syntax::Protocol;
 
@@ -28,9 +29,6 @@ const V6_TARGET: u16 = 4;
 const NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const TARGET_PORT: u16 = 3;
-/// `NLA_F_NESTED`.
-const NESTED: u16 = 0x8000;
-const UDP: u8 = 17;
 
 /// Who speaks to whom, in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +50,7 @@ pub fn forget(forwards: &[Forward]) -> Result<()> {
     }
     let mut netfilter = Netfilter::open()?;
     let mut found = Vec::new();
-    let all = Question { kind: GET, family: 0, attributes: Vec::new(), is_dump: true };
-    netfilter.ask(&all, |family, attributes| {
+    netfilter.ask(&Message::all(GET, 0, Attributes::default()), |family, attributes| {
         let original = find(attributes, TUPLE_ORIGINAL);
         let (Some(sent), Some(reply)) =
             (original.and_then(tuple), find(attributes, TUPLE_REPLY).and_then(tuple))
@@ -66,13 +63,13 @@ pub fn forget(forwards: &[Forward]) -> Result<()> {
         }
     })?;
     for (family, original, zone) in found {
-        let mut attributes = Vec::new();
-        attribute(&mut attributes, TUPLE_ORIGINAL | NESTED, &original)?;
+        let mut attributes = Attributes::default();
+        attributes.value(TUPLE_ORIGINAL | NESTED, &original);
         if let Some(zone) = zone {
-            attribute(&mut attributes, ZONE, &zone)?;
+            attributes.value(ZONE, &zone);
         }
         // It may have gone by itself.
-        let _ = netfilter.ask(&Question { kind: DELETE, family, attributes, is_dump: false }, |_, _| {});
+        let _ = netfilter.ask(&Message::one(DELETE, family, attributes), |_, _| {});
     }
     Ok(())
 }
@@ -83,7 +80,7 @@ fn concerns(forward: &Forward, sent: Tuple, reply: Tuple) -> bool {
     let is_led = reply.source != sent.target;
     let is_for_host = sent.target.port() == forward.host.port()
         && (forward.host.ip().is_unspecified() || forward.host.ip() == sent.target.ip());
-    sent.protocol == UDP && is_led && (reply.source == forward.to || is_for_host)
+    sent.protocol == Protocol::Udp.number() && is_led && (reply.source == forward.to || is_for_host)
 }
 
 fn tuple(bytes: &[u8]) -> Option<Tuple> {
@@ -110,7 +107,11 @@ mod tests {
     use super::*;
 
     fn flow(source: &str, target: &str) -> Tuple {
-        Tuple { protocol: UDP, source: source.parse().unwrap(), target: target.parse().unwrap() }
+        Tuple {
+            protocol: Protocol::Udp.number(),
+            source: source.parse().unwrap(),
+            target: target.parse().unwrap(),
+        }
     }
 
     #[test]
@@ -144,15 +145,17 @@ mod tests {
 
     #[test]
     fn a_tuple_is_read_from_its_attributes() {
-        let (mut addresses, mut protocol, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
-        attribute(&mut addresses, V6_SOURCE, &Ipv6Addr::LOCALHOST.octets()).unwrap();
-        attribute(&mut addresses, V6_TARGET, &Ipv6Addr::UNSPECIFIED.octets()).unwrap();
-        attribute(&mut protocol, NUMBER, &[UDP]).unwrap();
-        attribute(&mut protocol, SOURCE_PORT, &40000_u16.to_be_bytes()).unwrap();
-        attribute(&mut protocol, TARGET_PORT, &53_u16.to_be_bytes()).unwrap();
-        attribute(&mut bytes, TUPLE_ADDRESSES | NESTED, &addresses).unwrap();
-        assert_eq!(tuple(&bytes), None);
-        attribute(&mut bytes, TUPLE_PROTOCOL | NESTED, &protocol).unwrap();
-        assert_eq!(tuple(&bytes), Some(flow("[::1]:40000", "[::]:53")));
+        let mut bytes = Attributes::default();
+        bytes.nested(TUPLE_ADDRESSES, |addresses| {
+            addresses.value(V6_SOURCE, &Ipv6Addr::LOCALHOST.octets());
+            addresses.value(V6_TARGET, &Ipv6Addr::UNSPECIFIED.octets());
+        });
+        assert_eq!(tuple(bytes.bytes()), None);
+        bytes.nested(TUPLE_PROTOCOL, |protocol| {
+            protocol.value(NUMBER, &[Protocol::Udp.number()]);
+            protocol.value(SOURCE_PORT, &40000_u16.to_be_bytes());
+            protocol.value(TARGET_PORT, &53_u16.to_be_bytes());
+        });
+        assert_eq!(tuple(bytes.bytes()), Some(flow("[::1]:40000", "[::]:53")));
     }
 }

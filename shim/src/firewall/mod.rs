@@ -9,9 +9,10 @@
 //! No program of the host's is asked, so nft(8) need not be there; where it is, it shows the table.
 
 pub mod apply;
+mod attributes;
 pub mod contents;
 pub mod flows;
-mod netfilter;
+pub mod netfilter;
 pub mod nf_tables;
 pub mod others;
 pub mod rules;

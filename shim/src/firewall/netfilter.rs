@@ -1,33 +1,50 @@
-//! Questions to the kernel's netfilter by netlink (Documentation/userspace-api/netlink, linux/netfilter/nfnetlink.h): what
-//! chains others have, and which connections are followed.
+//! Netfilter by netlink (Documentation/userspace-api/netlink, linux/netfilter/nfnetlink.h): questions and changes, of which
+//! `nf_tables`, `others` and `flows` know what they mean.
 //!
-//! The messages have few fields, and a crate for them (netlink-packet-netfilter) knows neither of the two.
+//! The messages have few fields, and a crate for them (netlink-packet-netfilter) knows neither tables nor connections.
 
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use rustix::net::netlink::NETFILTER;
 
+use super::attributes::Attributes;
 use crate::error::{Context, Error, Result};
-use crate::netlink::{ALIGNMENT, HEADER, Socket};
+use crate::netlink::{HEADER, Socket};
 
 /// `struct nfgenmsg`: family, version, resource.
 const FIXED: usize = 4;
-/// Length and kind of an attribute.
-const ATTRIBUTE: usize = 4;
+/// `NFNL_MSG_BATCH_BEGIN`, `…_END`.
+const BEGIN: u16 = 0x10;
+const END: u16 = 0x11;
 
-const REQUEST: u16 = 0x01;
-const ACK: u16 = 0x04;
-const DUMP: u16 = 0x300;
-
-/// What is asked of the kernel: subsystem and message, family, attributes.
-#[derive(Debug)]
-pub struct Question {
+/// What is asked of the kernel, or told it.
+#[derive(Clone, Debug)]
+pub struct Message {
     /// `NFNL_SUBSYS_…` in the upper byte, the message in the lower one.
     pub kind: u16,
+    /// Of netlink(7), beside those that every one has.
+    pub flags: u16,
     /// `NFPROTO_…`, `AF_…`.
     pub family: u8,
-    /// As they are sent.
-    pub attributes: Vec<u8>,
-    /// All that there is, and not one.
-    pub is_dump: bool,
+    /// What it is about.
+    pub attributes: Attributes,
+}
+
+impl Message {
+    /// Asks for one thing.
+    #[must_use]
+    pub fn one(kind: u16, family: u8, attributes: Attributes) -> Message {
+        Message { kind, flags: NLM_F_ACK, family, attributes }
+    }
+
+    /// Asks for all that there is.
+    #[must_use]
+    pub fn all(kind: u16, family: u8, attributes: Attributes) -> Message {
+        Message { kind, flags: NLM_F_DUMP, family, attributes }
+    }
+
+    fn encoded(&self) -> Result<Vec<u8>> {
+        encoded(self.kind, self.flags, [self.family, 0, 0, 0], self.attributes.bytes())
+    }
 }
 
 /// A socket to netfilter in the network namespace in which it was opened.
@@ -47,11 +64,33 @@ impl Netfilter {
     ///
     /// # Errors
     /// The kernel's refusal; the system's reason.
-    pub fn ask(&mut self, question: &Question, mut take: impl FnMut(u8, &[u8])) -> Result<()> {
-        let asked = self.0.ask(encoded(question).during(words)?, |_, payload| {
+    pub fn ask(&mut self, question: &Message, mut take: impl FnMut(u8, &[u8])) -> Result<()> {
+        let asked = self.0.ask(question.encoded().during(words)?, |_, payload| {
             take(payload.first().copied().unwrap_or_default(), payload.get(FIXED..).unwrap_or_default());
         });
         asked.during(words)
+    }
+
+    /// Has the kernel do all of these, or nothing, as one of its subsystems. `during` has the words for what is wrong with
+    /// the message of an index, or with all.
+    ///
+    /// # Errors
+    /// The first that is refused; the system's reason.
+    pub fn transact(
+        &mut self,
+        subsystem: u16,
+        messages: &[Message],
+        during: impl Fn(Option<usize>) -> String,
+    ) -> Result<()> {
+        let [high, low] = subsystem.to_be_bytes();
+        let bracket = |kind| encoded(kind, 0, [0, 0, high, low], &[]).during(|| during(None));
+        let mut all = vec![bracket(BEGIN)?];
+        for message in messages {
+            all.push(message.encoded().during(|| during(None))?);
+        }
+        all.push(bracket(END)?);
+        let done = self.0.transact(&mut all, messages.len());
+        done.or_else(|(index, errno)| Err(errno).during(|| during(index.checked_sub(1))))
     }
 }
 
@@ -59,54 +98,26 @@ fn words() -> String {
     "netfilter's netlink".to_owned()
 }
 
-/// The message, without its number.
-fn encoded(question: &Question) -> Result<Vec<u8>> {
-    let length = HEADER + FIXED + question.attributes.len();
-    let length = u32::try_from(length).map_err(|_| Error::invalid("a question that is too long"))?;
-    let flags = REQUEST | if question.is_dump { DUMP } else { ACK };
+/// A message without its number: `struct nlmsghdr`, `struct nfgenmsg`, attributes.
+fn encoded(kind: u16, flags: u16, fixed: [u8; FIXED], attributes: &[u8]) -> Result<Vec<u8>> {
+    let length = u32::try_from(HEADER + FIXED + attributes.len());
+    let length = length.map_err(|_| Error::invalid("a message that is too long"))?;
     let mut bytes = length.to_ne_bytes().to_vec();
-    bytes.extend(question.kind.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend([question.family, 0, 0, 0]);
-    bytes.extend(&question.attributes);
-    Ok(bytes)
-}
-
-/// Appends an attribute.
-///
-/// # Errors
-/// A value that is too long for one.
-pub fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) -> Result<()> {
-    let length =
-        u16::try_from(ATTRIBUTE + value.len()).map_err(|_| Error::invalid("a name that is too long"))?;
-    bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-    Ok(())
+    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend(fixed);
+    bytes.extend(attributes);
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::find;
-
-    #[test]
-    fn attributes_are_found_as_they_were_written() {
-        let mut bytes = Vec::new();
-        attribute(&mut bytes, 1, b"caisson\0").unwrap();
-        attribute(&mut bytes, 2 | 0x8000, b"abc").unwrap();
-        assert_eq!(bytes.len(), 12 + 8);
-        assert_eq!((find(&bytes, 1), find(&bytes, 2)), (Some(&b"caisson\0"[..]), Some(&b"abc"[..])));
-        assert_eq!((find(&bytes, 3), find(&bytes[..10], 1), find(&[0; 4], 0)), (None, None, None));
-        assert!(attribute(&mut bytes, 1, &[0; 70_000]).is_err());
-    }
 
     #[test]
     fn a_question_is_a_header_with_what_is_asked_behind_it() {
-        let question = Question { kind: 0xa01, family: 1, attributes: vec![7; 4], is_dump: false };
-        let bytes = encoded(&question).unwrap();
+        let bytes = encoded(0xa01, NLM_F_ACK, [1, 0, 0, 0], &[7; 4]).unwrap();
         assert_eq!((bytes[..4].to_vec(), bytes.len()), (24_u32.to_ne_bytes().to_vec(), 24));
         assert_eq!(bytes[4..6], 0xa01_u16.to_ne_bytes());
         assert_eq!(bytes[HEADER..], [1, 0, 0, 0, 7, 7, 7, 7]);

@@ -5,22 +5,18 @@
 //! ports are left to the proxy: what comes for it comes to the host itself, and their rules for the host's own ports count.
 
 use crate::error::Result;
-use crate::firewall::netfilter::{Netfilter, Question};
+use crate::firewall::attributes::number;
+use crate::firewall::netfilter::Netfilter;
+use crate::firewall::nf_tables::{self, FORWARD, INET, IP, IP6};
 use crate::netlink::find;
 
-/// `NFNL_SUBSYS_NFTABLES`, `NFT_MSG_GETCHAIN` (linux/netfilter/nf_tables.h).
-const GET_CHAIN: u16 = 10 << 8 | 4;
+/// Attributes of a chain and of its hook (`NFTA_CHAIN_…`, `NFTA_HOOK_…` of linux/netfilter/nf_tables.h).
 const CHAIN_TABLE: u16 = 1;
 const CHAIN_HOOK: u16 = 4;
 const CHAIN_POLICY: u16 = 5;
 const HOOK_NUMBER: u16 = 1;
-/// `NF_INET_FORWARD` and `NF_DROP`.
-const FORWARD: u32 = 2;
+/// `NF_DROP`.
 const DROP: u32 = 0;
-/// `NFPROTO_…`.
-const INET: u8 = 1;
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
 
 /// Which families others drop by default when they pass through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,14 +33,13 @@ pub struct Dropped {
 /// The system's reason.
 pub fn dropped() -> Result<Dropped> {
     let mut dropped = Dropped::default();
-    let all = Question { kind: GET_CHAIN, family: 0, attributes: Vec::new(), is_dump: true };
-    Netfilter::open()?.ask(&all, |family, attributes| {
+    Netfilter::open()?.ask(&nf_tables::all_chains(), |family, attributes| {
         let hook = find(attributes, CHAIN_HOOK).and_then(|hook| number(hook, HOOK_NUMBER));
         // Of whichever store.
         let is_own = family == INET && find(attributes, CHAIN_TABLE).is_some_and(is_of_ours);
         if hook == Some(FORWARD) && number(attributes, CHAIN_POLICY) == Some(DROP) && !is_own {
-            dropped.four |= matches!(family, INET | IPV4);
-            dropped.six |= matches!(family, INET | IPV6);
+            dropped.four |= matches!(family, INET | IP);
+            dropped.six |= matches!(family, INET | IP6);
         }
     })?;
     Ok(dropped)
@@ -53,8 +48,4 @@ pub fn dropped() -> Result<Dropped> {
 fn is_of_ours(table: &[u8]) -> bool {
     let behind = table.strip_prefix(crate::firewall::NAME.as_bytes());
     behind.and_then(<[u8]>::first).is_some_and(|next| matches!(next, 0 | b'-'))
-}
-
-fn number(attributes: &[u8], kind: u16) -> Option<u32> {
-    Some(u32::from_be_bytes(*find(attributes, kind)?.first_chunk::<4>()?))
 }

@@ -7,12 +7,11 @@ use super::nf_tables::Expression::{
     Connection, DestinationKind, DestinationNat, In, Is, Map, Mask, Masquerade, Meta, Payload, Value,
 };
 use super::nf_tables::{
-    Batch, Expression, FORWARD, Hook, IP, OUTPUT, POSTROUTING, PREROUTING, Set, Type, Verdict,
+    Batch, Expression, FORWARD, Hook, IP, IP6, OUTPUT, POSTROUTING, PREROUTING, Set, Type, Verdict,
 };
+use crate::port::syntax::Protocol;
 use std::net::Ipv4Addr;
 
-/// `NFPROTO_IPV6`.
-const IP6: u8 = 10;
 /// `NFT_META_…`, `NFT_CT_…`.
 const FROM_DEVICE: u32 = 6;
 const TO_DEVICE: u32 = 7;
@@ -244,11 +243,11 @@ pub fn of_names(server: Ipv4Addr, [udp, tcp]: [u16; 2]) -> Batch {
     let mut batch = Batch::of(IP, super::NAME);
     batch.anew();
     batch.chain("names", Some(Hook { kind: "nat", number: OUTPUT, priority: -100 }));
-    for (protocol, port) in [(17, udp), (6, tcp)] {
+    for (protocol, port) in [(Protocol::Udp, udp), (Protocol::Tcp, tcp)] {
         // ip daddr 127.0.0.11 udp dport 53 dnat to 127.0.0.11:PORT
         let rule = Rule::default()
             .and([Payload(NETWORK, 16, 4, 0), Is(true, server.octets().to_vec())])
-            .and([Meta(PROTOCOL, 0), Is(true, vec![protocol])])
+            .and([Meta(PROTOCOL, 0), Is(true, vec![protocol.number()])])
             .and([Payload(TRANSPORT, DESTINATION_PORT, 2, 0), Is(true, 53_u16.to_be_bytes().to_vec())])
             .and([Value(server.octets().to_vec(), 0), Value(port.to_be_bytes().to_vec(), 1)]);
         batch.rule("names", &rule.and([DestinationNat(IP, 1)]).0);

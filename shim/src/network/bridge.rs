@@ -239,7 +239,7 @@ pub fn down(networks: &Networks, network: &Network) -> Result<()> {
             let (table, bridge) = (networks.table(), of_firewall(network)?);
             let mut batch = table.with_bridge(&bridge)?;
             batch.append(table.without_bridge(&bridge)?);
-            firewall::apply::load(&batch)?;
+            firewall::apply::load(batch)?;
         }
     }
     Ok(())
@@ -249,9 +249,9 @@ pub fn down(networks: &Networks, network: &Network) -> Result<()> {
 fn load_all(networks: &Networks, network: &Network) -> Result<()> {
     let table = networks.table();
     if firewall::apply::is_there(&table) {
-        return firewall::apply::load(&table.with_bridge(&of_firewall(network)?)?);
+        return firewall::apply::load(table.with_bridge(&of_firewall(network)?)?);
     }
-    firewall::apply::load(&rules::whole(networks)?)
+    firewall::apply::load(rules::whole(networks)?)
 }
 
 /// Has the devices of a network's containers be ports of its bridge, which are none where somebody has removed the bridge

@@ -59,7 +59,7 @@ impl Sockets {
 /// # Errors
 /// What the kernel will not have, and why.
 pub fn lead(netns: BorrowedFd, ports: [u16; 2]) -> Result<()> {
-    namespace::inside(netns, || apply::load(&rules::of_names(SERVER, ports)))
+    namespace::inside(netns, || apply::load(rules::of_names(SERVER, ports)))
 }
 
 /// Are there names in any of these networks?

@@ -37,12 +37,12 @@ pub fn change(
     let done = host_network::inside_if_there(containers.state_root(), || {
         if apply::is_there(&table)
             && let Some(gone) = undisputed(containers, id, gone)?
-            && apply::load(&changed(&table, &gone, &new)).is_ok()
+            && apply::load(changed(&table, &gone, &new)).is_ok()
         {
             return Ok(());
         }
         recorded()?;
-        apply::load(&whole(&networks)?)
+        apply::load(whole(&networks)?)
     });
     // Where bridges are no more, no rule is.
     done.map(drop)

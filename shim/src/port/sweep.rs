@@ -133,7 +133,7 @@ pub fn mend(containers: &Containers, leftover: &Leftover) -> Result<bool> {
             }
             // All at once, as a chain may be gone too; whoever has a connection keeps it.
             let whole = rules::whole(&Networks::of(containers))?;
-            let loaded = host_network::inside_if_there(containers.state_root(), || apply::load(&whole))?;
+            let loaded = host_network::inside_if_there(containers.state_root(), || apply::load(whole))?;
             Ok(loaded.is_some())
         }
     }

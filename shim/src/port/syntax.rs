@@ -28,6 +28,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+
     /// Its number (/etc/protocols).
     #[must_use]
     pub fn number(self) -> u8 {

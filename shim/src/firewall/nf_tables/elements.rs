@@ -1,9 +1,10 @@
 //! What is in sets and maps, in bytes as the kernel has it.
 
-use super::attributes::Attributes;
-use super::{DUMP, GET_ELEMENT, REQUEST, message, of_tables};
+use super::{GET_ELEMENT, of_tables};
 use crate::error::{Context as _, Result};
-use crate::netlink::{Socket, attributes, find};
+use crate::firewall::attributes::{Attributes, number};
+use crate::firewall::netfilter::{Message, Netfilter};
+use crate::netlink::{attributes, find};
 
 /// Attributes of an element (`NFTA_SET_ELEM_…`), of a list of them, and of data.
 const KEY: u16 = 1;
@@ -59,14 +60,13 @@ impl Element {
 ///
 /// # Errors
 /// There is none of that name; the system's reason.
-pub fn in_set(socket: &mut Socket, family: u8, table: &str, set: &'static str) -> Result<Vec<Element>> {
+pub fn in_set(netfilter: &mut Netfilter, family: u8, table: &str, set: &'static str) -> Result<Vec<Element>> {
     let mut asked = Attributes::default();
     asked.text(1, table);
     asked.text(2, set);
     let mut found = Vec::new();
-    let question = message(of_tables(GET_ELEMENT), REQUEST | DUMP, family, 0, asked.bytes())?;
-    let told = socket.ask(question, |_, payload| {
-        let list = payload.get(4..).and_then(|rest| find(rest, LIST)).unwrap_or_default();
+    let told = netfilter.ask(&Message::all(of_tables(GET_ELEMENT), family, asked), |_, answer| {
+        let list = find(answer, LIST).unwrap_or_default();
         found.extend(attributes(list).into_iter().filter_map(|(_, element)| read(set, element)));
     });
     told.during(|| format!("nf_tables: table {table}: set {set}"))?;
@@ -75,7 +75,7 @@ pub fn in_set(socket: &mut Socket, family: u8, table: &str, set: &'static str) -
 
 fn read(set: &'static str, element: &[u8]) -> Option<Element> {
     let data = |kind| find(element, kind).and_then(|data| find(data, VALUE)).map(<[u8]>::to_vec);
-    let flags = find(element, FLAGS).and_then(|flags| flags.try_into().ok()).map_or(0, u32::from_be_bytes);
+    let flags = number(element, FLAGS).unwrap_or_default();
     Some(Element {
         set,
         key: data(KEY)?,

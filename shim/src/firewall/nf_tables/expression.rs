@@ -3,7 +3,7 @@
 //! The kernel has 16 registers of four bytes. What is loaded begins at the first, one field behind the other: that is how keys
 //! of several fields are.
 
-use super::attributes::Attributes;
+use crate::firewall::attributes::Attributes;
 
 /// `NFT_REG32_00`.
 const FIRST: u32 = 8;

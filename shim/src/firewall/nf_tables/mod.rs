@@ -4,20 +4,22 @@
 //! A [`Batch`] is what is to be changed, in order; the kernel takes all of it or nothing. No crate serves: those that there are
 //! run nft(8), need its C library, or have a licence that this project cannot take.
 
-mod attributes;
 mod elements;
 mod expression;
 
-use crate::error::{Context as _, Error, Result};
-use crate::netlink::{self, Socket};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE};
 
-use attributes::Attributes;
+use super::attributes::Attributes;
+use super::netfilter::{Message, Netfilter};
+use crate::error::{Context as _, Kind, Result};
 
 pub use elements::{Element, in_set};
 pub use expression::{Expression, Verdict};
 
-/// `NFPROTO_IPV4`, `NFPROTO_INET`.
+/// `NFPROTO_IPV4`, `NFPROTO_IPV6`, and `NFPROTO_INET` for both.
 pub const IP: u8 = 2;
+/// See [`IP`].
+pub const IP6: u8 = 10;
 /// See [`IP`].
 pub const INET: u8 = 1;
 
@@ -26,21 +28,14 @@ const NEW_TABLE: u8 = 0;
 const GET_TABLE: u8 = 1;
 const DELETE_TABLE: u8 = 2;
 const NEW_CHAIN: u8 = 3;
+const GET_CHAIN: u8 = 4;
 const NEW_RULE: u8 = 6;
 const NEW_SET: u8 = 9;
 const NEW_ELEMENT: u8 = 12;
 const GET_ELEMENT: u8 = 13;
 const DELETE_ELEMENT: u8 = 14;
-/// `NFNL_SUBSYS_NFTABLES`; `NFNL_MSG_BATCH_BEGIN`, `…_END`.
+/// `NFNL_SUBSYS_NFTABLES`.
 const SUBSYSTEM: u16 = 10;
-const BEGIN: u16 = 0x10;
-const END: u16 = 0x11;
-/// `NLM_F_…` (netlink(7)).
-const REQUEST: u16 = 0x01;
-const ACK: u16 = 0x04;
-const DUMP: u16 = 0x300;
-const CREATE: u16 = 0x400;
-const APPEND: u16 = 0x800;
 /// How many elements there are in a message at most: an attribute's length has 16 bits.
 const ELEMENTS: usize = 256;
 
@@ -130,23 +125,16 @@ pub struct Batch {
     family: u8,
     table: String,
     messages: Vec<Message>,
+    /// What each of them does, for errors.
+    words: Vec<String>,
     sets: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Message {
-    /// What it does, for errors.
-    words: String,
-    kind: u8,
-    flags: u16,
-    attributes: Attributes,
 }
 
 impl Batch {
     /// Nothing yet. A table's name has at most 31 bytes.
     #[must_use]
     pub fn of(family: u8, table: &str) -> Batch {
-        Batch { family, table: table.to_owned(), messages: Vec::new(), sets: 0 }
+        Batch { family, table: table.to_owned(), messages: Vec::new(), words: Vec::new(), sets: 0 }
     }
 
     /// Is there nothing to do?
@@ -158,12 +146,13 @@ impl Batch {
     /// What another one does is done behind it; both are of one table.
     pub fn append(&mut self, other: Batch) {
         self.messages.extend(other.messages);
+        self.words.extend(other.words);
     }
 
     /// An empty table in the place of whatever is there.
     pub fn anew(&mut self) {
         // It has to be there to be deleted.
-        for (kind, flags) in [(NEW_TABLE, CREATE), (DELETE_TABLE, 0), (NEW_TABLE, CREATE)] {
+        for (kind, flags) in [(NEW_TABLE, NLM_F_CREATE), (DELETE_TABLE, 0), (NEW_TABLE, NLM_F_CREATE)] {
             let table = self.table.clone();
             self.push(format!("table {table}"), kind, flags, |attributes| {
                 attributes.text(1, &table);
@@ -182,7 +171,7 @@ impl Batch {
         let types = |types: &[Type]| types.iter().fold(0, |all, kind| all << 6 | kind.number());
         let length = |types: &[Type]| u32::try_from(types.iter().map(|kind| kind.length()).sum::<usize>());
         let length = |types: &[Type]| length(types).unwrap_or_default();
-        self.push(format!("set {}", set.name), NEW_SET, CREATE, |attributes| {
+        self.push(format!("set {}", set.name), NEW_SET, NLM_F_CREATE, |attributes| {
             attributes.text(1, &table);
             attributes.text(2, set.name);
             attributes.number(3, set.flags());
@@ -213,7 +202,7 @@ impl Batch {
     /// A chain; without a hook it is gone to from others.
     pub fn chain(&mut self, name: &str, hook: Option<Hook>) {
         let table = self.table.clone();
-        self.push(format!("chain {name}"), NEW_CHAIN, CREATE, |attributes| {
+        self.push(format!("chain {name}"), NEW_CHAIN, NLM_F_CREATE, |attributes| {
             attributes.text(1, &table);
             attributes.text(3, name);
             if let Some(hook) = hook {
@@ -231,7 +220,7 @@ impl Batch {
     /// A rule, behind those of its chain.
     pub fn rule(&mut self, chain: &str, expressions: &[Expression]) {
         let table = self.table.clone();
-        self.push(format!("rule of {chain}"), NEW_RULE, CREATE | APPEND, |attributes| {
+        self.push(format!("rule of {chain}"), NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, |attributes| {
             attributes.text(1, &table);
             attributes.text(2, chain);
             attributes.nested(4, |list| expressions.iter().for_each(|one| one.write(list)));
@@ -240,7 +229,7 @@ impl Batch {
 
     /// Elements that are to be there.
     pub fn add<'a>(&mut self, elements: impl IntoIterator<Item = &'a Element>) {
-        self.elements(NEW_ELEMENT, CREATE, elements);
+        self.elements(NEW_ELEMENT, NLM_F_CREATE, elements);
     }
 
     /// Elements that are to be there no more; each has to be there.
@@ -267,27 +256,22 @@ impl Batch {
     fn push(&mut self, words: String, kind: u8, flags: u16, write: impl FnOnce(&mut Attributes)) {
         let mut attributes = Attributes::default();
         write(&mut attributes);
-        self.messages.push(Message { words, kind, flags, attributes });
+        self.messages.push(Message { kind: of_tables(kind), flags, family: self.family, attributes });
+        self.words.push(words);
     }
 
     /// Has the kernel do it, whole or not at all.
     ///
     /// # Errors
     /// What it will not have, and why.
-    pub fn commit(&self, socket: &mut Socket) -> Result<()> {
-        let count = self.messages.len();
-        let mut messages = Vec::with_capacity(count + 2);
-        messages.push(message(BEGIN, REQUEST, 0, SUBSYSTEM, &[])?);
-        for (index, one) in self.messages.iter().enumerate() {
-            // When the last one is acknowledged, all are done.
-            let flags = REQUEST | one.flags | if index + 1 == count { ACK } else { 0 };
-            messages.push(message(of_tables(one.kind), flags, self.family, 0, one.attributes.bytes())?);
+    pub fn commit(mut self, netfilter: &mut Netfilter) -> Result<()> {
+        // When the last one is acknowledged, all are done.
+        if let Some(last) = self.messages.last_mut() {
+            last.flags |= NLM_F_ACK;
         }
-        messages.push(message(END, REQUEST, 0, SUBSYSTEM, &[])?);
-        socket.transact(&mut messages, count).or_else(|(index, errno)| {
-            let message = index.checked_sub(1).and_then(|index| self.messages.get(index));
-            let words = message.map_or("transaction", |message| &message.words);
-            Err(errno).during(|| format!("nf_tables: table {}: {words}", self.table))
+        netfilter.transact(SUBSYSTEM, &self.messages, |index| {
+            let words = index.and_then(|index| self.words.get(index)).map_or("transaction", String::as_str);
+            format!("nf_tables: table {}: {words}", self.table)
         })
     }
 }
@@ -296,33 +280,23 @@ impl Batch {
 ///
 /// # Errors
 /// The system's reason.
-pub fn is_there(socket: &mut Socket, family: u8, table: &str) -> Result<bool> {
+pub fn is_there(netfilter: &mut Netfilter, family: u8, table: &str) -> Result<bool> {
     let mut attributes = Attributes::default();
     attributes.text(1, table);
     let mut is_there = false;
-    match socket.ask(message(of_tables(GET_TABLE), REQUEST | ACK, family, 0, attributes.bytes())?, |_, _| {
-        is_there = true;
-    }) {
+    match netfilter.ask(&Message::one(of_tables(GET_TABLE), family, attributes), |_, _| is_there = true) {
         Ok(()) => Ok(is_there),
-        Err(rustix::io::Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno).during(|| format!("nf_tables: table {table}")),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        failed => failed.during(|| format!("nf_tables: table {table}")).map(|()| false),
     }
+}
+
+/// Asks for all chains of all tables.
+#[must_use]
+pub fn all_chains() -> Message {
+    Message::all(of_tables(GET_CHAIN), 0, Attributes::default())
 }
 
 const fn of_tables(kind: u8) -> u16 {
     SUBSYSTEM << 8 | kind as u16
-}
-
-/// A message without its number: `struct nlmsghdr`, `struct nfgenmsg`, attributes.
-fn message(kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) -> Result<Vec<u8>> {
-    let length = u32::try_from(netlink::HEADER + 4 + attributes.len());
-    let length = length.map_err(|_| Error::invalid("a message that is too long"))?;
-    let mut bytes = length.to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend([family, 0]);
-    bytes.extend(resource.to_be_bytes());
-    bytes.extend(attributes);
-    Ok(bytes)
 }

@@ -1,11 +1,11 @@
-//! Attributes of nf_tables' messages as they are sent: numbers have the network's byte order.
+//! Attributes of netfilter's messages as they are sent and read: numbers have the network's byte order.
 
-use crate::netlink::ALIGNMENT;
+use crate::netlink::{ALIGNMENT, find};
 
 /// Length and kind.
 const HEADER: usize = 4;
 /// `NLA_F_NESTED`.
-const NESTED: u16 = 0x8000;
+pub const NESTED: u16 = 0x8000;
 
 /// Attributes, one behind the other.
 #[derive(Clone, Debug, Default)]
@@ -50,10 +50,15 @@ impl Attributes {
     }
 }
 
+/// The number that the first attribute of a kind is.
+pub fn number(attributes: &[u8], kind: u16) -> Option<u32> {
+    Some(u32::from_be_bytes(*find(attributes, kind)?.first_chunk::<4>()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::{attributes, find};
+    use crate::netlink::attributes;
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -70,6 +75,19 @@ mod tests {
         let inner = attributes(find(all.bytes(), 3).unwrap());
         assert_eq!(inner.len(), 2);
         assert_eq!((find(inner[0].1, 1), inner[1].1), (Some(&[7; 5][..]), &[][..]));
+    }
+
+    #[test]
+    fn attributes_are_found_as_they_were_written() {
+        let mut all = Attributes::default();
+        all.value(1, b"caisson\0");
+        all.value(2 | NESTED, b"abc");
+        all.number(4, 7);
+        let bytes = all.bytes();
+        assert_eq!(bytes.len(), 12 + 8 + 8);
+        assert_eq!((find(bytes, 1), find(bytes, 2)), (Some(&b"caisson\0"[..]), Some(&b"abc"[..])));
+        assert_eq!((find(bytes, 3), find(&bytes[..10], 1), find(&[0; 4], 0)), (None, None, None));
+        assert_eq!((number(bytes, 4), number(bytes, 2)), (Some(7), None));
     }
 
     #[test]
