@@ -24,6 +24,7 @@ pub mod monitor;
 pub mod netlink;
 pub mod network;
 pub mod output;
+pub mod own_program;
 pub mod pack;
 pub mod port;
 pub mod pull;

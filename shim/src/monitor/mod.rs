@@ -32,14 +32,15 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::container::ContainerId;
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::store::Containers;
 use crate::error::{Context, Error, Kind, Result};
+use crate::own_program;
 use crate::stream::protocol::{Frame, Start};
 
 /// The hidden command.
@@ -83,10 +84,8 @@ pub fn launch(containers: &Containers, id: &ContainerId, start: Start) -> Result
 
 /// Executes this program anew, with a hidden command, in a session of its own; it gets these descriptors.
 fn spawn(containers: &Containers, words: &[&str], descriptors: Vec<RawFd>) -> Result<()> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("shim").arg("--root").arg(containers.root()).arg("--state").arg(containers.state_root());
-    command.args(words);
-    command.env_clear().current_dir("/");
+    let mut command = own_program::command();
+    command.args(own_program::words(containers)).args(words);
     command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::spawn::inherit_only(&mut command, descriptors, false);

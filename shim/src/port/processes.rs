@@ -14,6 +14,7 @@ use crate::container::ContainerId;
 use crate::container::process::ProcessId;
 use crate::container::store::Containers;
 use crate::error::{Context, Result};
+use crate::own_program;
 use crate::port::proxy;
 use crate::rootless::host_network;
 
@@ -24,9 +25,8 @@ const REPLACED: &str = " (deleted)";
 
 /// Its command line but for the program's name, and but for the container's id at its end.
 #[must_use]
-pub fn words(containers: &Containers) -> [OsString; 5] {
-    let (root, state) = (containers.root().into(), containers.state_root().into());
-    ["--root".into(), root, "--state".into(), state, proxy::VERB.into()]
+pub fn words(containers: &Containers) -> Vec<OsString> {
+    own_program::words(containers).into_iter().chain([proxy::VERB.into()]).collect()
 }
 
 /// All that there are, with the containers that they say they are of.

@@ -6,11 +6,9 @@
 //! asked for. Taking back is the same order from behind, and of what is not there it is nothing.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rustix::io::Errno;
 
@@ -24,6 +22,7 @@ use crate::firewall::others::{self, Dropped};
 use crate::firewall::{Forward, flows};
 use crate::network::EndpointState;
 use crate::network::store::{Networks, OPTION_HOST_ADDRESS};
+use crate::own_program;
 use crate::port::bind::{self, Bound, MoreDescriptors, Refused};
 use crate::port::listing::Ports;
 use crate::port::processes;
@@ -369,31 +368,19 @@ fn start(containers: &Containers, id: &ContainerId, bound: Vec<Held>) -> Result<
             to: forward.to,
         })
         .collect();
-    let told = serde_json::to_vec(&ways).map_err(|error| Error::invalid(error.to_string())).during(words)?;
     let forwards: Vec<Forward> = bound.iter().map(|(forward, _)| *forward).collect();
     let folder = containers.state_folder(id);
     record::write(&folder, &Record { forwards: forwards.clone(), proxy: None })?;
     let mut child = spawn(containers, id, &ways).during(words)?;
-    let begun = (|| {
-        let pid = i32::try_from(child.id()).unwrap_or_default();
-        let mut stdin = child.stdin.take().ok_or_else(|| Error::invalid("no standard input"))?;
-        stdin.write_all(&told)?;
-        let proxy = ProcessId::of(pid).ok_or_else(|| Error::not_found("it has ended at once"))?;
-        record::write(&folder, &Record { forwards: forwards.clone(), proxy: Some(proxy) })?;
-        // Now that it is on record, it may begin; without this it ends.
-        stdin.write_all(b"\n\n")?;
-        Ok::<_, Error>(())
-    })();
-    if begun.is_err() {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    begun.during(words).map(|()| forwards)
+    let begun = own_program::begin(&mut child, &ways, |proxy| {
+        record::write(&folder, &Record { forwards: forwards.clone(), proxy: Some(proxy) })
+    });
+    begun.during(words).map(|_| forwards)
 }
 
 fn spawn(containers: &Containers, id: &ContainerId, ways: &[Way]) -> std::io::Result<Child> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("shim").args(processes::words(containers)).arg(id.as_str()).env_clear().current_dir("/");
+    let mut command = own_program::command();
+    command.args(processes::words(containers)).arg(id.as_str());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::spawn::inherit_only(&mut command, ways.iter().map(|way| way.descriptor).collect(), true);
     sys::spawn::lead_session(&mut command);

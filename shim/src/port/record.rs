@@ -8,9 +8,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::ContainerId;
 use crate::container::process::ProcessId;
+use crate::container::store::Containers;
 use crate::error::{Context, Error, Result};
 use crate::firewall::Forward;
+use crate::store::folder::names;
 use crate::store::record::{self, Lock};
 
 /// Its name.
@@ -40,6 +43,22 @@ pub fn read(folder: &Path) -> Result<Option<Record>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).during(words),
     }
+}
+
+/// All containers of which something is on record, with that.
+///
+/// # Errors
+/// A damaged record; the system's reason.
+pub fn all(containers: &Containers) -> Result<Vec<(ContainerId, Record)>> {
+    let mut found = Vec::new();
+    for name in names(&containers.state_root().join("containers"))? {
+        if let Ok(id) = ContainerId::parse(&name)
+            && let Some(record) = read(&containers.state_folder(&id))?
+        {
+            found.push((id, record));
+        }
+    }
+    Ok(found)
 }
 
 /// Records it. Whoever does has the container's start or end in hand.

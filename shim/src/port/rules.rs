@@ -12,7 +12,6 @@ use crate::network::bridge;
 use crate::network::store::Networks;
 use crate::port::record;
 use crate::rootless::host_network;
-use crate::store::folder::names;
 
 /// Takes what a container had published out of the table, and what it publishes into it. Where the table is not there, or
 /// will not have it so, it is made anew by what is recorded, after `recorded` has seen to that.
@@ -85,12 +84,8 @@ pub fn whole(networks: &Networks) -> Result<Batch> {
 /// A damaged record; the system's reason.
 fn published(containers: &Containers, but: Option<&ContainerId>) -> Result<Vec<Forward>> {
     let mut forwards = Vec::new();
-    for name in names(&containers.state_root().join("containers"))? {
-        let Ok(id) = ContainerId::parse(&name) else { continue };
-        if but != Some(&id)
-            && let Some(recorded) = record::read(&containers.state_folder(&id))?
-            && containers.may_run(&id)?
-        {
+    for (id, recorded) in record::all(containers)? {
+        if but != Some(&id) && containers.may_run(&id)? {
             forwards.extend(recorded.forwards);
         }
     }

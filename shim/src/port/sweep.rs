@@ -21,7 +21,6 @@ use crate::port::bind::MoreDescriptors;
 use crate::port::record::{self, Record};
 use crate::port::{processes, publish, rules};
 use crate::rootless::host_network;
-use crate::store::folder::names;
 use crate::store::record::Lock;
 
 /// One such thing.
@@ -153,8 +152,8 @@ impl Quiet {
         let more = MoreDescriptors::allow();
         let mut locks = vec![networks.lock()?];
         let mut held = BTreeSet::new();
-        loop {
-            for id in published(containers)? {
+        let recorded = loop {
+            for (id, _) in record::all(containers)? {
                 if held.insert(id.clone()) {
                     // One that was never locked is nobody's work.
                     locks.extend(record::lock_known(&containers.state_folder(&id))?);
@@ -162,19 +161,13 @@ impl Quiet {
             }
             let kernel = networks.lock_kernel()?;
             // Whoever has begun meanwhile waits for the kernel, or is at the end of his work.
-            let now = published(containers)?;
-            if now.iter().all(|id| held.contains(id)) {
+            let now = record::all(containers)?;
+            if now.iter().all(|(id, _)| held.contains(id)) {
                 locks.push(kernel);
-                break;
+                break now;
             }
-        }
-        let mut recorded = BTreeMap::new();
-        for id in held {
-            if let Some(record) = record::read(&containers.state_folder(&id))? {
-                recorded.insert(id, record);
-            }
-        }
-        Ok(Quiet { recorded, _locks: locks, _more: more })
+        };
+        Ok(Quiet { recorded: recorded.into_iter().collect(), _locks: locks, _more: more })
     }
 
     /// Does a container that runs publish ports, and nobody hold them?
@@ -229,17 +222,4 @@ impl Quiet {
         let extra = there.difference(&known).cloned().map(Leftover::Element);
         Ok(extra.chain(needed.difference(&there).cloned().map(Leftover::NoElement)).collect())
     }
-}
-
-/// Containers that have something published on record.
-fn published(containers: &Containers) -> Result<Vec<ContainerId>> {
-    let mut found = Vec::new();
-    for name in names(&containers.state_root().join("containers"))? {
-        if let Ok(id) = ContainerId::parse(&name)
-            && record::read(&containers.state_folder(&id))?.is_some()
-        {
-            found.push(id);
-        }
-    }
-    Ok(found)
 }

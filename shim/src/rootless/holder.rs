@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use super::{CLONE_NEWUSER, ENTERED, Granted};
 use crate::container::process::{ProcessId, boot_id};
 use crate::container::state::State;
 use crate::error::{Context, Error, Kind, Result};
+use crate::own_program;
 use crate::store::folder::Folders;
 use crate::store::record::{self, Lock};
 
@@ -164,8 +165,8 @@ fn become_holder(state: &Path) -> Error {
     if let Err(errno) = rustix::process::setsid() {
         return Error::from(errno);
     }
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("shim").arg("--state").arg(state).arg(VERB).env_clear().current_dir("/");
+    let mut command = own_program::command();
+    command.arg("--state").arg(state).arg(VERB);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::spawn::inherit_nothing(&mut command);
     Error::from(command.exec())

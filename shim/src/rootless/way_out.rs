@@ -7,7 +7,7 @@
 //! begins. It forwards no port (`port::proxy` does), and leads to no loopback of the host's.
 
 use std::fs::OpenOptions;
-use std::io::{PipeReader, Read as _, Write as _};
+use std::io::{PipeReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
@@ -25,6 +25,7 @@ use crate::network::address::Subnet;
 use crate::network::lease::Part;
 use crate::network::netlink::Netlink;
 use crate::network::store::Networks;
+use crate::own_program;
 use crate::rootless::{TOOLS, host_network};
 use crate::store::record::{self, Lock};
 
@@ -250,21 +251,15 @@ fn start(containers: &Containers, plan: &Plan, network: Option<u64>) -> Result<(
         format!("open {TUN}, which pasta and slirp4netns need (--network none and --network host do without)")
     })?;
     let program = program(state, plan)?;
-    let told = serde_json::to_vec(&program).map_err(|error| Error::invalid(error.to_string()))?;
     let words = || format!("start {:?}", program.path);
     // Asked in the user's network from now on.
     let mut netlink = host_network::inside(state, Netlink::open)?;
     let (said, tell) = std::io::pipe().during(words)?;
     let mut child = spawn(containers, tell).during(words)?;
     let begun = (|| {
-        let mut stdin = child.stdin.take().ok_or_else(|| Error::invalid("no standard input"))?;
-        stdin.write_all(&told)?;
-        let pid = i32::try_from(child.id()).unwrap_or_default();
-        let process = ProcessId::of(pid).ok_or_else(|| Error::not_found("it has ended at once"))?;
-        record::write_fast(&state.join(RECORD), &Record { process, boot: boot_id()?, network })?;
-        // Now that it is on record, it may begin; without this it ends.
-        stdin.write_all(b"\n\n")?;
-        drop(stdin);
+        let process = own_program::begin(&mut child, &program, |process| {
+            record::write_fast(&state.join(RECORD), &Record { process, boot: boot_id()?, network })
+        })?;
         let until = Instant::now() + PATIENCE;
         while !is_ready(&mut netlink)? {
             if !process.is_alive() {
@@ -303,9 +298,8 @@ fn reason(said: PipeReader) -> Option<String> {
 
 /// In the host's network, where this process is.
 fn spawn(containers: &Containers, stderr: std::io::PipeWriter) -> std::io::Result<Child> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("shim").arg("--root").arg(containers.root()).arg("--state").arg(containers.state_root());
-    command.arg(VERB).env_clear().current_dir("/");
+    let mut command = own_program::command();
+    command.args(own_program::words(containers)).arg(VERB);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
     sys::spawn::inherit_only(&mut command, Vec::new(), true);
     sys::spawn::lead_session(&mut command);
@@ -317,13 +311,8 @@ fn spawn(containers: &Containers, stderr: std::io::PipeWriter) -> std::io::Resul
 /// # Errors
 /// The system's reason.
 pub fn run() -> Result<()> {
-    let words = || "what the way out is told".to_owned();
-    let mut text = Vec::new();
-    std::io::stdin().lock().take(WORDS_MAX).read_to_end(&mut text).during(words)?;
-    // None if whoever has started it was killed before.
-    let Some(text) = text.strip_suffix(b"\n\n") else { return Ok(()) };
-    let told = serde_json::from_slice(text).map_err(|error| Error::invalid(error.to_string()));
-    let Program { path, name, words } = told.during(words)?;
+    let told = own_program::told(WORDS_MAX).during(|| "what the way out is told".to_owned())?;
+    let Some(Program { path, name, words }) = told else { return Ok(()) };
     let mut command = Command::new(&path);
     command.arg0(name).args(words).env_clear().current_dir("/").stdin(Stdio::null());
     // Nobody reads what it says once it is at work. But pasta takes it for an error that SIGPIPE is ignored; it ignores it

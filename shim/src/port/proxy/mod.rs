@@ -13,7 +13,6 @@ mod datagram;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -26,7 +25,8 @@ use serde::{Deserialize, Serialize};
 use crate::container::ContainerId;
 use crate::container::process::ProcessId;
 use crate::container::store::Containers;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
+use crate::own_program;
 use crate::port::record;
 use crate::port::syntax::Protocol;
 use crate::rootless::host_network;
@@ -68,22 +68,14 @@ pub struct Way {
 /// # Errors
 /// What kept it from beginning.
 pub fn run(containers: &Containers, id: &ContainerId) -> Result<()> {
-    let Some(ways) = told()? else { return Ok(()) };
+    let told = own_program::told::<Vec<Way>>(TOLD_MAX);
+    let Some(ways) = told.during(|| "what the proxy is told".to_owned())? else { return Ok(()) };
     let mut proxy = Proxy::new(&ways)?;
     // What it listens at is the host's; where it leads to, an ordinary user's containers have a network of their own.
     host_network::enter(containers.state_root())?;
     // All that needed them is done: the ports are bound.
     drop_capabilities()?;
     proxy.work(containers, id)
-}
-
-/// A line of JSON, and another byte when it is on record. None if whoever has started the proxy was killed before.
-fn told() -> Result<Option<Vec<Way>>> {
-    let words = || "what the proxy is told".to_owned();
-    let mut text = Vec::new();
-    std::io::stdin().lock().take(TOLD_MAX).read_to_end(&mut text).during(words)?;
-    let Some(text) = text.strip_suffix(b"\n\n") else { return Ok(None) };
-    serde_json::from_slice(text).map(Some).map_err(|error| Error::invalid(error.to_string())).during(words)
 }
 
 fn drop_capabilities() -> Result<()> {
